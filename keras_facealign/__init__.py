@@ -1,0 +1,66 @@
+"""Facial landmarks with Keras: find 68 points on a face, and train the networks that find them.
+
+The package imports in a blink and without any backend; each public name below loads its module,
+and with it Keras, at first use:
+
+    from keras_facealign import FaceAligner
+
+    faces = FaceAligner.from_preset("sat1_cab_mobile").align("photo.jpg")
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from keras_facealign.errors import FaceAlignError
+
+if TYPE_CHECKING:
+    from keras_facealign.inference import Face, FaceAligner
+    from keras_facealign.landmarks import IBUG68, LandmarkScheme, get_scheme
+    from keras_facealign.models import FaceAlignModel, HourglassFaceAlign, SATFaceAlign
+    from keras_facealign.presets import from_preset, list_presets, save_to_preset
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Face": "inference",
+    "FaceAligner": "inference",
+    "IBUG68": "landmarks",
+    "LandmarkScheme": "landmarks",
+    "get_scheme": "landmarks",
+    "FaceAlignModel": "models",
+    "HourglassFaceAlign": "models",
+    "SATFaceAlign": "models",
+    "from_preset": "presets",
+    "list_presets": "presets",
+    "save_to_preset": "presets",
+}
+
+__all__ = [
+    "IBUG68",
+    "Face",
+    "FaceAlignError",
+    "FaceAlignModel",
+    "FaceAligner",
+    "HourglassFaceAlign",
+    "LandmarkScheme",
+    "SATFaceAlign",
+    "__version__",
+    "from_preset",
+    "get_scheme",
+    "list_presets",
+    "save_to_preset",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

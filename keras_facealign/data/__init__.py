@@ -1,0 +1,1 @@
+"""Reading labelled faces, and making training batches of them."""

@@ -1,0 +1,237 @@
+"""Training batches: faces cropped with a border, ready for `FaceAlignModel.fit`.
+
+Nothing here needs TensorFlow: `FaceBatches` is a `keras.utils.PyDataset`, which every Keras backend
+reads. `as_tf_dataset` wraps one as a `tf.data.Dataset`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_facealign import geometry
+from keras_facealign.crops import crop_face
+from keras_facealign.errors import FaceAlignError
+
+__all__ = ["BORDER", "BoxJitter", "FaceBatches", "as_tf_dataset", "crop_with_border"]
+
+# Pixels around the network's frame that augmentation may bring into view.
+BORDER = 32
+
+
+@dataclass(frozen=True)
+class BoxJitter:
+    """How far a training box may stray, to stand in for what detectors do.
+
+    Args:
+        shift: Standard deviation of the centre, in units of the box's longer side.
+        log_scale: Standard deviation of the logarithm of the size.
+
+    Both are drawn from Gaussians cut at 2.5 standard deviations. The MTCNN boxes of this library
+    measure 0.035 and 0.058 against the ground truth (`benchmarks/fit_detector_box.py`).
+    """
+
+    shift: float = 0.05
+    log_scale: float = 0.08
+
+    def apply(self, box: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Draws a neighbour of `box`, float32 (4,), pixels."""
+        dx, dy, ds = np.clip(rng.normal(size=3), -2.5, 2.5)
+        side = max(box[2] - box[0], box[3] - box[1])
+        centre = np.array([(box[0] + box[2]) / 2, (box[1] + box[3]) / 2])
+        centre += self.shift * side * np.array([dx, dy])
+        half = np.array([box[2] - box[0], box[3] - box[1]]) / 2 * np.exp(self.log_scale * ds)
+        return np.concatenate([centre - half, centre + half]).astype(np.float32)
+
+
+def crop_with_border(
+    image: np.ndarray,
+    landmarks: np.ndarray,
+    box: np.ndarray,
+    input_size: int = 128,
+    border: int = BORDER,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cuts the network's frame and a border around it, at the same scale, out of a picture.
+
+    Args:
+        image: uint8 (H, W, 3), RGB.
+        landmarks: float (K, 2), pixels of `image`, x before y.
+        box: float (4,), x0, y0, x1, y1 in pixels of `image`; tight around the landmarks.
+        input_size: Side of the network's frame in pixels.
+        border: Pixels added on each side.
+
+    Returns:
+        The crop, uint8 (S, S, 3) with S = input_size + 2 * border, and the landmarks, float32
+        (K, 2), in its pixels.
+    """
+    shift = geometry.translation_matrix(np.float32(border), np.float32(border))
+    matrix = geometry.compose(shift, geometry.crop_matrix(box, input_size))
+    crop = crop_face(image, matrix, input_size + 2 * border)
+    moved = geometry.transform_points(matrix, np.asarray(landmarks, np.float32))
+    return crop, moved.astype(np.float32)
+
+
+class FaceBatches(keras.utils.PyDataset):
+    """Batches of cropped faces out of examples that fit in memory.
+
+    Faces are cropped once when there is no jitter, else anew in every epoch; equal seeds give equal
+    batches.
+
+    Args:
+        examples: `Example`s of `keras_facealign.data`, or mappings with the same keys (what a TFDS
+            data source or `tfds.as_numpy` yields): image uint8 (H, W, 3), landmarks (K, 2) pixels,
+            visibility (K,), box (4,) and file_name.
+        batch_size: Faces in a batch.
+        input_size: Side of the network's frame in pixels.
+        shuffle: Whether each epoch has an order of its own, with a last short batch left out.
+        jitter: How boxes stray, or None for the boxes as they are.
+        seed: Integer.
+
+    Raises:
+        FaceAlignError: If there are no examples, or one is damaged; the message names the file.
+
+    Example:
+        >>> image = np.zeros((64, 64, 3), np.uint8)
+        >>> points = np.random.default_rng(0).uniform(20, 40, (68, 2))
+        >>> example = {"image": image, "landmarks": points, "visibility": np.ones(68),
+        ...            "box": np.array([20, 20, 40, 40]), "file_name": "noise.png"}
+        >>> FaceBatches([example], batch_size=1)[0]["image"].shape
+        (1, 192, 192, 3)
+    """
+
+    def __init__(
+        self,
+        examples: Iterable[Any],
+        batch_size: int = 16,
+        input_size: int = 128,
+        shuffle: bool = False,
+        jitter: BoxJitter | None = None,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if batch_size < 1:
+            raise FaceAlignError(f"batch_size is {batch_size}; it must be at least 1.")
+        self.batch_size = batch_size
+        self.input_size = input_size
+        self.shuffle = shuffle
+        self.jitter = jitter
+        self.seed = seed
+        self.epoch = 0
+        self._sources: list[dict[str, Any]] = []
+        self._crops: list[tuple[np.ndarray, np.ndarray]] = []
+        self._visibility: list[np.ndarray] = []
+        self.file_names: list[str] = []
+        for example in examples:
+            self._add(_fields(example))
+        if not self.file_names:
+            raise FaceAlignError("There are no examples to make batches of; check the data folder.")
+        self._order = np.arange(len(self.file_names))
+        self._reorder()
+
+    def _add(self, example: dict[str, Any]) -> None:
+        self._visibility.append(np.asarray(example["visibility"], np.float32))
+        self.file_names.append(example["file_name"])
+        if self.jitter is None:
+            # The crop is smaller than the picture, and the picture can then be forgotten.
+            self._crops.append(self._crop(example, example["box"]))
+        else:
+            self._sources.append(example)
+
+    def _crop(self, example: dict[str, Any], box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        try:
+            return crop_with_border(example["image"], example["landmarks"], box, self.input_size)
+        except FaceAlignError as error:
+            raise FaceAlignError(f"{example['file_name']}: {error}") from error
+
+    def _reorder(self) -> None:
+        if self.shuffle:
+            rng = np.random.default_rng([self.seed, self.epoch])
+            self._order = rng.permutation(len(self.file_names))
+
+    def __len__(self) -> int:
+        count = len(self.file_names)
+        if self.shuffle and count >= self.batch_size:
+            return count // self.batch_size
+        return -(-count // self.batch_size)
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        chosen = self._order[index * self.batch_size : (index + 1) * self.batch_size]
+        crops = [self._face(int(i)) for i in chosen]
+        return {
+            "image": np.stack([crop for crop, _ in crops]),
+            "landmarks": np.stack([points for _, points in crops]),
+            "visibility": np.stack([self._visibility[i] for i in chosen]),
+        }
+
+    def _face(self, i: int) -> tuple[np.ndarray, np.ndarray]:
+        if self.jitter is None:
+            return self._crops[i]
+        example = self._sources[i]
+        rng = np.random.default_rng([self.seed, self.epoch, i])
+        return self._crop(example, self.jitter.apply(np.asarray(example["box"]), rng))
+
+    def on_epoch_end(self) -> None:
+        self.epoch += 1
+        self._reorder()
+
+    def start_at(self, epoch: int) -> None:
+        """Sets the epoch, so that a resumed run sees the order it would have seen."""
+        self.epoch = epoch
+        self._reorder()
+
+
+def _fields(example: Any) -> dict[str, Any]:
+    """Checks one example and turns it into a plain dict."""
+    names = ("image", "landmarks", "visibility", "box", "file_name")
+    if isinstance(example, Mapping):
+        missing = [name for name in names if name not in example]
+        if missing:
+            raise FaceAlignError(f"An example lacks {missing[0]!r}; it has {sorted(example)}.")
+        fields = {name: example[name] for name in names}
+    else:
+        fields = {name: getattr(example, name) for name in names}
+    if isinstance(fields["file_name"], bytes):
+        fields["file_name"] = fields["file_name"].decode()
+    name, image = fields["file_name"], np.asarray(fields["image"])
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
+        raise FaceAlignError(
+            f"{name}: image is {image.dtype} {image.shape}; give uint8 (H, W, 3), RGB."
+        )
+    visibility = np.asarray(fields["visibility"])
+    points = np.asarray(fields["landmarks"], np.float32)
+    if points.shape != (*visibility.shape, 2):
+        raise FaceAlignError(
+            f"{name}: landmarks {points.shape} and visibility {visibility.shape} do not fit; give "
+            "(K, 2) and (K,)."
+        )
+    if not np.isfinite(points[visibility > 0]).all():
+        raise FaceAlignError(
+            f"{name}: a landmark with visibility above 0 is not finite; set its visibility to 0."
+        )
+    return {**fields, "image": image, "landmarks": points, "visibility": visibility}
+
+
+def as_tf_dataset(batches: FaceBatches) -> Any:
+    """Wraps batches as a `tf.data.Dataset` of one epoch, prefetched; needs TensorFlow.
+
+    Each pass over the data set advances the epoch, and with it the order and the jitter.
+    """
+    import tensorflow as tf
+
+    def generate() -> Any:
+        for index in range(len(batches)):
+            yield batches[index]
+        batches.on_epoch_end()
+
+    signature = {
+        name: tf.TensorSpec((None, *array.shape[1:]), array.dtype)
+        for name, array in batches[0].items()
+    }
+    dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
+    cardinality = tf.data.experimental.assert_cardinality(len(batches))
+    return dataset.apply(cardinality).prefetch(2)

@@ -1,0 +1,265 @@
+"""Reading pictures from anywhere into one form: `(H, W, 3)` uint8 RGB, upright."""
+
+from __future__ import annotations
+
+import io
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from keras_facealign.errors import FaceAlignError
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".gif")
+"""Lower-case file endings that a folder of pictures is searched for, the lossless ones first."""
+
+MAX_PIXELS = 100_000_000
+"""Largest picture read unless the caller says otherwise, in pixels (width times height)."""
+
+__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "is_plain_jpeg", "read_image"]
+
+_EXIF_ORIENTATION = 0x0112
+
+
+def read_image(
+    source: str | os.PathLike[str] | bytes | Image.Image | np.ndarray,
+    max_pixels: int = MAX_PIXELS,
+    name: str | None = None,
+) -> np.ndarray:
+    """Reads a picture as RGB with values 0 to 255.
+
+    Files and PIL images: every raster format Pillow reads. The rotation in the EXIF data is
+    applied, so a portrait photo from a phone comes out upright. Greyscale is repeated over the
+    three channels, transparency is laid over white, 16-bit values are scaled to 8 bits (65535
+    becomes 255), and of an animation the first frame is taken. The size is checked from the
+    header, before any pixel is decoded.
+
+    Arrays: `(H, W)` or `(H, W, 1)` grey, `(H, W, 3)` RGB or `(H, W, 4)` RGBA.
+
+    - uint8 is taken as it is; other integers must be 0 to 255.
+    - uint16 must use the full 16-bit range, and is scaled as a 16-bit file is.
+    - floats must be 0 to 255 and are rounded. An image whose values all lie within 0 to 1 is
+      refused, because it is either scaled to 0-1 or all but black, and only the caller can tell.
+      (An image of zeros is black either way, and is accepted.)
+
+    Args:
+        source: Path, encoded bytes, PIL image or NumPy array.
+        max_pixels: Pictures with more pixels than this are refused.
+        name: What error messages call the picture; by default the path, or a word for the kind.
+
+    Returns:
+        A `(H, W, 3)` uint8 array, RGB, contiguous. It may share memory with an array given.
+
+    Raises:
+        FaceAlignError: The picture is missing, empty, broken, too large, or has values, a shape
+            or a type with no clear meaning. The message names the picture and what to do.
+
+    Example:
+        >>> read_image(np.full((2, 2), 7, "uint8"), name="grey").shape
+        (2, 2, 3)
+    """
+    if isinstance(source, np.ndarray):
+        return _from_array(source, max_pixels, name or "the image array")
+    if isinstance(source, Image.Image):
+        return _from_pil(source, max_pixels, name or "the PIL image")
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        name = name or "the image bytes"
+        if len(source) == 0:
+            raise FaceAlignError(f"{name}: holds 0 bytes; give the content of an image file")
+        return _from_stream(io.BytesIO(source), max_pixels, name)
+    if isinstance(source, (str, os.PathLike)):
+        path = Path(source)
+        name = name or str(path)
+        try:
+            size = path.stat().st_size
+            if not path.is_file():
+                raise FaceAlignError(f"{name}: is not a file; give the path of an image file")
+            if size == 0:
+                raise FaceAlignError(f"{name}: the file is empty; replace or remove it")
+            with path.open("rb") as stream:
+                return _from_stream(stream, max_pixels, name)
+        except (OSError, ValueError) as error:
+            if isinstance(error, FaceAlignError):
+                raise
+            reason = getattr(error, "strerror", None) or str(error)
+            raise FaceAlignError(
+                f"{name}: cannot be opened ({reason}); check the path and its permissions"
+            ) from error
+    raise FaceAlignError(
+        f"{name or 'the image'}: {type(source).__name__} is not an image; give a path, bytes, "
+        "a PIL image or a NumPy array"
+    )
+
+
+def is_plain_jpeg(path: str | os.PathLike[str]) -> bool:
+    """Whether every decoder gives what `read_image` gives for this file.
+
+    True for a three-channel JPEG that carries no rotation: its bytes can be stored as they are.
+
+    Args:
+        path: An image file that `read_image` reads.
+
+    Returns:
+        False for any other file, readable or not.
+    """
+    try:
+        with Image.open(path) as picture:
+            return (
+                picture.format == "JPEG"
+                and picture.mode == "RGB"
+                and _exif_orientation(picture) not in range(2, 9)
+            )
+    except Exception:  # Pillow's plugins raise many kinds of error; none of them is a plain JPEG.
+        return False
+
+
+def _from_stream(stream: Any, max_pixels: int, name: str) -> np.ndarray:
+    with warnings.catch_warnings():
+        # Pillow warns from 89 megapixels on, and about damage that it then raises or repairs.
+        warnings.filterwarnings("ignore", module="PIL")
+        return _decode(stream, max_pixels, name)
+
+
+def _decode(stream: Any, max_pixels: int, name: str) -> np.ndarray:
+    try:
+        picture = Image.open(stream)
+    except Image.DecompressionBombError as error:
+        raise FaceAlignError(
+            f"{name}: has too many pixels ({_one_line(error)}); make it smaller"
+        ) from error
+    except Exception as error:  # Pillow's plugins raise many kinds of error on a broken header.
+        raise FaceAlignError(
+            f"{name}: not a readable image ({_one_line(error)}); replace or remove it"
+        ) from error
+    with picture:
+        if picture.format == "EPS":
+            # Decoding EPS would hand the file to Ghostscript, an interpreter of programs.
+            raise FaceAlignError(f"{name}: EPS is not a raster image; save it as PNG or JPEG")
+        return _from_pil(picture, max_pixels, name)
+
+
+def _from_pil(picture: Image.Image, max_pixels: int, name: str) -> np.ndarray:
+    _check_size(picture.width, picture.height, max_pixels, name)
+    try:
+        picture.load()
+        orientation = _exif_orientation(picture)
+        rgb = _pil_to_rgb(picture, name)
+    except FaceAlignError:
+        raise
+    except Exception as error:  # As above; a truncated or damaged body ends up here.
+        raise FaceAlignError(
+            f"{name}: the image data is damaged ({_one_line(error)}); replace or remove it"
+        ) from error
+    return np.ascontiguousarray(_turn_upright(rgb, orientation))
+
+
+def _pil_to_rgb(picture: Image.Image, name: str) -> np.ndarray:
+    if picture.mode == "F":
+        return _from_array(np.asarray(picture), picture.width * picture.height, name)
+    if picture.mode.startswith("I"):  # "I;16", "I;16B" and so on; "I" is how some files say 16 bit
+        values = np.asarray(picture)
+        if values.min() < 0 or values.max() > 65535:
+            raise FaceAlignError(
+                f"{name}: has the value {_first_outside(values, 0, 65535)}, outside 16 bits; "
+                "save it with 8 bits a channel"
+            )
+        return _grey_to_rgb(_to_uint8(values.astype(np.uint16), name))
+    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
+        return _over_white(np.asarray(picture.convert("RGBA")))
+    return np.array(picture.convert("RGB"))
+
+
+def _from_array(array: np.ndarray, max_pixels: int, name: str) -> np.ndarray:
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
+        raise FaceAlignError(
+            f"{name}: has shape {array.shape}; give (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)"
+        )
+    _check_size(array.shape[1], array.shape[0], max_pixels, name)
+    values = _to_uint8(array, name)
+    if values.ndim == 2 or values.shape[2] == 1:
+        return _grey_to_rgb(values.reshape(values.shape[:2]))
+    if values.shape[2] == 4:
+        return _over_white(values)
+    return np.ascontiguousarray(values)
+
+
+def _to_uint8(array: np.ndarray, name: str) -> np.ndarray:
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype == np.uint16:
+        if 0 < array.max() <= 255:
+            raise FaceAlignError(
+                f"{name}: has 16 bits but no value above {array.max()}; convert it to 8 bits if "
+                "its range is 0 to 255"
+            )
+        return _sixteen_to_eight(array)
+    if not (np.issubdtype(array.dtype, np.integer) or np.issubdtype(array.dtype, np.floating)):
+        raise FaceAlignError(
+            f"{name}: has dtype {array.dtype}; give uint8, or numbers from 0 to 255"
+        )
+    if not np.isfinite(array).all():
+        bad = array[~np.isfinite(array)][0]
+        raise FaceAlignError(f"{name}: has the value {bad}; give finite numbers from 0 to 255")
+    if array.min() < 0 or array.max() > 255:
+        raise FaceAlignError(
+            f"{name}: has the value {_first_outside(array, 0, 255)}; give numbers from 0 to 255"
+        )
+    if np.issubdtype(array.dtype, np.floating) and 0 < array.max() <= 1:
+        raise FaceAlignError(
+            f"{name}: has float values from {array.min():g} to {array.max():g}, which looks like "
+            "a 0 to 1 image; multiply it by 255"
+        )
+    return np.rint(array).astype(np.uint8)
+
+
+def _check_size(width: int, height: int, max_pixels: int, name: str) -> None:
+    if width < 1 or height < 1:
+        raise FaceAlignError(f"{name}: is {width}x{height} pixels; give at least one pixel")
+    if width * height > max_pixels:
+        raise FaceAlignError(
+            f"{name}: is {width}x{height} = {width * height} pixels, over the limit of "
+            f"{max_pixels}; make it smaller"
+        )
+
+
+def _grey_to_rgb(grey: np.ndarray) -> np.ndarray:
+    return np.repeat(grey[:, :, None], 3, axis=2)
+
+
+def _sixteen_to_eight(values: np.ndarray) -> np.ndarray:
+    # 65535 = 255 * 257, so this maps both ends of the range exactly.
+    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def _over_white(rgba: np.ndarray) -> np.ndarray:
+    colour = rgba[:, :, :3].astype(np.uint32)
+    alpha = rgba[:, :, 3:].astype(np.uint32)
+    return ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+
+
+def _exif_orientation(picture: Image.Image) -> int:
+    try:
+        return int(picture.getexif().get(_EXIF_ORIENTATION, 1))
+    except Exception:  # Damaged metadata must not cost a picture whose pixels are sound.
+        return 1
+
+
+def _turn_upright(rgb: np.ndarray, orientation: int) -> np.ndarray:
+    if orientation in (5, 6, 7, 8):
+        rgb = rgb.transpose(1, 0, 2)
+    if orientation in (2, 3, 6, 7):
+        rgb = rgb[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        rgb = rgb[::-1]
+    return rgb
+
+
+def _first_outside(values: np.ndarray, low: int, high: int) -> str:
+    return f"{values[(values < low) | (values > high)][0]:g}"
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,0 +1,204 @@
+"""The `.pts` text files that hold the landmarks of 300W, Menpo, 300VW and MERL-RAV.
+
+The usual form is
+
+    version: 1
+    n_points:  68
+    {
+    97.480633 125.821602
+    ...
+    }
+
+Copies differ in the header (`version: 1.0`, one blank or two), in their line ends, and some hold
+only the coordinates. The files count pixels from 1, the library counts from 0.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+
+from keras_facealign.errors import FaceAlignError
+
+__all__ = ["read_pts", "write_pts"]
+
+# A landmark farther out than this is a damaged file, not a position in a picture.
+_MAX_COORDINATE = 1e6
+
+_HEADER = re.compile(r"(version|n_points)\s*:?\s*(\S*)$", re.IGNORECASE)
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$", re.ASCII)
+
+
+def read_pts(
+    source: str | os.PathLike[str] | bytes,
+    num_landmarks: int | None = None,
+    signed_visibility: bool = False,
+    name: str | None = None,
+    max_bytes: int = 1_000_000,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Reads the landmarks of one face.
+
+    With `signed_visibility` the signs of the coordinates are read as MERL-RAV writes them:
+    `-x -y` is a landmark at (x, y) hidden behind something, `-1 -1` one hidden by the face itself,
+    without a position. Where labels were moved into a crop, a landmark left of or above the crop
+    has one negative coordinate of its own, so that a line with two different signs is either that
+    landmark, visible, or its mirror image through the origin, hidden: `-4 105` is visible 4 pixels
+    left of the crop (or hidden 105 above it), `9 -94` is hidden 9 pixels left of it (or visible 94
+    above). The reading that leaves the picture least is taken.
+
+    Args:
+        source: Path of the file, or its bytes.
+        num_landmarks: Number of landmarks K that the file must hold. Default: any.
+        signed_visibility: Read occlusion from the signs. Without it negative coordinates are
+            positions outside the picture.
+        name: What error messages call the file; by default its path.
+        max_bytes: Larger files are refused.
+
+    Returns:
+        landmarks: float32 (K, 2), x before y, 0-based pixels; (0, 0) where visibility is 0.
+        visibility: int32 (K,), 0 without a position, 1 occluded, 2 visible.
+
+    Raises:
+        FaceAlignError: The file is missing, too large, cut off, or holds something other than the
+            expected count of finite coordinates.
+
+    Example:
+        >>> landmarks, visibility = read_pts(b"n_points: 1\\n{\\n11.5 21\\n}")
+        >>> landmarks.tolist(), visibility.tolist()
+        ([[10.5, 20.0]], [2])
+    """
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        name = name or "the .pts bytes"
+        content = bytes(source)
+    else:
+        name = name or str(source)
+        try:
+            with Path(source).open("rb") as stream:
+                content = stream.read(max_bytes + 1)
+        except OSError as error:
+            raise FaceAlignError(
+                f"{name}: cannot be opened ({error.strerror}); check the path and its permissions"
+            ) from error
+    if len(content) > max_bytes:
+        raise FaceAlignError(
+            f"{name}: is larger than {max_bytes} bytes, too large for landmarks; check the file"
+        )
+    points = _parse(content, num_landmarks, name)
+    if signed_visibility:
+        points, visibility = _split_signs(points)
+    else:
+        visibility = np.full(len(points), 2, np.int32)
+    landmarks = np.where(visibility[:, None] > 0, points - 1.0, 0.0).astype(np.float32)
+    return landmarks, visibility
+
+
+def write_pts(path: str | os.PathLike[str], landmarks: np.ndarray) -> None:
+    """Writes the landmarks of one face, 1-based, with six decimals.
+
+    Args:
+        path: The file to write; an existing one is replaced.
+        landmarks: (K, 2), x before y, 0-based pixels. `read_pts` gives them back to within 1e-6 of
+            a pixel, or to float32's precision.
+
+    Raises:
+        FaceAlignError: The landmarks are not finite (K, 2), or the file cannot be written.
+
+    Example:
+        >>> write_pts("face.pts", np.zeros((68, 2)))  # doctest: +SKIP
+    """
+    points = np.asarray(landmarks, np.float64)
+    if points.ndim != 2 or points.shape[1] != 2 or len(points) == 0:
+        raise FaceAlignError(f"{path}: landmarks have shape {points.shape}; give (K, 2)")
+    if not np.isfinite(points).all():
+        bad = int(np.flatnonzero(~np.isfinite(points).all(axis=1))[0])
+        raise FaceAlignError(
+            f"{path}: landmark {bad} is {points[bad].tolist()}; give finite coordinates"
+        )
+    rows = "\n".join(f"{x:.6f} {y:.6f}" for x, y in points + 1.0)
+    text = f"version: 1\nn_points: {len(points)}\n{{\n{rows}\n}}\n"
+    try:
+        Path(path).write_bytes(text.encode("ascii"))
+    except OSError as error:
+        raise FaceAlignError(
+            f"{path}: cannot be written ({error.strerror}); check the folder and its permissions"
+        ) from error
+
+
+def _parse(content: bytes, num_landmarks: int | None, name: str) -> np.ndarray:
+    """The coordinates as the file has them: float64 (K, 2)."""
+    try:
+        lines = content.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise FaceAlignError(f"{name}: is not a text file; give a .pts file") from error
+    declared: int | None = None
+    opened = closed = False
+    points: list[tuple[float, float]] = []
+    for number, line in enumerate(lines, start=1):
+        line = line.strip()
+        if not line:
+            continue
+        where = f"{name}: line {number}"
+        header = _HEADER.match(line)
+        if closed:
+            raise FaceAlignError(f"{where} has {line[:40]!r} after the closing brace; remove it")
+        if line == "{" and not opened and not points:
+            opened = True
+        elif line == "}" and opened:
+            closed = True
+        elif header and not opened and not points:
+            if header[1].lower() == "n_points":
+                declared = _count(header[2], where)
+        else:
+            points.append(_point(line, where))
+    if opened and not closed:
+        raise FaceAlignError(
+            f"{name}: is cut off after {len(points)} landmarks, without the closing brace; "
+            "get the whole file"
+        )
+    if not points:
+        raise FaceAlignError(f"{name}: holds no landmarks; label the face or remove the file")
+    for expected, source in ((declared, "the header says"), (num_landmarks, "there must be")):
+        if expected is not None and expected != len(points):
+            raise FaceAlignError(
+                f"{name}: holds {len(points)} landmarks where {source} {expected}; correct the file"
+            )
+    return np.array(points, np.float64)
+
+
+def _count(token: str, where: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,7}", token):
+        raise FaceAlignError(f"{where} has {token[:40]!r} as n_points; write a whole number")
+    return int(token)
+
+
+def _point(line: str, where: str) -> tuple[float, float]:
+    tokens = line.split()
+    if len(tokens) != 2:
+        raise FaceAlignError(
+            f"{where} has {line[:40]!r}, which is not two coordinates; write x, a blank, and y"
+        )
+    for token in tokens:
+        if token.lower().lstrip("+-") in ("nan", "inf", "infinity"):
+            raise FaceAlignError(f"{where} has {token}; give finite coordinates")
+        if not _NUMBER.match(token):
+            raise FaceAlignError(f"{where} has {token[:40]!r}, which is not a number; correct it")
+        if abs(float(token)) > _MAX_COORDINATE:
+            raise FaceAlignError(f"{where} has {token[:40]}, no position in a picture; correct it")
+    return float(tokens[0]), float(tokens[1])
+
+
+def _split_signs(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Positions (K, 2), still 1-based, and visibility (K,) from signed coordinates."""
+    without_position = (points == -1).all(axis=1)
+    signs_differ = (points[:, 0] < 0) != (points[:, 1] < 0)
+    size = np.abs(points)
+    # Of the two readings of mixed signs, the smaller coordinate is the one out of the picture.
+    smaller_is_x = size[:, 0] < size[:, 1]
+    outside = np.where(smaller_is_x[:, None], [-1.0, 1.0], [1.0, -1.0]) * size
+    position = np.where(signs_differ[:, None], outside, size)
+    occluded = (position != points).any(axis=1)
+    visibility = np.where(without_position, 0, np.where(occluded, 1, 2)).astype(np.int32)
+    return position, visibility

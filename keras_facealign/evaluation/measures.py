@@ -1,0 +1,198 @@
+"""Normalised mean error of faces, and the curve and numbers that sum a set of faces up.
+
+All errors and thresholds are in percent: an NME of 3.2 is 3.2 % of the normalising length, and the
+usual 300W threshold "0.08" is 8.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from keras_facealign.errors import FaceAlignError
+from keras_facealign.evaluation.normalizers import (
+    check_landmarks,
+    check_normalizer,
+    normalizing_lengths,
+)
+
+__all__ = ["auc", "ced", "failure_rate", "landmark_errors", "nme"]
+
+
+def landmark_errors(
+    prediction: np.ndarray, ground_truth: np.ndarray, visibility: np.ndarray | None = None
+) -> np.ndarray:
+    """Euclidean distance between each predicted landmark and its ground truth.
+
+    Args:
+        prediction: (N, K, 2) pixels.
+        ground_truth: (N, K, 2) pixels of the same frame.
+        visibility: (N, K), 0 where a landmark has no position; all have one if omitted.
+
+    Returns:
+        float64 (N, K) in pixels, NaN where the ground truth is not labelled.
+
+    Raises:
+        FaceAlignError: If shapes do not fit, or a coordinate that counts is not finite.
+    """
+    truth, labelled = check_landmarks(ground_truth, visibility)
+    shape = np.shape(prediction)
+    if shape != truth.shape:
+        raise FaceAlignError(
+            f"The prediction must have the ground truth's shape {truth.shape}, got {shape}."
+        )
+    predicted, _ = check_landmarks(prediction, labelled, what="prediction")
+    offset = predicted - truth
+    return np.where(labelled, np.hypot(offset[..., 0], offset[..., 1]), np.nan)
+
+
+def nme(
+    prediction: np.ndarray,
+    ground_truth: np.ndarray,
+    normalizer: str = "inter_ocular",
+    visibility: np.ndarray | None = None,
+    undefined: Literal["raise", "nan"] = "raise",
+) -> np.ndarray:
+    """Normalised mean error of each image.
+
+    The mean Euclidean error of an image's labelled landmarks, divided by its normalising length.
+
+    Args:
+        prediction: (N, K, 2) pixels.
+        ground_truth: (N, K, 2) pixels of the same frame.
+        normalizer: A key of `keras_facealign.evaluation.NORMALIZERS`.
+        visibility: (N, K), 0 where a landmark has no position; all have one if omitted.
+        undefined: What becomes of an image without such a length, because landmarks that it needs
+            are not labelled or coincide: an error, or NaN in its place.
+
+    Returns:
+        float64 (N,), percent.
+
+    Raises:
+        FaceAlignError: If shapes do not fit, a coordinate that counts is not finite, the normaliser
+            is unknown, or it is undefined for an image; the message names the image's index.
+
+    Example:
+        >>> import numpy as np
+        >>> truth = np.array([[[0.0, 0.0], [30.0, 0.0], [30.0, 40.0]]])
+        >>> nme(truth + [0.0, 1.0], truth, normalizer="box_diagonal")
+        array([2.])
+    """
+    errors = landmark_errors(prediction, ground_truth, visibility)
+    check_normalizer(normalizer, errors.shape[1])
+    lengths = normalizing_lengths(ground_truth, normalizer, visibility)
+    if undefined == "raise":
+        _refuse_undefined(lengths, normalizer)
+    number = np.maximum(np.sum(~np.isnan(errors), axis=1), 1)
+    return 100 * np.nansum(errors, axis=1) / number / np.where(lengths > 0, lengths, np.nan)
+
+
+def ced(nmes: np.ndarray, thresholds: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Cumulative error distribution: the share of images with an NME of at most each threshold.
+
+    Args:
+        nmes: (N,) percent. Infinity stands for an image whose face was missed.
+        thresholds: (T,) percent. By default the distinct finite NMEs in rising order: the places
+            where the curve, a step function, jumps.
+
+    Returns:
+        float64 thresholds (T,), and the share of images (T,) in percent.
+
+    Raises:
+        FaceAlignError: If there is no NME, or one is negative or not a number.
+
+    Example:
+        >>> ced([2.0, 4.0], thresholds=[1.0, 3.0, 4.0])
+        (array([1., 3., 4.]), array([  0.,  50., 100.]))
+    """
+    ordered = np.sort(_check_nmes(nmes))
+    if thresholds is None:
+        limits = np.unique(ordered[np.isfinite(ordered)])
+    else:
+        limits = np.asarray(thresholds, np.float64)
+    return limits, 100 * np.searchsorted(ordered, limits, side="right") / len(ordered)
+
+
+def auc(nmes: np.ndarray, threshold: float) -> float:
+    """Area under the cumulative error distribution up to a threshold.
+
+    The curve is a step function, so its area from 0 to t, divided by t, is exactly the mean of
+    max(0, t - NME) / t. Implementations that sample the curve differ by some 0.02 points.
+
+    Args:
+        nmes: (N,) percent. Infinity stands for an image whose face was missed.
+        threshold: Upper end t in percent, for example 8.
+
+    Returns:
+        Percent: 100 if every NME is 0, and 0 if all are at or above the threshold.
+
+    Raises:
+        FaceAlignError: If there is no NME, one is negative or not a number, or the threshold is not
+            positive and finite.
+
+    Example:
+        >>> auc([2.0, 4.0, 12.0], threshold=8)
+        41.66666666666667
+    """
+    values, limit = _check_nmes(nmes), _check_threshold(threshold)
+    return float(100 * np.mean(np.maximum(0, limit - values)) / limit)
+
+
+def failure_rate(nmes: np.ndarray, threshold: float) -> float:
+    """Share of images whose NME is above a threshold.
+
+    Args:
+        nmes: (N,) percent. Infinity stands for an image whose face was missed.
+        threshold: Percent, for example 8; an NME equal to it is no failure.
+
+    Returns:
+        Percent.
+
+    Raises:
+        FaceAlignError: As `auc`.
+
+    Example:
+        >>> failure_rate([2.0, 4.0, 12.0, 8.0], threshold=8)
+        25.0
+    """
+    values, limit = _check_nmes(nmes), _check_threshold(threshold)
+    return float(100 * np.mean(values > limit))
+
+
+def _refuse_undefined(lengths: np.ndarray, normalizer: str) -> None:
+    unlabelled = np.flatnonzero(np.isnan(lengths))
+    if unlabelled.size:
+        raise FaceAlignError(
+            f"Image {unlabelled[0]} has no {normalizer!r} length: landmarks that it needs are not "
+            f"labelled ({unlabelled.size} of {len(lengths)} images); leave such images out or use "
+            "'box_size'."
+        )
+    zero = np.flatnonzero(lengths == 0)
+    if zero.size:
+        raise FaceAlignError(
+            f"The {normalizer!r} length of image {zero[0]} is 0 ({zero.size} of {len(lengths)} "
+            "images): its ground-truth landmarks coincide; correct them or leave the image out."
+        )
+
+
+def _check_nmes(nmes: np.ndarray) -> np.ndarray:
+    values = np.asarray(nmes, np.float64)
+    if values.ndim != 1 or not values.size:
+        raise FaceAlignError(
+            f"NMEs must be a list of at least one number, one an image; got shape {values.shape}."
+        )
+    wrong = np.flatnonzero(~(values >= 0))
+    if wrong.size:
+        raise FaceAlignError(
+            f"The NME of image {wrong[0]} is {values[wrong[0]]}; it must be 0 or more "
+            "(infinity for a missed face)."
+        )
+    return values
+
+
+def _check_threshold(threshold: float) -> float:
+    limit = float(threshold)
+    if not (np.isfinite(limit) and limit > 0):
+        raise FaceAlignError(f"The threshold is {threshold}; give a positive number of percent.")
+    return limit

@@ -1,0 +1,147 @@
+"""The lengths by which landmark errors are divided to compare faces of different size.
+
+Publications differ in the length they take, and a number means nothing without its name:
+
+| key | length | used by |
+|---|---|---|
+| `inter_ocular` | between the outer eye corners 36 and 45 | 300W since 2015 |
+| `eye_centre` | between the means of 36..41 and of 42..47 | COFW68's toolkit; also "inter-pupil" |
+| `eye_corner_centre` | between the means of (36, 39) and of (42, 45) | older MXNet code |
+| `box_size` | sqrt(width * height) of the ground truth's tight box | AFLW2000-3D, MERL-RAV |
+| `box_diagonal` | diagonal of the ground truth's tight box | Menpo2D |
+
+The first three are defined on the 68 points of the iBUG scheme, the last two on any set of points.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from keras_facealign.errors import FaceAlignError
+
+__all__ = ["NORMALIZERS", "check_landmarks", "check_normalizer", "normalizing_lengths"]
+
+_EYE_GROUPS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
+    "inter_ocular": ((36,), (45,)),
+    "eye_centre": (tuple(range(36, 42)), tuple(range(42, 48))),
+    "eye_corner_centre": ((36, 39), (42, 45)),
+}
+
+NORMALIZERS: tuple[str, ...] = (*_EYE_GROUPS, "box_size", "box_diagonal")
+"""Keys of all normalisers, in the order in which reports print them."""
+
+
+def check_normalizer(normalizer: str, num_landmarks: int) -> None:
+    """Makes sure that a normaliser exists and is defined for a number of landmarks.
+
+    Args:
+        normalizer: A key of `NORMALIZERS`.
+        num_landmarks: Number of landmarks of a face (K).
+
+    Raises:
+        FaceAlignError: If the key is unknown, or needs the 68-point scheme and K is not 68.
+    """
+    if normalizer not in NORMALIZERS:
+        raise FaceAlignError(
+            f"Unknown normalizer {normalizer!r}; choose one of: {', '.join(NORMALIZERS)}."
+        )
+    if normalizer in _EYE_GROUPS and num_landmarks != 68:
+        raise FaceAlignError(
+            f"The normalizer {normalizer!r} is defined on 68 landmarks, not on {num_landmarks}; "
+            "use 'box_size' or 'box_diagonal'."
+        )
+
+
+def check_landmarks(
+    landmarks: np.ndarray, visibility: np.ndarray | None = None, what: str = "ground truth"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Checks a set of faces and returns it in the form the measures compute with.
+
+    Args:
+        landmarks: (N, K, 2) pixels.
+        visibility: (N, K), 0 where a landmark has no position; all have one if omitted.
+        what: Name of `landmarks` in messages.
+
+    Returns:
+        float64 landmarks (N, K, 2) with (0, 0) for unlabelled ones, which may hold anything in the
+        input, and bool (N, K) that tells which are labelled.
+
+    Raises:
+        FaceAlignError: For a wrong shape, a visibility that is negative or not a number, or a
+            labelled landmark without finite coordinates (the message names the image's index).
+    """
+    try:
+        points = np.asarray(landmarks, np.float64)
+    except (TypeError, ValueError) as error:
+        raise FaceAlignError(f"The {what} is not an array of numbers: {error}.") from error
+    if points.ndim != 3 or points.shape[1] == 0 or points.shape[2] != 2:
+        raise FaceAlignError(
+            f"The {what} must have shape (images, landmarks, 2), got {points.shape}; "
+            "add the image axis with landmarks[None] for a single face."
+        )
+    if visibility is None:
+        labelled = np.ones(points.shape[:2], bool)
+    else:
+        marks = np.asarray(visibility)
+        if marks.shape != points.shape[:2]:
+            raise FaceAlignError(
+                f"The visibility must have shape {points.shape[:2]} like the landmarks of the "
+                f"{what}, got {marks.shape}."
+            )
+        # ~(>= 0) instead of (< 0): it catches NaN as well.
+        wrong = ~(marks >= 0)
+        if wrong.any():
+            image, point = np.argwhere(wrong)[0]
+            raise FaceAlignError(
+                f"The visibility of landmark {point} in image {image} is {marks[image, point]}; "
+                "it must be 0 (no position), 1 (occluded) or 2 (visible)."
+            )
+        labelled = marks > 0
+    broken = labelled & ~np.isfinite(points).all(axis=-1)
+    if broken.any():
+        image, point = np.argwhere(broken)[0]
+        raise FaceAlignError(
+            f"Landmark {point} of image {image} in the {what} is {points[image, point].tolist()}; "
+            "coordinates must be finite, or its visibility 0."
+        )
+    return np.where(labelled[..., None], points, 0), labelled
+
+
+def normalizing_lengths(
+    ground_truth: np.ndarray,
+    normalizer: str = "inter_ocular",
+    visibility: np.ndarray | None = None,
+) -> np.ndarray:
+    """Measures the normalising length of each face.
+
+    Args:
+        ground_truth: (N, K, 2) pixels.
+        normalizer: A key of `NORMALIZERS`.
+        visibility: (N, K), 0 where a landmark has no position; all have one if omitted.
+
+    Returns:
+        float64 (N,) in pixels. NaN where landmarks that the length needs are not labelled: for the
+        eye normalisers all of their points, for the box ones at least one point.
+
+    Raises:
+        FaceAlignError: For input that `check_normalizer` or `check_landmarks` refuses.
+
+    Example:
+        >>> import numpy as np
+        >>> square = np.array([[[0, 0], [30, 0], [30, 40], [0, 40]]])
+        >>> normalizing_lengths(square, "box_diagonal")
+        array([50.])
+    """
+    points, labelled = check_landmarks(ground_truth, visibility)
+    check_normalizer(normalizer, points.shape[1])
+    if normalizer in _EYE_GROUPS:
+        one, other = (list(group) for group in _EYE_GROUPS[normalizer])
+        gap = points[:, one].mean(axis=1) - points[:, other].mean(axis=1)
+        complete = labelled[:, one + other].all(axis=1)
+        return np.where(complete, np.hypot(gap[:, 0], gap[:, 1]), np.nan)
+    low = np.where(labelled[..., None], points, np.inf).min(axis=1)
+    high = np.where(labelled[..., None], points, -np.inf).max(axis=1)
+    sides = np.where(labelled.any(axis=1, keepdims=True), high - low, np.nan)
+    if normalizer == "box_size":
+        return np.sqrt(sides[:, 0] * sides[:, 1])
+    return np.hypot(sides[:, 0], sides[:, 1])

@@ -1,0 +1,237 @@
+"""From a photo to the landmarks of its faces: detect, crop, predict, map back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from numbers import Real
+from os import PathLike
+from typing import Any
+
+import numpy as np
+
+from keras_facealign import geometry
+from keras_facealign.crops import crop_face
+from keras_facealign.data.images import read_image
+from keras_facealign.errors import FaceAlignError
+from keras_facealign.inference.detectors import (
+    Detection,
+    Detector,
+    as_detections,
+    get_detector,
+)
+
+__all__ = ["Face", "FaceAligner"]
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+    """One face of a picture.
+
+    Args:
+        landmarks: float32 (K, 2), x before y, 0-based pixels of the upright picture.
+        confidence: float32 (K,), 0 to 1 for each landmark.
+        box: float32 (4,), x0, y0, x1, y1: the box that the face was cropped by, in the same pixels.
+        score: The detector's certainty, 0 to 1; 1 for a box that was given.
+    """
+
+    landmarks: np.ndarray
+    confidence: np.ndarray
+    box: np.ndarray
+    score: float = 1.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """The face as plain lists and numbers, ready for JSON; pixels to three decimals."""
+        return {
+            "box": _rounded(self.box, 3),
+            "score": round(float(self.score), 4),
+            "landmarks": _rounded(self.landmarks, 3),
+            "confidence": _rounded(self.confidence, 4),
+        }
+
+
+def _rounded(values: np.ndarray, decimals: int) -> list[Any]:
+    return np.asarray(values, np.float64).round(decimals).tolist()
+
+
+@dataclass
+class _Pending:
+    """A face that waits for its turn in the network."""
+
+    crop: np.ndarray
+    matrix: np.ndarray
+    detection: Detection
+    image_index: int
+
+
+class FaceAligner:
+    """Finds the faces of photos and their landmarks.
+
+    Args:
+        model: A `FaceAlignModel`, or any object with its `input_size` and `predict_landmarks`.
+        detector: `"mtcnn"`, which is loaded when first needed; any callable from a `(H, W, 3)`
+            uint8 RGB picture to a list of boxes or `Detection`s; or None where boxes are always
+            given.
+
+    Raises:
+        FaceAlignError: If the detector is none of these.
+
+    Example:
+        >>> aligner = FaceAligner.from_preset("sat1_cab_mobile")  # doctest: +SKIP
+        >>> for face in aligner.align("photo.jpg"):  # doctest: +SKIP
+        ...     print(face.box, face.landmarks[30])
+    """
+
+    def __init__(self, model: Any, detector: str | Detector | None = "mtcnn") -> None:
+        self.model = model
+        self.detector = get_detector(detector)
+
+    @classmethod
+    def from_preset(
+        cls, name: str, detector: str | Detector | None = "mtcnn", load_weights: bool = True
+    ) -> FaceAligner:
+        """Makes an aligner of a bundled preset.
+
+        Args:
+            name: Name of a preset (see `keras_facealign.presets.list_presets`), or a folder that
+                holds one.
+            detector: As in the constructor.
+            load_weights: False for the architecture alone, with random weights.
+
+        Raises:
+            FaceAlignError: If there is no such preset.
+        """
+        from keras_facealign.presets import from_preset
+
+        return cls(from_preset(name, load_weights=load_weights), detector)
+
+    def align(
+        self, image: Any, boxes: Any = None, name: str | None = None, batch_size: int = 32
+    ) -> list[Face]:
+        """Finds the faces of one photo and their landmarks.
+
+        Args:
+            image: Path, encoded bytes, PIL image, or NumPy array with values 0 to 255:
+                (H, W, 3) RGB, (H, W, 4) RGBA or (H, W) grey. A rotation in the file's EXIF data is
+                applied first, so all coordinates are those of the upright photo.
+            boxes: (N, 4) or one (4,): x0, y0, x1, y1 in pixels, tight around brows and chin.
+                Default: the detector finds them.
+            name: What error messages call the photo. Default: its path.
+            batch_size: Most faces that go through the network at once.
+
+        Returns:
+            The faces: in the order of `boxes`, or, where the detector found them, the largest
+            first. Empty where there is none.
+
+        Raises:
+            FaceAlignError: If the photo cannot be read, a box is unusable, or there are neither
+                boxes nor a detector.
+        """
+        if _is_one_box(boxes):
+            boxes = [boxes]
+        names = None if name is None else [name]
+        return self.align_batch([image], [boxes], names, batch_size)[0]
+
+    def align_batch(
+        self,
+        images: Iterable[Any],
+        boxes: Sequence[Any] | None = None,
+        names: Sequence[str] | None = None,
+        batch_size: int = 32,
+    ) -> list[list[Face]]:
+        """Finds the faces of many photos; faces of different photos share the network's batches.
+
+        Photos are read one at a time, so `images` may be a generator over a large collection.
+
+        Args:
+            images: Photos as in `align`.
+            boxes: For each photo (N, 4) boxes, or None where the detector is to find them. Default:
+                None for all.
+            names: What error messages call the photos.
+            batch_size: Faces that go through the network at once.
+
+        Returns:
+            For each photo its faces, as from `align`.
+
+        Raises:
+            FaceAlignError: As in `align`, naming the photo; or if `boxes` or `names` has another
+                length than `images`.
+        """
+        if batch_size < 1:
+            raise FaceAlignError(f"batch_size is {batch_size}; give at least 1")
+        one_image = isinstance(images, (str, bytes)) or not isinstance(images, Iterable)
+        if one_image or (isinstance(images, np.ndarray) and images.ndim in (2, 3)):
+            raise FaceAlignError("align_batch takes a list of images; use align for one image")
+        faces: list[list[Face]] = []
+        pending: list[_Pending] = []
+        for index, image in enumerate(images):
+            given = _item(boxes, index, "boxes")
+            name = _item(names, index, "names") or _default_name(image, index)
+            faces.append([])
+            pending += self._crops(image, given, name, index)
+            while len(pending) >= batch_size:
+                self._predict(pending[:batch_size], faces)
+                pending = pending[batch_size:]
+        for extra, label in ((boxes, "boxes"), (names, "names")):
+            if extra is not None and len(extra) != len(faces):
+                raise FaceAlignError(
+                    f"{label} has {len(extra)} entries for {len(faces)} images; give one for each"
+                )
+        if pending:
+            self._predict(pending, faces)
+        return faces
+
+    def _crops(self, image: Any, boxes: Any, name: str, index: int) -> list[_Pending]:
+        pixels = read_image(image, name=name)
+        size = (pixels.shape[1], pixels.shape[0])
+        if boxes is not None:
+            detections = as_detections(boxes, size, name)
+        elif self.detector is None:
+            raise FaceAlignError(f"{name}: no boxes given, and this aligner has no detector")
+        else:
+            detections = as_detections(self.detector(pixels), size, name)
+            detections.sort(key=lambda d: -_area(d.box))
+        pending = []
+        for detection in detections:
+            matrix = geometry.crop_matrix(detection.box, self.model.input_size)
+            crop = crop_face(pixels, matrix, self.model.input_size)
+            pending.append(_Pending(crop, matrix, detection, index))
+        return pending
+
+    def _predict(self, batch: list[_Pending], faces: list[list[Face]]) -> None:
+        """Runs the network once and files the faces under their photos."""
+        crops = np.stack([item.crop for item in batch])
+        landmarks, confidence = self.model.predict_landmarks(crops, batch_size=len(batch))
+        # float64 keeps a tenth of a pixel in crops of pictures a hundred thousand pixels wide.
+        inverse = geometry.invert(np.stack([item.matrix for item in batch]).astype(np.float64))
+        landmarks = geometry.transform_points(inverse, np.asarray(landmarks, np.float64))
+        for item, points, values in zip(batch, landmarks, confidence, strict=True):
+            faces[item.image_index].append(
+                Face(
+                    landmarks=points.astype(np.float32),
+                    confidence=np.asarray(values, np.float32),
+                    box=item.detection.box,
+                    score=item.detection.score,
+                )
+            )
+
+
+def _area(box: np.ndarray) -> float:
+    return float((box[2] - box[0]) * (box[3] - box[1]))
+
+
+def _is_one_box(boxes: Any) -> bool:
+    sized = isinstance(boxes, (list, tuple, np.ndarray))
+    return sized and len(boxes) == 4 and all(isinstance(v, (Real, np.number)) for v in boxes)
+
+
+def _item(values: Sequence[Any] | None, index: int, label: str) -> Any:
+    if values is None:
+        return None
+    if index >= len(values):
+        raise FaceAlignError(f"{label} has {len(values)} entries, fewer than there are images")
+    return values[index]
+
+
+def _default_name(image: Any, index: int) -> str:
+    return str(image) if isinstance(image, (str, PathLike)) else f"image {index}"

@@ -1,0 +1,87 @@
+"""Channel aggregation block (CAB)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from keras_facealign.errors import FaceAlignError
+from keras_facealign.layers.block import Block
+from keras_facealign.layers.common import ConvBatchNorm, check_channels
+
+__all__ = ["ChannelAggregationBlock"]
+
+_COLUMNS = 4
+
+
+@keras.saving.register_keras_serializable(package="keras_facealign")
+class ChannelAggregationBlock(Block):
+    """Halves the channels three times and aggregates the four widths back, two at a time.
+
+    The block is a triangle of nodes (w, h), 1 <= w <= h <= 4. Along the row h = 4, 3x3 convolutions
+    halve the channels from the input at w = 4 down to an eighth at w = 1. A node above averages its
+    right neighbour of the row below with its left neighbour, which is half as wide and therefore
+    replicated (joined with itself). In row 3 the right neighbour passes a depth-wise convolution
+    unless the node is on the edge of the triangle. Source: Stacked Dense U-Nets, section 3.2 and
+    figure 4.
+
+    Args:
+        filters: Channels of input and output, divisible by 8.
+
+    Input shape:
+        (B, H, W, filters).
+
+    Output shape:
+        (B, H, W, filters).
+
+    Raises:
+        FaceAlignError: If the input's channels differ from `filters`. (Where a network widens, the
+            original uses an `HPMBlock`.)
+
+    Example:
+        >>> ChannelAggregationBlock(64)(keras.ops.zeros((1, 8, 8, 64))).shape
+        (1, 8, 8, 64)
+    """
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        check_channels(self, self.filters, 2 ** (_COLUMNS - 1))
+        if input_shape[-1] != self.filters:
+            raise FaceAlignError(
+                f"ChannelAggregationBlock {self.name!r} keeps its width: it was built with "
+                f"filters={self.filters} but its input has {input_shape[-1]} channels. "
+                "Widen with an HPMBlock first."
+            )
+        self.narrowing: list[ConvBatchNorm] = []
+        self.lateral: dict[str, ConvBatchNorm] = {}
+        for w in range(_COLUMNS - 1, 0, -1):
+            unit = ConvBatchNorm(self._width(w), name=f"w{w}_h{_COLUMNS}_1")
+            self.narrowing.append(self._part(unit, (*input_shape[:-1], self._width(w + 1))))
+        for w, h in self._lateral_nodes():
+            unit = ConvBatchNorm(self._width(w + 1), depthwise=True, name=f"w{w}_h{h}_2")
+            self.lateral[unit.name] = self._part(unit, (*input_shape[:-1], self._width(w + 1)))
+        self.built = True
+
+    def _width(self, w: int) -> int:
+        """Channels of node (w, 4)."""
+        return self.filters // 2 ** (_COLUMNS - w)
+
+    @staticmethod
+    def _lateral_nodes() -> list[tuple[int, int]]:
+        """Nodes whose right neighbour passes a depth-wise convolution."""
+        return [(w, h) for h in range(_COLUMNS - 1, 0, -1) for w in range(h - 1, 0, -1) if h % 2]
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        row = {_COLUMNS: inputs}
+        for w, unit in zip(range(_COLUMNS - 1, 0, -1), self.narrowing, strict=True):
+            row[w] = unit(row[w + 1], training=training)
+        for h in range(_COLUMNS - 1, 0, -1):
+            above = {}
+            for w in range(h, 0, -1):
+                right = row[w + 1]
+                unit = self.lateral.get(f"w{w}_h{h}_2")
+                if unit is not None:
+                    right = unit(right, training=training)
+                above[w] = (right + keras.ops.concatenate([row[w], row[w]], axis=-1)) * 0.5
+            row = above
+        return row[1]

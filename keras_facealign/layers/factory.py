@@ -1,0 +1,46 @@
+"""Blocks by name."""
+
+from __future__ import annotations
+
+import keras
+
+from keras_facealign.errors import FaceAlignError
+from keras_facealign.layers.block import Block
+from keras_facealign.layers.channel_aggregation import ChannelAggregationBlock
+from keras_facealign.layers.hpm import HPMBlock
+from keras_facealign.layers.resnet import ResNetBlock
+
+__all__ = ["BLOCKS", "make_block"]
+
+BLOCKS: dict[str, type[Block]] = {
+    "resnet": ResNetBlock,
+    "hpm": HPMBlock,
+    "cab": ChannelAggregationBlock,
+}
+
+
+def make_block(kind: str, input_channels: int | None, filters: int, name: str) -> Block:
+    """Makes the block that a network of the given kind has at one place.
+
+    Args:
+        kind: A key of `BLOCKS`.
+        input_channels: Channels that arrive.
+        filters: Channels that leave.
+        name: Layer name.
+
+    Returns:
+        The block, unbuilt; an `HPMBlock` where a "cab" network changes width, as in the original.
+
+    Raises:
+        FaceAlignError: If `kind` is unknown.
+    """
+    if kind not in BLOCKS:
+        raise FaceAlignError(f"Unknown block {kind!r}; choose one of: {', '.join(BLOCKS)}.")
+    if kind == "cab" and input_channels != filters:
+        return HPMBlock(filters, name=name)
+    return BLOCKS[kind](filters, name=name)
+
+
+def max_pool(inputs: keras.KerasTensor) -> keras.KerasTensor:
+    """Halves the resolution by the maximum of 2x2 pixels."""
+    return keras.ops.max_pool(inputs, 2, strides=2, padding="valid")

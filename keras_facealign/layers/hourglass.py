@@ -1,0 +1,68 @@
+"""Hourglass topology."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from keras_facealign.layers.block import Block
+from keras_facealign.layers.factory import make_block, max_pool
+
+__all__ = ["Hourglass"]
+
+
+@keras.saving.register_keras_serializable(package="keras_facealign")
+class Hourglass(Block):
+    """A recursive encoder and decoder with one lateral block at every resolution.
+
+    Source: Newell et al., Stacked Hourglass Networks (ECCV 2016), as used in Stacked Dense U-Nets,
+    figure 2b.
+
+    Args:
+        filters: Channels everywhere, those of the input too.
+        depth: Number of 2x poolings; height and width must be divisible by 2 ** depth.
+        block: Kind of convolution block, see `make_block`.
+
+    Input shape:
+        (B, H, W, filters).
+
+    Output shape:
+        (B, H, W, filters).
+
+    Example:
+        >>> Hourglass(32, depth=3, block="resnet")(keras.ops.zeros((1, 16, 16, 32))).shape
+        (1, 16, 16, 32)
+    """
+
+    def __init__(self, filters: int, depth: int = 4, block: str = "resnet", **kwargs: Any) -> None:
+        super().__init__(filters, **kwargs)
+        self.depth = depth
+        self.block = block
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        batch, height, width, channels = input_shape
+        half = (batch, height and height // 2, width and width // 2, self.filters)
+
+        def block(name: str, shape: tuple[int | None, ...]) -> Any:
+            return self._part(make_block(self.block, channels, self.filters, name), shape)
+
+        self.up1 = block("up1_0", input_shape)
+        self.low1 = block("low1_0", half)
+        if self.depth > 1:
+            inner = Hourglass(self.filters, self.depth - 1, self.block, name=f"{self.depth - 1}")
+            self.low2 = self._part(inner, half)
+        else:
+            self.low2 = block("low2_0", half)
+        self.low3 = block("low3_0", half)
+        self.upsampling = keras.layers.UpSampling2D(2, name="upsampling", dtype=self.dtype_policy)
+        self.built = True
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        low = max_pool(inputs)
+        for layer in (self.low1, self.low2, self.low3):
+            low = layer(low, training=training)
+        return self.up1(inputs, training=training) + self.upsampling(low)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "depth": self.depth, "block": self.block}

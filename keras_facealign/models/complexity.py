@@ -1,0 +1,53 @@
+"""What a network costs to run."""
+
+from __future__ import annotations
+
+import math
+
+import keras
+
+from keras_facealign.errors import FaceAlignError
+
+__all__ = ["count_macs"]
+
+
+def count_macs(model: keras.Model) -> int:
+    """Multiply-adds of the convolutions of one forward pass for one image.
+
+    Batch norm, activations, pooling and sums are left out, as is usual; they add a few per cent.
+    One multiply-add is two floating-point operations.
+
+    Args:
+        model: A built model whose spatial sizes are all known.
+
+    Returns:
+        The number of multiply-adds.
+
+    Raises:
+        FaceAlignError: If a convolution's size depends on the input.
+
+    Example:
+        >>> inputs = keras.Input((8, 8, 3))
+        >>> count_macs(keras.Model(inputs, keras.layers.Conv2D(4, 3, padding="same")(inputs)))
+        6912
+    """
+    total = 0
+    for layer in model._flatten_layers(include_self=False):
+        if not isinstance(layer, _CONVOLUTIONS):
+            continue
+        shape = layer.get_build_config()["input_shape"]
+        # A transposed convolution applies its kernel once an input pixel, the others once an output
+        # pixel.
+        transposed = isinstance(layer, keras.layers.Conv2DTranspose)
+        pixels = shape[1:3] if transposed else layer.compute_output_shape(shape)[1:3]
+        if None in pixels:
+            raise FaceAlignError(f"{layer.path} has no fixed size; build with a fixed input_size.")
+        total += math.prod(layer.kernel.shape) * math.prod(pixels)
+    return total
+
+
+_CONVOLUTIONS = (
+    keras.layers.Conv2D,
+    keras.layers.Conv2DTranspose,
+    keras.layers.DepthwiseConv2D,
+)

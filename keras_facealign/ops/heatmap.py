@@ -1,0 +1,184 @@
+"""Heatmaps: drawing landmarks into them and reading landmarks back out.
+
+Landmarks travel in pixels of the network's *input*; a map of side `S` covers the same square as an
+input of side `s`, so an input coordinate x is at (x + 0.5) * S / s - 0.5 in the map.
+
+Decoding methods:
+    * `argmax`: the centre of the highest map pixel.
+    * `upsample`: bilinear resize of the map to the input's size, then the highest pixel. This is
+      the integer grid of the original MXNet code.
+    * `taylor`: the highest pixel plus one Newton step on the smoothed log-probability (Zhang et
+      al., Distribution-Aware Coordinate Representation for Human Pose Estimation, CVPR 2020).
+    * `soft_argmax`: the centre of mass of the probability in a window around the highest pixel.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from keras_facealign.errors import FaceAlignError
+
+__all__ = [
+    "DECODE_METHODS",
+    "decode_heatmaps",
+    "draw_heatmaps",
+    "input_to_map",
+    "local_soft_argmax",
+    "map_to_input",
+]
+
+DECODE_METHODS = ("soft_argmax", "taylor", "argmax", "upsample")
+
+# Radius in map pixels of the window that sub-pixel decoding looks at.
+WINDOW_RADIUS = 3
+
+
+def input_to_map(points: Any, input_size: int, map_size: int) -> Any:
+    """Input pixels to map pixels, for points of any shape (..., 2)."""
+    return (points + 0.5) * (map_size / input_size) - 0.5
+
+
+def map_to_input(points: Any, input_size: int, map_size: int) -> Any:
+    """Map pixels to input pixels, for points of any shape (..., 2)."""
+    return (points + 0.5) * (input_size / map_size) - 0.5
+
+
+def draw_heatmaps(landmarks: Any, map_size: int, sigma: float = 1.5) -> Any:
+    """Draws one Gaussian a landmark, centred at its sub-pixel position.
+
+    Args:
+        landmarks: float (B, K, 2) in map pixels, x before y. Points far outside give empty maps.
+        map_size: Side of the square maps in pixels.
+        sigma: Standard deviation in map pixels; the peak value is 1 at the exact centre.
+
+    Returns:
+        float32 (B, map_size, map_size, K).
+
+    Raises:
+        FaceAlignError: If `sigma` is not positive.
+    """
+    if sigma <= 0:
+        raise FaceAlignError(f"sigma is {sigma}; a Gaussian needs a positive one, such as 1.5.")
+    landmarks = ops.cast(landmarks, "float32")
+    grid = ops.reshape(ops.arange(map_size, dtype="float32"), (1, map_size, 1))
+    x = ops.exp(-ops.square(grid - landmarks[:, None, :, 0]) / (2.0 * sigma**2))
+    y = ops.exp(-ops.square(grid - landmarks[:, None, :, 1]) / (2.0 * sigma**2))
+    return ops.expand_dims(y, 2) * ops.expand_dims(x, 1)
+
+
+def _peak(heatmaps: Any) -> tuple[Any, Any]:
+    """Row and column, each int32 (B, K), of the first highest pixel in row-major order."""
+    height, width, k = (int(n) for n in heatmaps.shape[1:])
+    flat = ops.reshape(heatmaps, (-1, height * width, k))
+    index = ops.cast(ops.argmax(flat, axis=1), "int32")
+    return index // width, index % width
+
+
+def _take_pixels(heatmaps: Any, rows: Any, columns: Any) -> Any:
+    """Values at (B, K, N) rows and columns of every map, replicating the border."""
+    height, width, k = (int(n) for n in heatmaps.shape[1:])
+    rows = ops.clip(rows, 0, height - 1)
+    columns = ops.clip(columns, 0, width - 1)
+    flat = ops.reshape(ops.transpose(heatmaps, (0, 3, 1, 2)), (-1,))
+    batch = ops.reshape(ops.arange(ops.shape(heatmaps)[0], dtype="int32"), (-1, 1, 1))
+    channel = ops.reshape(ops.arange(k, dtype="int32"), (1, k, 1))
+    return ops.take(flat, ((batch * k + channel) * height + rows) * width + columns, axis=0)
+
+
+def _window(heatmaps: Any, rows: Any, columns: Any, radius: int) -> tuple[Any, Any, Any]:
+    """Values, row and column indices, each (B, K, N), of a square window around (B, K) pixels."""
+    offsets = np.arange(-radius, radius + 1, dtype="int32")
+    dy, dx = (v.reshape(1, 1, -1) for v in np.meshgrid(offsets, offsets, indexing="ij"))
+    rows = ops.expand_dims(rows, -1) + dy
+    columns = ops.expand_dims(columns, -1) + dx
+    return _take_pixels(heatmaps, rows, columns), rows, columns
+
+
+def local_soft_argmax(heatmaps: Any, radius: int = WINDOW_RADIUS) -> Any:
+    """Centre of mass of the sigmoid probability in a window around the highest pixel.
+
+    Differentiable with respect to the values in the window, so it serves as a training target too.
+
+    Args:
+        heatmaps: float (B, H, W, K), logits.
+        radius: Radius of the square window in pixels. Pixels outside the map do not count.
+
+    Returns:
+        float32 (B, K, 2) in map pixels, x before y.
+    """
+    height, width = (int(n) for n in heatmaps.shape[1:3])
+    heatmaps = ops.cast(heatmaps, "float32")
+    row, column = _peak(heatmaps)
+    values, rows, columns = _window(heatmaps, row, column, radius)
+    inside = ops.logical_and(
+        ops.logical_and(rows >= 0, rows < height), ops.logical_and(columns >= 0, columns < width)
+    )
+    mass = ops.sigmoid(values) * ops.cast(inside, "float32") + 1e-12
+    total = ops.sum(mass, axis=-1)
+    x = ops.sum(mass * ops.cast(columns, "float32"), axis=-1) / total
+    y = ops.sum(mass * ops.cast(rows, "float32"), axis=-1) / total
+    return ops.stack([x, y], axis=-1)
+
+
+def _taylor(heatmaps: Any) -> Any:
+    """Highest pixel plus one Newton step, at most a pixel long, on the smoothed log-probability."""
+    row, column = _peak(heatmaps)
+    values, _, _ = _window(heatmaps, row, column, 2)
+    batch, k = ops.shape(values)[0], int(values.shape[1])
+    window = ops.reshape(ops.sigmoid(values), (batch, k, 5, 5))
+    # Binomial 3x3 smoothing of the 5x5 window leaves the 3x3 that the derivatives need.
+    rows = window[:, :, :-2] + 2.0 * window[:, :, 1:-1] + window[:, :, 2:]
+    smooth = (rows[..., :-2] + 2.0 * rows[..., 1:-1] + rows[..., 2:]) / 16.0
+    p = ops.log(ops.maximum(smooth, 1e-10))
+    dx = 0.5 * (p[:, :, 1, 2] - p[:, :, 1, 0])
+    dy = 0.5 * (p[:, :, 2, 1] - p[:, :, 0, 1])
+    dxx = p[:, :, 1, 2] - 2.0 * p[:, :, 1, 1] + p[:, :, 1, 0]
+    dyy = p[:, :, 2, 1] - 2.0 * p[:, :, 1, 1] + p[:, :, 0, 1]
+    dxy = 0.25 * (p[:, :, 2, 2] - p[:, :, 2, 0] - p[:, :, 0, 2] + p[:, :, 0, 0])
+    det = dxx * dyy - dxy * dxy
+    # Only a maximum has a negative definite Hessian; elsewhere the step would be meaningless.
+    good = ops.logical_and(det > 1e-12, dxx < 0)
+    safe = ops.where(good, det, 1.0)
+    step_x = ops.where(good, -(dyy * dx - dxy * dy) / safe, 0.0)
+    step_y = ops.where(good, -(dxx * dy - dxy * dx) / safe, 0.0)
+    peak = ops.cast(ops.stack([column, row], axis=-1), "float32")
+    return peak + ops.clip(ops.stack([step_x, step_y], axis=-1), -1.0, 1.0)
+
+
+def decode_heatmaps(heatmaps: Any, input_size: int, method: str = "soft_argmax") -> tuple[Any, Any]:
+    """Reads landmarks and confidence out of raw heatmaps.
+
+    Args:
+        heatmaps: float (B, H, W, K), logits of a network, H == W.
+        input_size: Side of the network's input in pixels.
+        method: One of `DECODE_METHODS`.
+
+    Returns:
+        A tuple of landmarks, float32 (B, K, 2) in input pixels, x before y, and confidence, float32
+        (B, K) between 0 and 1: the sigmoid of each map's highest value.
+
+    Raises:
+        FaceAlignError: If `method` is unknown.
+    """
+    heatmaps = ops.cast(heatmaps, "float32")
+    map_size = int(heatmaps.shape[1])
+    confidence = ops.sigmoid(ops.max(heatmaps, axis=(1, 2)))
+    if method == "upsample":
+        resized = ops.image.resize(heatmaps, (input_size, input_size), interpolation="bilinear")
+        row, column = _peak(resized)
+        return ops.cast(ops.stack([column, row], axis=-1), "float32"), confidence
+    if method == "argmax":
+        row, column = _peak(heatmaps)
+        points = ops.cast(ops.stack([column, row], axis=-1), "float32")
+    elif method == "taylor":
+        points = _taylor(heatmaps)
+    elif method == "soft_argmax":
+        points = local_soft_argmax(heatmaps)
+    else:
+        raise FaceAlignError(
+            f"Unknown decoding method {method!r}; choose one of: {', '.join(DECODE_METHODS)}."
+        )
+    return map_to_input(points, input_size, map_size), confidence

@@ -1,0 +1,168 @@
+"""Where presets lie, and how models go into them and come out.
+
+A preset is a folder: `config.json` (family and architecture), `metadata.json` (what a reader wants
+to know: description, accuracy, licence) and `model.weights.h5`. Nothing in it is executed when it
+is read.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_facealign.errors import FaceAlignError
+from keras_facealign.models import (
+    FaceAlignModel,
+    HourglassFaceAlign,
+    SATFaceAlign,
+    count_macs,
+)
+
+__all__ = ["find_preset", "from_preset", "list_presets", "save_to_preset"]
+
+CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
+_FAMILIES = {cls.__name__: cls for cls in (FaceAlignModel, SATFaceAlign, HourglassFaceAlign)}
+_MAX_JSON_BYTES = 1_000_000
+
+
+def _roots() -> list[Path]:
+    """Installed packages carry their presets inside; a source tree has them beside the package."""
+    package = Path(__file__).resolve().parents[1]
+    return [package / "saved_models", package.parent / "saved_models"]
+
+
+def _bundled() -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for root in _roots():
+        if root.is_dir():
+            for folder in sorted(root.iterdir()):
+                if (folder / CONFIG).is_file():
+                    found.setdefault(folder.name, folder)
+    return found
+
+
+def find_preset(name: str | Path) -> Path:
+    """Finds a preset's folder by its name, or takes a path to one.
+
+    Args:
+        name: A bundled preset's name, or a folder that `save_to_preset` wrote.
+
+    Returns:
+        The folder.
+
+    Raises:
+        FaceAlignError: If there is neither; the message lists the names there are.
+    """
+    folder = Path(name)
+    if (folder / CONFIG).is_file():
+        return folder
+    bundled = _bundled()
+    if str(name) in bundled:
+        return bundled[str(name)]
+    if folder.is_dir():
+        raise FaceAlignError(f"{folder} is no preset: it has no {CONFIG}.")
+    known = ", ".join(bundled) or "none"
+    raise FaceAlignError(f"Unknown preset {str(name)!r}; bundled presets: {known}.")
+
+
+def list_presets() -> dict[str, dict[str, Any]]:
+    """Describes the bundled presets.
+
+    Returns:
+        Name to metadata; "weights" says whether trained weights are there.
+    """
+    return {
+        name: {**_read_json(folder / METADATA), "weights": (folder / WEIGHTS).is_file()}
+        for name, folder in _bundled().items()
+    }
+
+
+def from_preset(name: str | Path, load_weights: bool = True) -> FaceAlignModel:
+    """Builds a model from a preset.
+
+    Args:
+        name: A bundled preset's name, or a folder that `save_to_preset` wrote.
+        load_weights: Whether to load the trained weights; False gives the untrained network.
+
+    Returns:
+        The model.
+
+    Raises:
+        FaceAlignError: If the preset is unknown, damaged, or has no trained weights.
+
+    Example:
+        >>> model = from_preset("sat1_cab_mobile")
+        >>> model.input_size
+        128
+    """
+    folder = find_preset(name)
+    config = _read_json(folder / CONFIG)
+    try:
+        family = _FAMILIES[config["class_name"]]
+        model = family.from_config(config["config"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise FaceAlignError(f"{folder / CONFIG} does not describe a model: {error}.") from error
+    if not load_weights:
+        return model
+    weights = folder / WEIGHTS
+    if not weights.is_file():
+        raise FaceAlignError(
+            f"Preset {folder.name!r} has no trained weights; load it with load_weights=False and "
+            "train it."
+        )
+    try:
+        model.load_weights(str(weights))
+    except (OSError, ValueError, KeyError) as error:
+        raise FaceAlignError(
+            f"{weights} cannot be read ({str(error).splitlines()[0]}); restore the file."
+        ) from error
+    for variable in model.weights:
+        if not np.isfinite(np.asarray(variable.numpy(), np.float32)).all():
+            raise FaceAlignError(f"{weights}: {variable.path} is not finite; restore the file.")
+    return model
+
+
+def save_to_preset(
+    model: FaceAlignModel, folder: str | Path, metadata: dict[str, Any] | None = None
+) -> Path:
+    """Writes a model as a preset folder.
+
+    Args:
+        model: The model, trained.
+        folder: Where to write; made if missing.
+        metadata: What `list_presets` shows: description, licence, accuracy and so on. The number of
+            parameters and the operations of a forward pass are added.
+
+    Returns:
+        The folder.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    # A copy: a trained model would also save its optimiser's state, twice the size of the weights.
+    copy = type(model).from_config(model.get_config())
+    copy.set_weights(model.get_weights())
+    copy.save_weights(str(folder / WEIGHTS))
+    config = {"class_name": type(model).__name__, "config": model.get_config()}
+    _write_json(folder / CONFIG, config)
+    cost = {"parameters": model.count_params(), "gflops": round(2e-9 * count_macs(model), 3)}
+    _write_json(folder / METADATA, {**(metadata or {}), **cost})
+    return folder
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > _MAX_JSON_BYTES:
+            raise FaceAlignError(f"{path} is larger than a preset's description can be.")
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise FaceAlignError(f"{path} cannot be read: {error}.") from error
+    if not isinstance(value, dict):
+        raise FaceAlignError(f"{path} must hold a JSON object.")
+    return value
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,226 @@
+"""`keras-facealign evaluate` on a made-up copy of 300W, with errors known in closed form.
+
+The pictures are plain: their grey value tells the model, which sees only crops, how many crop
+pixels to be wrong by, and the detector where the face is.
+"""
+
+import csv
+import json
+import math
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_facealign.cli import main
+from keras_facealign.errors import FaceAlignError
+from keras_facealign.geometry import CROP_MARGIN
+from keras_facealign.landmarks import IBUG68
+
+SIZE = 128
+# Offsets in crop pixels, one a picture; each is the picture's grey value too.
+OFFSETS = (0, 2, 30, 5, 1)
+
+
+def template():
+    """68 points in the crop whose tight square box is centred and fills it but for the margin."""
+    points = np.random.default_rng(7).uniform(-1, 1, (68, 2))
+    points[36], points[45] = (-0.6, -0.4), (0.6, -0.4)
+    points[[0, 16]] = (-1, -1), (1, 1)
+    return (SIZE - 1) / 2 + points * SIZE / CROP_MARGIN / 2
+
+
+class FakeModel:
+    """Finds the template, wrong by the crop's brightness in pixels to the right."""
+
+    input_size = SIZE
+    num_landmarks = 68
+    scheme = IBUG68
+
+    def predict_landmarks(self, images, batch_size=32):
+        brightness = np.asarray(images)[:, SIZE // 2, SIZE // 2, 0].astype(float)
+        landmarks = template() + np.stack([brightness, 0 * brightness], axis=-1)[:, None]
+        return landmarks.astype("float32"), np.ones(landmarks.shape[:2], "float32")
+
+
+def scale_of(index):
+    return 1.0 + 0.5 * index
+
+
+def expected_nme(index):
+    eyes = template()[[36, 45]]
+    return 100 * OFFSETS[index] / math.dist(*eyes)
+
+
+@pytest.fixture
+def data(tmp_path):
+    folder = tmp_path / "300w" / "lfpw" / "testset"
+    folder.mkdir(parents=True)
+    for i, offset in enumerate(OFFSETS):
+        points = 200 + 10 * i + (template() - (SIZE - 1) / 2) * scale_of(i)
+        Image.new("RGB", (500, 480), (offset,) * 3).save(folder / f"image_{i:04}.png")
+        # The files count from 1, as MATLAB does.
+        lines = [f"{x:.6f} {y:.6f}" for x, y in points + 1]
+        text = "\n".join(["version: 1", "n_points:  68", "{", *lines, "}", ""])
+        (folder / f"image_{i:04}.pts").write_text(text)
+    return tmp_path / "300w"
+
+
+@pytest.fixture
+def model(monkeypatch):
+    def from_preset(name, load_weights=True):
+        if name != "good":
+            raise FaceAlignError(f"There is no preset {name!r}; choose one of: good.")
+        return FakeModel()
+
+    monkeypatch.setattr("keras_facealign.presets.from_preset", from_preset)
+
+
+def evaluate(data, output, *options):
+    return main(["evaluate", "good", "--data", str(data), "--output", str(output), *options])
+
+
+def test_numbers_and_files(data, model, tmp_path, capsys):
+    output = tmp_path / "new" / "results"
+    assert evaluate(data, output, "--batch-size", "2") == 0
+    assert {path.name for path in output.iterdir()} == {
+        "report.json",
+        "per_image.csv",
+        "predictions.npz",
+        "ced.png",
+        "worst.png",
+    }
+    expected = [expected_nme(i) for i in range(5)]
+    report = json.loads((output / "report.json").read_text())
+    assert report["nme"]["inter_ocular"]["mean"] == pytest.approx(np.mean(expected), rel=1e-4)
+    assert report["nme"]["inter_ocular"]["median"] == pytest.approx(np.median(expected), rel=1e-4)
+    assert (report["images"], report["missed"], report["skipped"]) == (5, 0, [])
+    assert (report["preset"], report["boxes"]) == ("good", "ground-truth")
+    with open(output / "per_image.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["file_name"] for row in rows] == [
+        f"lfpw/testset/image_{i:04}.png" for i in range(5)
+    ]
+    found = [float(row["nme_inter_ocular"]) for row in rows]
+    assert found == pytest.approx(expected, rel=1e-4, abs=1e-4)
+    with np.load(output / "predictions.npz", allow_pickle=False) as arrays:
+        shifts = (arrays["prediction"] - arrays["ground_truth"]).mean(axis=1)
+        for i, (dx, dy) in enumerate(shifts):
+            assert dx == pytest.approx(OFFSETS[i] * scale_of(i), abs=1e-3)
+            assert dy == pytest.approx(0, abs=1e-3)
+    for name in ("ced.png", "worst.png"):
+        assert Image.open(output / name).size[0] > 300
+    printed = capsys.readouterr().out
+    assert f"{np.mean(expected):.3f}" in printed
+    assert "eye_corner_centre" in printed
+
+
+def test_detected_boxes(data, model, tmp_path, capsys, monkeypatch):
+    def detector(image):
+        index = OFFSETS.index(int(image[0, 0, 0]))
+        centre = 200 + 10 * index
+        half = SIZE / CROP_MARGIN / 2 * scale_of(index)
+        right = (centre - half, centre - half, centre + half, centre + half)
+        far_off = (400, 400, 450, 450)
+        # Picture 1: the face is missed; picture 3: only another face is found.
+        return {1: [], 3: [far_off]}.get(index, [far_off, right])
+
+    monkeypatch.setattr(
+        "keras_facealign.inference.aligner.get_detector",
+        lambda name: {"mtcnn": detector, None: None}[name],
+    )
+    output = tmp_path / "results"
+    assert evaluate(data, output, "--boxes", "mtcnn") == 0
+    report = json.loads((output / "report.json").read_text())
+    expected = [expected_nme(i) for i in (0, 2, 4)]
+    assert report["nme"]["inter_ocular"]["mean"] == pytest.approx(np.mean(expected), rel=1e-4)
+    missed = [f"lfpw/testset/image_{i:04}.png" for i in (1, 3)]
+    assert (report["images"], report["missed"], report["missed_files"]) == (3, 2, missed)
+    row = report["thresholds"]["values"][0]
+    assert row["failure_rate"] == pytest.approx(100 / 3)
+    assert row["missed_as_failures"]["failure_rate"] == pytest.approx(300 / 5)
+    printed = capsys.readouterr().out
+    assert "Missed 2 of 5 faces" in printed
+    assert missed[0] in printed
+
+
+def test_broken_files_are_listed_and_stop_nothing(data, model, tmp_path, capsys):
+    (data / "lfpw/testset/image_0002.png").write_bytes(b"not a picture")
+    (data / "lfpw/testset/image_0003.pts").write_text("version: 1\nn_points: 68\n{\n}\n")
+    output = tmp_path / "results"
+    assert evaluate(data, output) == 0
+    report = json.loads((output / "report.json").read_text())
+    assert report["images"] == 3
+    assert len(report["skipped"]) == 2
+    printed = capsys.readouterr()
+    assert "2 samples could not be used" in printed.out
+    for name in ("image_0002.png", "image_0003.pts"):
+        lines = (printed.out + printed.err).splitlines()
+        assert sum(name in line for line in lines) == 1
+
+
+def test_stopped_run_keeps_what_it_computed(data, model, tmp_path, capsys, monkeypatch):
+    calls = []
+
+    def failing(self, images, batch_size=32):
+        calls.append(len(images))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return predict(self, images, batch_size)
+
+    predict = FakeModel.predict_landmarks
+    output = tmp_path / "results"
+    assert evaluate(data, output) == 0
+    whole = (output / "predictions.npz").read_bytes()
+    monkeypatch.setattr(FakeModel, "predict_landmarks", failing)
+    assert evaluate(data, output, "--batch-size", "3") == 130
+    # An earlier complete result stays, and the new part lies beside it.
+    assert (output / "predictions.npz").read_bytes() == whole
+    with np.load(output / "predictions.partial.npz", allow_pickle=False) as arrays:
+        assert len(arrays["prediction"]) == 3
+    assert "Stopped after 3 of 5 faces" in capsys.readouterr().err
+    assert evaluate(data, output) == 0
+    assert not (output / "predictions.partial.npz").exists()
+
+
+def test_prediction_that_is_not_finite_names_the_file(data, model, tmp_path, capsys, monkeypatch):
+    def broken(self, images, batch_size=32):
+        return np.full((len(images), 68, 2), np.nan, "float32"), np.ones((len(images), 68))
+
+    monkeypatch.setattr(FakeModel, "predict_landmarks", broken)
+    assert evaluate(data, tmp_path / "results") == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "image_0000.png" in error
+    assert "prediction is [nan, nan]" in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["bad", "--data", "DATA"], "no preset 'bad'"),
+        (["good", "--data", "DATA", "--split", "train"], "'train' needs"),
+        (["good", "--data", "DATA", "--split", "validation"], "no split 'validation'"),
+        (["good", "--data", "DATA/nowhere"], "no such folder"),
+        (["good", "--data", "DATA/lfpw/testset"], "none of the folders of 300W"),
+    ],
+)
+def test_wrong_input_is_one_line_and_exit_code_2(data, model, tmp_path, capsys, arguments, words):
+    arguments = [word.replace("DATA", str(data)) for word in arguments]
+    assert main(["evaluate", *arguments, "--output", str(tmp_path / "results")]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    (line,) = printed.err.splitlines()
+    assert words in line
+
+
+def test_preset_of_another_scheme(data, model, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(FakeModel, "num_landmarks", 29)
+    assert evaluate(data, tmp_path / "results") == 2
+    assert "29 landmarks and 300W labels 68" in capsys.readouterr().err
+
+
+def test_output_that_cannot_be_a_folder(data, model, tmp_path, capsys):
+    (tmp_path / "taken").write_text("a file")
+    assert evaluate(data, tmp_path / "taken") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "taken" in line

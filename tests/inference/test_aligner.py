@@ -1,0 +1,233 @@
+"""The way of a photo through crop, network and back, with a network whose answer is known."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_facealign.errors import FaceAlignError
+from keras_facealign.inference import Detection, Face, FaceAligner
+from tests.inference.dots import DotModel, dots_in, draw_dots
+
+BOX = (60.0, 40.0, 160.0, 140.0)
+
+
+def aligner(detector=None) -> FaceAligner:
+    return FaceAligner(DotModel(), detector)
+
+
+@pytest.mark.parametrize(
+    ("box", "size"),
+    [
+        (BOX, (240, 200)),
+        ((60.3, 40.7, 161.9, 130.1), (240, 200)),  # neither whole pixels nor square
+        ((20.0, 30.0, 52.0, 62.0), (90, 80)),  # magnified three times
+        ((-20.0, -15.0, 80.0, 85.0), (120, 110)),  # reaches over the border
+        ((150.0, 100.0, 600.0, 580.0), (800, 700)),  # reduced 4.5 times
+        ((300.5, 200.5, 2700.0, 2500.0), (3000, 2800)),  # reduced 24 times
+    ],
+)
+def test_landmarks_come_back_to_where_they_are_in_the_photo(box, size):
+    points = dots_in(box)
+    side = max(box[2] - box[0], box[3] - box[1])
+    image = draw_dots(*size, [points], sigma=side / 30)
+    (face,) = aligner().align(image, boxes=[box])
+    # A hundredth of a pixel of the crop for the rounding to 8 bits, never half a pixel of a photo.
+    tolerance = min(0.45, 0.02 * max(1.0, side / 100))
+    np.testing.assert_allclose(face.landmarks, points, atol=tolerance)
+    np.testing.assert_allclose(face.box, np.float32(box))
+    assert face.landmarks.dtype == np.float32
+    assert face.confidence.shape == (3,)
+    assert face.score == 1.0
+
+
+def test_faces_of_many_photos_share_batches_and_keep_their_order():
+    boxes = [(20.0 + 5 * i, 10.0 + 3 * i, 80.0 + 7 * i, 70.0 + 6 * i) for i in range(7)]
+    photos = [draw_dots(200, 180, [dots_in(box)], sigma=2.5) for box in boxes]
+    # The second photo has no face, the third has the same one twice.
+    counts = [1, 0, 2, 1, 1, 1, 1]
+    given = [[box] * count for box, count in zip(boxes, counts, strict=True)]
+    subject = aligner()
+    faces = subject.align_batch(photos, given, batch_size=3)
+    assert [len(found) for found in faces] == counts
+    assert subject.model.batches == [3, 3, 1]
+    for box, found in zip(boxes, faces, strict=True):
+        for face in found:
+            np.testing.assert_allclose(face.landmarks, dots_in(box), atol=0.05)
+
+
+def test_the_faces_of_one_photo_are_one_batch():
+    boxes = [(10.0, 10.0, 60.0, 60.0), (110.0, 20.0, 170.0, 80.0), (30.0, 120.0, 90.0, 180.0)]
+    subject = aligner()
+    # The dots of one face must not show in the crop of another: each has its own surroundings.
+    image = draw_dots(200, 200, [dots_in(box) for box in boxes], sigma=2)
+    faces = subject.align(image, boxes)
+    assert subject.model.batches == [3]
+    for box, face in zip(boxes, faces, strict=True):
+        np.testing.assert_allclose(face.landmarks, dots_in(box), atol=0.05)
+
+
+def test_photos_may_come_from_a_generator():
+    box = BOX
+    photos = (draw_dots(240, 200, [dots_in(box)], sigma=3) for _ in range(3))
+    faces = aligner(lambda image: [box]).align_batch(photos, batch_size=2)
+    assert [len(found) for found in faces] == [1, 1, 1]
+
+
+def test_every_kind_of_image_gives_the_same_face(tmp_path):
+    points = dots_in(BOX)
+    image = draw_dots(240, 200, [points], sigma=3)
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, "PNG")
+    path = tmp_path / "dots.png"
+    path.write_bytes(stream.getvalue())
+    opaque = np.dstack([image, np.full(image.shape[:2], 255, np.uint8)])
+    kinds = [
+        image,
+        image.astype(np.float32),
+        opaque,
+        Image.fromarray(image),
+        stream.getvalue(),
+        path,
+        str(path),
+    ]
+    subject = aligner(lambda image: [Detection(BOX, 0.75)])
+    for kind in kinds:
+        (face,) = subject.align(kind)
+        np.testing.assert_allclose(face.landmarks, points, atol=0.05)
+        assert face.score == 0.75
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_rotation_in_exif_is_applied_before_anything_else(orientation, tmp_path):
+    points = dots_in(BOX)
+    upright = draw_dots(240, 200, [points], sigma=3)
+    # Undo, for the stored pixels, what each value tells the viewer to do.
+    stored = {
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.transpose(1, 0, 2),
+        6: np.rot90(upright, 1),
+        7: np.rot90(upright, 2).transpose(1, 0, 2),
+        8: np.rot90(upright, -1),
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "turned.png"
+    Image.fromarray(np.ascontiguousarray(stored)).save(path, exif=exif)
+    seen = []
+
+    def detector(image):
+        seen.append(image.shape)
+        return [BOX]
+
+    (face,) = aligner(detector).align(path)
+    assert seen == [(200, 240, 3)]
+    np.testing.assert_allclose(face.landmarks, points, atol=0.05)
+
+
+def test_detected_faces_come_largest_first_and_given_ones_as_given():
+    small, large = (10.0, 10.0, 50.0, 50.0), (80.0, 80.0, 180.0, 180.0)
+    image = np.zeros((200, 200, 3), np.uint8)
+    for order in ([small, large], [large, small]):
+        detected = aligner(lambda image, order=order: order).align(image)
+        assert [face.box.tolist() for face in detected] == [list(large), list(small)]
+        given = aligner().align(image, order)
+        assert [face.box.tolist() for face in given] == [list(box) for box in order]
+
+
+def test_one_box_may_be_given_without_a_list():
+    image = draw_dots(240, 200, [dots_in(BOX)], sigma=3)
+    for box in (BOX, list(BOX), np.array(BOX), Detection(BOX)):
+        boxes = [box] if isinstance(box, Detection) else box
+        (face,) = aligner().align(image, boxes)
+        np.testing.assert_allclose(face.landmarks, dots_in(BOX), atol=0.05)
+
+
+@pytest.mark.parametrize("none", [[], (), np.zeros((0, 4))])
+def test_no_face_is_an_empty_list(none):
+    image = np.zeros((50, 50, 3), np.uint8)
+    subject = aligner(lambda image: none)
+    assert subject.align(image) == []
+    assert subject.align(image, boxes=none) == []
+    assert subject.model.batches == []
+
+
+@pytest.mark.parametrize(
+    ("box", "complaint"),
+    [
+        ((10, 10, 10, 40), "no area"),
+        ((40, 10, 10, 40), "no area"),
+        ((10, 10, float("nan"), 40), "not finite"),
+        ((10, 10, float("inf"), 40), "not finite"),
+        ((300, 10, 340, 40), "outside the 100x80 image"),
+        ((-40, -40, -1, -1), "outside the 100x80 image"),
+        ((0.1, 0.1, 0.2, 0.2), "smaller than a pixel"),
+        ((1, 2, 3), "not four numbers"),
+        ("abcd", "not four numbers"),
+        (None, "not four numbers"),
+    ],
+)
+def test_unusable_boxes_are_named_with_their_photo(box, complaint):
+    image = np.zeros((80, 100, 3), np.uint8)
+    with pytest.raises(FaceAlignError, match=complaint) as error:
+        aligner().align(image, [box], name="group.jpg")
+    assert str(error.value).startswith("group.jpg: box")
+    with pytest.raises(FaceAlignError, match=complaint):
+        aligner(lambda image: [box]).align(image)
+
+
+def test_other_bad_calls():
+    image = np.zeros((80, 100, 3), np.uint8)
+    with pytest.raises(FaceAlignError, match=r"a\.jpg: no boxes given"):
+        aligner().align(image, name="a.jpg")
+    with pytest.raises(FaceAlignError, match="NoneType is not a list of boxes"):
+        aligner(lambda image: None).align(image)
+    with pytest.raises(FaceAlignError, match="Unknown detector 'haar'"):
+        FaceAligner(DotModel(), "haar")
+    with pytest.raises(FaceAlignError, match="batch_size is 0"):
+        aligner().align(image, [BOX], batch_size=0)
+    for one in (image, "photo.jpg", b"bytes", Image.fromarray(image)):
+        with pytest.raises(FaceAlignError, match="takes a list of images"):
+            aligner().align_batch(one)
+    for boxes in ([[]], [[], [], []]):
+        with pytest.raises(FaceAlignError, match=f"boxes has {len(boxes)} entries"):
+            aligner().align_batch([image, image], boxes)
+
+
+def test_a_bad_photo_is_named(tmp_path):
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"\xff\xd8\xff\xe0 no picture")
+    for bad in (broken, str(broken), tmp_path / "missing.png"):
+        with pytest.raises(FaceAlignError, match=str(bad)):
+            aligner().align(bad, [BOX])
+    good = np.zeros((200, 240, 3), np.uint8)
+    with pytest.raises(FaceAlignError, match=r"^image 1: "):
+        aligner().align_batch([good, np.full((9, 9, 3), np.nan)], [[BOX], [BOX]])
+    with pytest.raises(FaceAlignError, match=r"^second: "):
+        aligner().align_batch([good, b""], [[BOX], [BOX]], names=["first", "second"])
+
+
+def test_face_is_frozen_and_turns_into_plain_numbers():
+    face = Face(
+        landmarks=np.array([[1.23456, 2.0]], np.float32),
+        confidence=np.array([0.98766], np.float32),
+        box=np.array([1, 2, 3.5, 4], np.float32),
+        score=0.5,
+    )
+    record = json.loads(json.dumps(face.to_dict()))
+    assert record == {
+        "box": [1.0, 2.0, 3.5, 4.0],
+        "score": 0.5,
+        "landmarks": [[1.235, 2.0]],
+        "confidence": [0.9877],
+    }
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        face.score = 1.0

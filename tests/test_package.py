@@ -1,0 +1,138 @@
+"""The package as it is installed: metadata, extras, and imports that stay light and TF-free."""
+
+from __future__ import annotations
+
+import configparser
+import importlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+import keras_facealign
+
+ROOT = Path(__file__).parents[1]
+
+# Makes Python believe that packages are not installed.
+HIDE = """
+from importlib.machinery import PathFinder
+find = PathFinder.find_spec
+def find_unless_hidden(name, path=None, target=None):
+    return None if name.partition(".")[0] in {hidden!r} else find(name, path, target)
+PathFinder.find_spec = staticmethod(find_unless_hidden)
+"""
+
+
+def run_python(code: str, **environment: str) -> str:
+    """Runs code in a fresh interpreter that imports from this tree; returns what it prints."""
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": path, **environment},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+@pytest.fixture(scope="module")
+def setup_cfg() -> configparser.ConfigParser:
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    return config
+
+
+def requirements(lines: str) -> list[Requirement]:
+    return [Requirement(line) for line in lines.splitlines() if line and not line.startswith("#")]
+
+
+def test_version_has_one_source(setup_cfg):
+    assert setup_cfg["metadata"]["version"] == "attr: keras_facealign.__version__"
+    assert str(Version(keras_facealign.__version__)) == keras_facealign.__version__
+
+
+def test_installed_version_is_this_one():
+    try:
+        installed = importlib.metadata.version("keras_facealign")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("keras_facealign is not installed, the tests run from the source tree")
+    assert installed == keras_facealign.__version__
+
+
+def test_requirements_parse_and_have_no_upper_bounds(setup_cfg):
+    extras = setup_cfg["options.extras_require"]
+    lists = [setup_cfg["options"]["install_requires"], *extras.values()]
+    found = [requirement for lines in lists for requirement in requirements(lines)]
+    assert len(found) > len(lists)
+    for requirement in found:
+        assert {part.operator for part in requirement.specifier} <= {">="}, str(requirement)
+        if requirement.name == "keras_facealign":
+            assert requirement.extras <= set(extras)
+    assert setup_cfg["options"]["python_requires"] == ">=3.10"
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "expected"),
+    [
+        ("linux", "x86_64", "tensorflow-cpu"),
+        ("win32", "AMD64", "tensorflow-cpu"),
+        ("linux", "aarch64", "tensorflow"),
+        ("darwin", "arm64", "tensorflow"),
+    ],
+)
+def test_one_tensorflow_wheel_for_each_platform(setup_cfg, system, machine, expected):
+    wheels = requirements(setup_cfg["options.extras_require"]["tensorflow"])
+    platform = {"sys_platform": system, "platform_machine": machine}
+    assert [w.name for w in wheels if w.marker.evaluate(platform)] == [expected]
+
+
+def test_console_command_resolves(setup_cfg):
+    line = setup_cfg["options.entry_points"]["console_scripts"].strip()
+    name, _, target = (part.strip() for part in line.partition("="))
+    module, _, attribute = target.partition(":")
+    assert name == "keras-facealign"
+    assert callable(getattr(importlib.import_module(module), attribute))
+
+
+def test_public_names_resolve_and_unknown_ones_do_not():
+    for name in keras_facealign.__all__:
+        assert getattr(keras_facealign, name) is not None, name
+    assert set(keras_facealign.__all__) <= set(dir(keras_facealign))
+    with pytest.raises(AttributeError, match="no_such_name"):
+        keras_facealign.no_such_name  # noqa: B018
+
+
+def test_import_loads_no_backend():
+    code = "import keras_facealign, json, sys; print(json.dumps(sorted(sys.modules)))"
+    loaded = set(json.loads(run_python(code)))
+    assert "keras_facealign.errors" in loaded
+    assert not loaded & {"keras", "tensorflow", "jax", "torch", "numpy", "cv2", "mtcnn"}
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_every_module_imports_without_tensorflow(backend):
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    names = [
+        module.name
+        for module in pkgutil.walk_packages(keras_facealign.__path__, "keras_facealign.")
+        if "saved_models" not in module.name
+    ]
+    assert len(names) > 10
+    hidden = {"tensorflow", "tensorflow_datasets", "tensorboard", "mtcnn"}
+    code = HIDE.format(hidden=hidden) + (
+        "import importlib, keras\n"
+        f"for name in {names!r}: importlib.import_module(name)\n"
+        "import sys; assert 'tensorflow' not in sys.modules\n"
+        "print(keras.backend.backend())\n"
+    )
+    assert run_python(code, KERAS_BACKEND=backend).strip() == backend

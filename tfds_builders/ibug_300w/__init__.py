@@ -1,0 +1,1 @@
+"""The 300W builder for TensorFlow Datasets."""
