@@ -134,8 +134,14 @@ class FaceBatches(keras.utils.PyDataset):
         self._reorder()
 
     def _add(self, example: dict[str, Any]) -> None:
-        self._visibility.append(np.asarray(example["visibility"], np.float32))
-        self.file_names.append(example["file_name"])
+        name, visibility = example["file_name"], np.asarray(example["visibility"], np.float32)
+        if self._visibility and visibility.shape != self._visibility[0].shape:
+            raise FaceAlignError(
+                f"{name}: has {len(visibility)} landmarks, but {self.file_names[0]} has "
+                f"{len(self._visibility[0])}; train on one landmark scheme at a time."
+            )
+        self._visibility.append(visibility)
+        self.file_names.append(name)
         if self.jitter is None:
             # The crop is smaller than the picture, and the picture can then be forgotten.
             self._crops.append(self._crop(example, example["box"]))
@@ -143,10 +149,7 @@ class FaceBatches(keras.utils.PyDataset):
             self._sources.append(example)
 
     def _crop(self, example: dict[str, Any], box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        try:
-            return crop_with_border(example["image"], example["landmarks"], box, self.input_size)
-        except FaceAlignError as error:
-            raise FaceAlignError(f"{example['file_name']}: {error}") from error
+        return crop_with_border(example["image"], example["landmarks"], box, self.input_size)
 
     def _reorder(self) -> None:
         if self.shuffle:
@@ -173,7 +176,7 @@ class FaceBatches(keras.utils.PyDataset):
             return self._crops[i]
         example = self._sources[i]
         rng = np.random.default_rng([self.seed, self.epoch, i])
-        return self._crop(example, self.jitter.apply(np.asarray(example["box"]), rng))
+        return self._crop(example, self.jitter.apply(example["box"], rng))
 
     def on_epoch_end(self) -> None:
         self.epoch += 1
@@ -198,13 +201,13 @@ def _fields(example: Any) -> dict[str, Any]:
     if isinstance(fields["file_name"], bytes):
         fields["file_name"] = fields["file_name"].decode()
     name, image = fields["file_name"], np.asarray(fields["image"])
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3 or not image.size:
         raise FaceAlignError(
             f"{name}: image is {image.dtype} {image.shape}; give uint8 (H, W, 3), RGB."
         )
     visibility = np.asarray(fields["visibility"])
     points = np.asarray(fields["landmarks"], np.float32)
-    if points.shape != (*visibility.shape, 2):
+    if visibility.ndim != 1 or points.shape != (*visibility.shape, 2):
         raise FaceAlignError(
             f"{name}: landmarks {points.shape} and visibility {visibility.shape} do not fit; give "
             "(K, 2) and (K,)."
@@ -213,7 +216,14 @@ def _fields(example: Any) -> dict[str, Any]:
         raise FaceAlignError(
             f"{name}: a landmark with visibility above 0 is not finite; set its visibility to 0."
         )
-    return {**fields, "image": image, "landmarks": points, "visibility": visibility}
+    box = np.asarray(fields["box"], np.float32)
+    # Said here and not by the first crop, which jitter puts off into the middle of training.
+    if box.shape != (4,) or not np.isfinite(box).all() or not (box[2:] > box[:2]).all():
+        raise FaceAlignError(
+            f"{name}: box {box.tolist()} has no area; give x0, y0, x1, y1 in pixels with x0 < x1 "
+            "and y0 < y1."
+        )
+    return {**fields, "image": image, "landmarks": points, "visibility": visibility, "box": box}
 
 
 def as_tf_dataset(batches: FaceBatches) -> Any:

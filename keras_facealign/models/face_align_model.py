@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import keras
@@ -96,13 +95,16 @@ class FaceAlignModel(BackendSteps, keras.Model):
                 f"has {landmark_scheme.num_landmarks} points."
             )
         images, heatmaps = build_network(architecture)
-        super().__init__(inputs=images, outputs=heatmaps, name=name, **kwargs)
+        super().__init__(  # pyright: ignore[reportCallIssue]
+            inputs=images, outputs=heatmaps, name=name, **kwargs
+        )
         self.architecture = architecture
         self.scheme: LandmarkScheme = landmark_scheme
         self.decode_method = "soft_argmax"
         self.augmentation = PairedAugmentation(
             architecture.input_size, landmark_scheme.flip_permutation, name="augmentation"
         )
+        self._augmentation_defaults = self.augmentation.get_config()
         self._heatmap_tracker = keras.metrics.Mean(name="heatmap_loss")
         self._coherent_tracker = keras.metrics.Mean(name="coherent_loss")
         self._total_tracker = keras.metrics.Mean(name="loss")
@@ -169,7 +171,10 @@ class FaceAlignModel(BackendSteps, keras.Model):
         ):
             if not value >= 0:
                 raise FaceAlignError(f"{name} is {value}; it must not be negative.")
+        if not sigma > 0:
+            raise FaceAlignError(f"sigma is {sigma}; a Gaussian needs a positive one, such as 1.5.")
         get_heatmap_loss(heatmap_loss)
+        self._configure_augmentation(augmentation or {})
         self._training = {
             "coherent_weight": float(coherent_weight),
             "heatmap_loss": heatmap_loss,
@@ -178,35 +183,44 @@ class FaceAlignModel(BackendSteps, keras.Model):
             "landmark_weight": float(landmark_weight),
             "augmentation": dict(augmentation or {}),
         }
-        self._configure_augmentation(augmentation or {})
         super().compile(optimizer=optimizer, **kwargs)
 
     def _configure_augmentation(self, overrides: dict[str, Any]) -> None:
-        settings = dict(overrides)
-        for name, default in (("base", TransformRange()), ("pair", TransformRange())):
-            if name in settings:
-                value = settings.pop(name)
-                if isinstance(value, dict):
-                    value = replace(default, **value)
-                setattr(self.augmentation, name, value)
-        if "seed" in settings:
-            seed = settings.pop("seed")
+        unknown = sorted(set(overrides) - {"base", "pair", "color", "erase", "seed"})
+        if unknown:
+            raise FaceAlignError(
+                f"Unknown augmentation setting {unknown[0]!r}; there are base, pair, color, erase "
+                "and seed."
+            )
+        # What an earlier compile() changed is not to linger.
+        settings = {**self._augmentation_defaults, **overrides}
+        ranges = {name: self._range(name, settings[name]) for name in ("base", "pair")}
+        for name, value in ranges.items():
+            setattr(self.augmentation, name, value)
+        for name in ("color", "erase"):
+            setattr(self.augmentation, name, float(settings[name]))
+        if "seed" in overrides:
+            seed = overrides["seed"]
             fresh = keras.random.SeedGenerator(seed)
             self.augmentation.seed = seed
             self.augmentation.seed_generator.state.assign(fresh.state)
-        for name in ("color", "erase"):
-            if name in settings:
-                setattr(self.augmentation, name, float(settings.pop(name)))
-        if settings:
+
+    def _range(self, name: str, value: Any) -> TransformRange:
+        if isinstance(value, TransformRange):
+            return value
+        try:
+            fields = {**self._augmentation_defaults[name], **value}
+            return TransformRange(**{**fields, "scale": tuple(fields["scale"])})
+        except TypeError as error:
             raise FaceAlignError(
-                f"Unknown augmentation setting {sorted(settings)[0]!r}; there are base, pair, "
-                "color, erase and seed."
-            )
+                f"augmentation[{name!r}] is {value!r}; give a TransformRange or a dict of its "
+                f"fields {', '.join(TransformRange.__dataclass_fields__)} ({error})."
+            ) from error
 
     def get_compile_config(self) -> dict[str, Any] | None:
         config = super().get_compile_config()
-        if config is None:
-            return None
+        if not config:
+            return config
         training = dict(self._training)
         training["augmentation"] = {
             key: value.to_dict() if isinstance(value, TransformRange) else value
@@ -339,6 +353,12 @@ class FaceAlignModel(BackendSteps, keras.Model):
         self._update_metrics(terms, view, heatmaps[-1], count)
         return total
 
+    def validation_logs(self) -> dict[str, Any]:
+        logs = self.get_metrics_result()
+        # Validation draws no second view that the first could agree with.
+        logs.pop(self._coherent_tracker.name)
+        return logs
+
     def _update_metrics(self, terms: dict[str, Any], view: View, maps: Any, count: Any) -> None:
         for tracker, name in (
             (self._total_tracker, "loss"),
@@ -364,8 +384,10 @@ class FaceAlignModel(BackendSteps, keras.Model):
             confidence, float32 (B, K), 0 to 1.
 
         Raises:
-            FaceAlignError: If the images have another shape or range.
+            FaceAlignError: If the images have another shape or range, or `batch_size` is below 1.
         """
+        if batch_size < 1:
+            raise FaceAlignError(f"batch_size is {batch_size}; it must be at least 1.")
         images = np.asarray(images)
         self._check_images(images)
         if not len(images):
@@ -376,8 +398,8 @@ class FaceAlignModel(BackendSteps, keras.Model):
         for start in range(0, len(images), batch_size):
             chunk = images[start : start + batch_size].astype(np.float32)
             count = len(chunk)
-            if keras.backend.backend() == "jax":
-                # JAX compiles once a batch size; powers of two bound how often that happens.
+            if model.jit_compile:
+                # XLA compiles once a batch size; powers of two bound how often that happens.
                 room = (1 << (count - 1).bit_length()) - count
                 chunk = np.concatenate([chunk, np.repeat(chunk[-1:], room, axis=0)])
             parts.append([np.asarray(part)[:count] for part in model.predict_on_batch(chunk)])
@@ -389,7 +411,9 @@ class FaceAlignModel(BackendSteps, keras.Model):
         key = f"_landmark_model_{self.decode_method}"
         if key not in self.__dict__:
             decoder = HeatmapDecoder(self.input_size, self.decode_method, name="decoder")
-            model = keras.Model(self.inputs, decoder(self.outputs[-1]), name=f"{self.name}_decoded")
+            landmarks = decoder(self.outputs[-1])
+            # The input itself and not the list of inputs, the structure that callers will pass.
+            model = keras.Model(self.inputs[0], landmarks, name=f"{self.name}_decoded")
             # Set around Keras's attribute tracking: the layers are this model's own, and tracking
             # them twice would save every weight twice.
             self.__dict__[key] = model
@@ -423,11 +447,6 @@ class FaceAlignModel(BackendSteps, keras.Model):
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> FaceAlignModel:
         config = dict(config)
         trainable = config.pop("trainable", True)
-        if cls is not FaceAlignModel:
-            # The named families take the architecture's fields as arguments of their own.
-            architecture = dict(config.pop("architecture"))
-            architecture.pop("topology", None)
-            config = {**config, **architecture}
         model = cls(**config)
         model.trainable = trainable
         return model

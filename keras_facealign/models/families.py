@@ -12,8 +12,19 @@ from keras_facealign.models.stacked import Architecture
 __all__ = ["HourglassFaceAlign", "SATFaceAlign"]
 
 
+class _Family(FaceAlignModel):
+    """A model that takes the fields of `Architecture`, without the topology, as its arguments."""
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> FaceAlignModel:
+        config = dict(config)
+        architecture = dict(config.pop("architecture"))
+        architecture.pop("topology", None)
+        return super().from_config({**config, **architecture}, custom_objects)
+
+
 @keras.saving.register_keras_serializable(package="keras_facealign")
-class SATFaceAlign(FaceAlignModel):
+class SATFaceAlign(_Family):
     """Stacked networks of scale aggregation topology (SAT III).
 
     Args:
@@ -43,7 +54,7 @@ class SATFaceAlign(FaceAlignModel):
 
 
 @keras.saving.register_keras_serializable(package="keras_facealign")
-class HourglassFaceAlign(FaceAlignModel):
+class HourglassFaceAlign(_Family):
     """Stacked hourglass networks.
 
     Args:

@@ -1,8 +1,9 @@
 """Training and test steps for each Keras backend over one arithmetic.
 
 A model brings two methods, `training_loss(data)` and `test_loss(data)`, each of which computes a
-scalar loss in `keras.ops` and updates the metrics. What differs between the backends is only how
-gradients are taken and where state lives, and that is all this file is about.
+scalar loss in `keras.ops` and updates the metrics; and `validation_logs()`, which says what of the
+metrics a validation step reports. What differs between the backends is only how gradients are taken
+and where state lives, and that is all this file is about.
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ class BackendSteps:
 
     def test_loss(self, data: Any) -> Any:
         """Runs a validation batch and updates the metrics; returns the scalar loss."""
+        raise NotImplementedError
+
+    def validation_logs(self) -> dict[str, Any]:
+        """The metrics that a validation step reports, by name."""
         raise NotImplementedError
 
     def train_step(self, *args: Any) -> Any:
@@ -61,7 +66,7 @@ def _torch_train_step(model: Any, data: Any) -> dict[str, Any]:
 
 def _stateful_test_step(model: Any, data: Any) -> dict[str, Any]:
     model.test_loss(data)
-    return model.get_metrics_result()
+    return model.validation_logs()
 
 
 def _stateless(model: Any, function: Callable[[], Any], groups: list[tuple[Any, Any]]) -> Any:
@@ -119,7 +124,7 @@ def _jax_test_step(model: Any, state: Any, data: Any) -> tuple[dict[str, Any], A
 
     def run() -> Any:
         model.test_loss(data)
-        return model.get_metrics_result()
+        return model.validation_logs()
 
     logs, current = _stateless(
         model,

@@ -100,11 +100,16 @@ def from_preset(name: str | Path, load_weights: bool = True) -> FaceAlignModel:
     """
     folder = find_preset(name)
     config = _read_json(folder / CONFIG)
+    name = config.get("class_name")
+    if not isinstance(name, str) or name not in _FAMILIES:
+        raise FaceAlignError(
+            f"{folder / CONFIG}: class_name is {name!r}; choose one of: {', '.join(_FAMILIES)}."
+        )
     try:
-        family = _FAMILIES[config["class_name"]]
-        model = family.from_config(config["config"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise FaceAlignError(f"{folder / CONFIG} does not describe a model: {error}.") from error
+        model = _FAMILIES[name].from_config(config["config"])
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        reason = f"lacks {error}" if isinstance(error, KeyError) else str(error).rstrip(".")
+        raise FaceAlignError(f"{folder / CONFIG} does not describe a model: {reason}.") from error
     if not load_weights:
         return model
     weights = folder / WEIGHTS
@@ -132,7 +137,8 @@ def save_to_preset(
 
     Args:
         model: The model, trained.
-        folder: Where to write; made if missing.
+        folder: Where to write; made if missing. A subclass is written as the family it comes from:
+            what it adds to training is not part of a preset.
         metadata: What `list_presets` shows: description, licence, accuracy and so on. The number of
             parameters and the operations of a forward pass are added.
 
@@ -142,10 +148,12 @@ def save_to_preset(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     # A copy: a trained model would also save its optimiser's state, twice the size of the weights.
-    copy = type(model).from_config(model.get_config())
+    family = next(c for c in type(model).__mro__ if _FAMILIES.get(c.__name__) is c)
+    described = family.get_config(model)
+    copy = family.from_config(described)
     copy.set_weights(model.get_weights())
     copy.save_weights(str(folder / WEIGHTS))
-    config = {"class_name": type(model).__name__, "config": model.get_config()}
+    config = {"class_name": family.__name__, "config": described}
     _write_json(folder / CONFIG, config)
     cost = {"parameters": model.count_params(), "gflops": round(2e-9 * count_macs(model), 3)}
     _write_json(folder / METADATA, {**(metadata or {}), **cost})
@@ -157,7 +165,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         if path.stat().st_size > _MAX_JSON_BYTES:
             raise FaceAlignError(f"{path} is larger than a preset's description can be.")
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise FaceAlignError(f"{path} cannot be read: {error}.") from error
     if not isinstance(value, dict):
         raise FaceAlignError(f"{path} must hold a JSON object.")
