@@ -89,7 +89,9 @@ def main() -> None:
     crops = crops.astype("uint8")
     box = [np.array([[170.0, 80.0, 270.0, 200.0]], "float32")]
     for n in (1, 8):
-        row("network and decoding", n, median_ms(lambda n=n: model.predict_landmarks(crops[:n]), 20))
+        row(
+            "network and decoding", n, median_ms(lambda n=n: model.predict_landmarks(crops[:n]), 20)
+        )
     for n in (1, 8):
         call = lambda n=n: aligner.align_batch([image] * n, box * n)  # noqa: E731
         row("align, boxes given", n, median_ms(call, args.repeats))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,6 +77,7 @@ def fit(
     metadata: dict[str, Any] | None = None,
     verbose: int | str = "auto",
     callbacks: Iterable[keras.callbacks.Callback] = (),
+    boxes: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Trains a model and writes it as a preset.
 
@@ -91,6 +94,7 @@ def fit(
         metadata: What the preset's `metadata.json` says.
         verbose: As in Keras.
         callbacks: Further Keras callbacks.
+        boxes: Boxes to crop the training faces by, see `FaceBatches`.
 
     Returns:
         The last epoch's metrics, with "seconds".
@@ -108,6 +112,7 @@ def fit(
         shuffle=True,
         jitter=BoxJitter() if schedule.jitter else None,
         seed=schedule.seed,
+        boxes=boxes,
     )
     held_out = None
     if validation is not None:
@@ -117,25 +122,90 @@ def fit(
     model.compile(make_optimizer(schedule, schedule.epochs * len(batches)), **settings)
     # Restoring a backup needs the optimiser's variables to exist.
     model.optimizer.build(model.trainable_variables)
+    backup = _Backup(output / "backup")
+    first_epoch = backup.restore(model)
     log = output / "log.csv"
+    _keep_rows(log, first_epoch)
     started = time.monotonic()
-    history = model.fit(
+    model.fit(
         batches,
         validation_data=held_out,
         epochs=schedule.epochs,
+        initial_epoch=first_epoch,
         verbose=verbose,
         callbacks=[
-            keras.callbacks.BackupAndRestore(str(output / "backup"), delete_checkpoint=True),
             _SameOrder(batches),
-            keras.callbacks.CSVLogger(str(log), append=log.exists()),
+            keras.callbacks.CSVLogger(str(log), append=first_epoch > 0),
             *_tensorboard(output),
+            backup,
             *callbacks,
         ],
     )
     seconds = time.monotonic() - started
-    last = {name: float(values[-1]) for name, values in history.history.items()}
+    last = _last_row(log)
     save_to_preset(model, output / "preset", {**(metadata or {}), "last_epoch": last})
+    backup.remove()
     return {**last, "seconds": seconds}
+
+
+class _Backup(keras.callbacks.Callback):
+    """Keeps weights, optimiser and random state as they were after the last whole epoch.
+
+    Unlike Keras's `BackupAndRestore`, it survives a kill at any moment: a file gets its name, which
+    says the epoch, once it is whole, and the one before it goes only then.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+
+    def _files(self) -> list[Path]:
+        return sorted(self.folder.glob("epoch_*.weights.h5"))
+
+    def restore(self, model: FaceAlignModel) -> int:
+        """Loads the last backup, if there is one; returns how many epochs it has behind it."""
+        if not self._files():
+            return 0
+        newest = self._files()[-1]
+        try:
+            model.load_weights(str(newest))
+            return int(newest.name.removeprefix("epoch_").removesuffix(".weights.h5"))
+        except (OSError, ValueError, KeyError) as error:
+            raise FaceAlignError(
+                f"{newest} cannot be resumed from ({error}); delete the run's folder to start anew."
+            ) from error
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.folder.mkdir(exist_ok=True)
+        older = self._files()
+        part = self.folder / "unfinished.weights.h5"
+        self.model.save_weights(str(part))
+        part.replace(self.folder / f"epoch_{epoch + 1:06d}.weights.h5")
+        for path in older:
+            path.unlink()
+
+    def remove(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _last_row(log: Path) -> dict[str, float]:
+    """What the log says of the last epoch, which an earlier call may have trained."""
+    with log.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    # Without validation Keras still writes columns for it, with "NA" in them.
+    return {
+        name: float(value)
+        for name, value in (rows[-1] if rows else {}).items()
+        if name != "epoch" and value != "NA"
+    }
+
+
+def _keep_rows(log: Path, epochs: int) -> None:
+    """Drops what the log says beyond the first epochs: a resumed run will write it again."""
+    if epochs and log.is_file():
+        with log.open(newline="", encoding="utf-8") as file:
+            lines = file.readlines()
+        log.write_text("".join(lines[: epochs + 1]), encoding="utf-8", newline="")
 
 
 class _SameOrder(keras.callbacks.Callback):
@@ -166,12 +236,17 @@ def _claim(output: Path, model: FaceAlignModel, schedule: Schedule) -> None:
     mine = json.loads(
         json.dumps(
             {"architecture": model.architecture.to_dict(), "schedule": asdict(schedule)},
-            default=str,
+            default=lambda value: getattr(value, "__qualname__", str(value)),
         )
     )
     path = output / "schedule.json"
     if (output / "backup").is_dir() and path.is_file():
-        theirs = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            theirs = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise FaceAlignError(
+                f"{path} cannot be read ({error}); delete the run's folder to start anew."
+            ) from error
         if theirs != mine:
             raise FaceAlignError(
                 f"{output} holds an unfinished run with other settings ({path}); give another "

@@ -92,9 +92,7 @@ def test_invert_undoes(kind):
 def test_translation(kind):
     dx, dy = [1.5, -2.0], [0.0, 7.0]
     batch = take(kind, geometry.translation_matrix(give(kind, dx), give(kind, dy)))
-    np.testing.assert_array_equal(
-        batch, [[[1, 0, 1.5], [0, 1, 0]], [[1, 0, -2], [0, 1, 7]]]
-    )
+    np.testing.assert_array_equal(batch, [[[1, 0, 1.5], [0, 1, 0]], [[1, 0, -2], [0, 1, 7]]])
     one = take(kind, geometry.translation_matrix(give(kind, 3.0), give(kind, 4.0)))
     np.testing.assert_array_equal(one, [[1, 0, 3], [0, 1, 4]])
 

@@ -47,9 +47,7 @@ def test_regions_hold_every_point_once():
 
 
 def test_mirroring_exchanges_right_and_left_regions():
-    mirrored = {
-        name: {FLIP_ORDER[p] for p in points} for name, points in IBUG68.regions.items()
-    }
+    mirrored = {name: {FLIP_ORDER[p] for p in points} for name, points in IBUG68.regions.items()}
     for name, points in mirrored.items():
         other = name
         if "right" in name:

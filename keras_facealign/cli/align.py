@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from dataclasses import dataclass
 from enum import Enum
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from keras_facealign.data.boxes import read_boxes
 from keras_facealign.errors import FaceAlignError
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["FaceFormat", "align"]
 
 DEFAULT_PRESET = "sat1_cab_mobile"
-
-_BOX_COLUMNS = ("x0", "y0", "x1", "y1")
 
 
 class FaceFormat(str, Enum):
@@ -86,7 +84,7 @@ def align(
     """
     from rich.console import Console
 
-    given = None if boxes is None else _read_boxes(boxes)
+    given = None if boxes is None else read_boxes(boxes)
     failures: list[str] = []
     paths = _collect(inputs, output, recursive, failures)
     jobs = _assign_targets(paths, output, protected=[boxes] if boxes else [])
@@ -292,32 +290,6 @@ def _key(relative: Path) -> str:
 
 def _beside(target: Path, ending: str) -> Path:
     return target.with_name(target.name + ending)
-
-
-def _read_boxes(path: Path) -> dict[str, list[list[float]]]:
-    """Boxes by the image's name as the file has it."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise FaceAlignError(f"{path}: cannot be read ({reason}); give a CSV file") from error
-    rows = csv.DictReader(text.splitlines(), skipinitialspace=True)
-    missing = [name for name in ("image", *_BOX_COLUMNS) if name not in (rows.fieldnames or ())]
-    if missing:
-        raise FaceAlignError(
-            f"{path}: has no column {', '.join(missing)}; the first line must be image,x0,y0,x1,y1"
-        )
-    boxes: dict[str, list[list[float]]] = {}
-    for row in rows:
-        try:
-            box = [float(row[name]) for name in _BOX_COLUMNS]
-        except (TypeError, ValueError):
-            values = ", ".join(str(row[name]) for name in _BOX_COLUMNS)
-            raise FaceAlignError(
-                f"{path}: line {rows.line_num} has the box {values}; give four numbers"
-            ) from None
-        boxes.setdefault(Path(row["image"] or "").as_posix(), []).append(box)
-    return boxes
 
 
 def _boxes_of(boxes: dict[str, list[list[float]]], path: Path) -> list[list[float]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from keras_facealign.data.boxes import read_boxes
 from keras_facealign.errors import FaceAlignError
 
 if TYPE_CHECKING:
@@ -52,6 +53,13 @@ def train(
     landmark_weight: Annotated[
         float, typer.Option(min=0, help="Weight of the decoded position's distance.")
     ] = 0.01,
+    boxes: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV file of boxes to crop the training faces by, instead of the labels' own: "
+            "columns image (path below the data folder), x0, y0, x1, y1 in pixels."
+        ),
+    ] = None,
     jitter: Annotated[
         bool, typer.Option("--jitter/--no-jitter", help="Shift and scale boxes as detectors do.")
     ] = True,
@@ -91,7 +99,8 @@ def train(
     skipped: list[str] = []
     faces = _open(data_set, data, split, skipped)
     held_out = None if validation == "none" else _open(data_set, data, validation, skipped)
-    _run(schedule, preset, fine_tune, faces, held_out, output, f"{data_set.value} {split}")
+    given = None if boxes is None else read_boxes(boxes)
+    _run(schedule, preset, fine_tune, faces, held_out, given, output, f"{data_set.value} {split}")
     for line in skipped:
         typer.echo(f"skipped: {line}", err=True)
 
@@ -113,6 +122,7 @@ def _run(
     fine_tune: bool,
     faces: Iterator[Any],
     held_out: Iterator[Any] | None,
+    boxes: dict[str, list[list[float]]] | None,
     output: Path,
     trained_on: str,
 ) -> None:
@@ -130,7 +140,7 @@ def _run(
         "license": "that of the data set it was trained on",
         "trained_on": trained_on,
     }
-    result = fit(model, faces, held_out, output, schedule, metadata)
+    result = fit(model, faces, held_out, output, schedule, metadata, boxes=boxes)
     console = Console()
     score = f", validation NME {result['val_nme']:.3f} %" if "val_nme" in result else ""
     console.print(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from keras_facealign.data.boxes import read_boxes
 from keras_facealign.data.images import read_image
 from keras_facealign.data.pts import read_pts, write_pts
 from keras_facealign.data.samples import Example, Sample
@@ -27,6 +28,7 @@ __all__ = [
     "Sample",
     "as_tf_dataset",
     "crop_with_border",
+    "read_boxes",
     "read_image",
     "read_pts",
     "write_pts",

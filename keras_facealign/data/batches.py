@@ -85,6 +85,8 @@ class FaceBatches(keras.utils.PyDataset):
         examples: `Example`s of `keras_facealign.data`, or mappings with the same keys (what a TFDS
             data source or `tfds.as_numpy` yields): image uint8 (H, W, 3), landmarks (K, 2) pixels,
             visibility (K,), box (4,) and file_name.
+        boxes: Boxes to use instead of the examples' own, by file_name, as `read_boxes` gives them:
+            of several, the one that overlaps the example's own most.
         batch_size: Faces in a batch.
         input_size: Side of the network's frame in pixels.
         shuffle: Whether each epoch has an order of its own, with a last short batch left out.
@@ -111,6 +113,7 @@ class FaceBatches(keras.utils.PyDataset):
         shuffle: bool = False,
         jitter: BoxJitter | None = None,
         seed: int = 0,
+        boxes: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -127,7 +130,10 @@ class FaceBatches(keras.utils.PyDataset):
         self._visibility: list[np.ndarray] = []
         self.file_names: list[str] = []
         for example in examples:
-            self._add(_fields(example))
+            fields = _fields(example)
+            if boxes is not None:
+                fields["box"] = _given_box(boxes, fields)
+            self._add(fields)
         if not self.file_names:
             raise FaceAlignError("There are no examples to make batches of; check the data folder.")
         self._order = np.arange(len(self.file_names))
@@ -224,6 +230,19 @@ def _fields(example: Any) -> dict[str, Any]:
             "and y0 < y1."
         )
     return {**fields, "image": image, "landmarks": points, "visibility": visibility, "box": box}
+
+
+def _given_box(boxes: Mapping[str, Any], fields: dict[str, Any]) -> np.ndarray:
+    """The box that the file gives for an example."""
+    given = boxes.get(fields["file_name"])
+    if not given:
+        raise FaceAlignError(f"{fields['file_name']}: no box is given for it; add a line for it.")
+    given = np.asarray(given, np.float32).reshape(-1, 4)
+    own = np.asarray(fields["box"], np.float32)
+    corners = np.minimum(given[:, 2:], own[2:]) - np.maximum(given[:, :2], own[:2])
+    common = np.prod(np.maximum(corners, 0.0), axis=1)
+    union = np.prod(given[:, 2:] - given[:, :2], axis=1) + np.prod(own[2:] - own[:2]) - common
+    return given[int(np.argmax(common / np.maximum(union, 1e-6)))]
 
 
 def as_tf_dataset(batches: FaceBatches) -> Any:

@@ -95,9 +95,7 @@ class FaceAlignModel(BackendSteps, keras.Model):
                 f"has {landmark_scheme.num_landmarks} points."
             )
         images, heatmaps = build_network(architecture)
-        super().__init__(  # pyright: ignore[reportCallIssue]
-            inputs=images, outputs=heatmaps, name=name, **kwargs
-        )
+        super().__init__(inputs=images, outputs=heatmaps, name=name, **kwargs)  # pyright: ignore[reportCallIssue]
         self.architecture = architecture
         self.scheme: LandmarkScheme = landmark_scheme
         self.decode_method = "soft_argmax"
@@ -454,6 +452,9 @@ class FaceAlignModel(BackendSteps, keras.Model):
 
 def _check_batch(data: Any, model: FaceAlignModel) -> dict[str, Any]:
     """Names what is wrong with a batch before an obscure shape error does."""
+    if isinstance(data, tuple) and data and all(part is None for part in data[1:]):
+        # As `train_on_batch(batch)` and `fit` on arrays pass it: (x, y, sample_weight).
+        data = data[0]
     if not isinstance(data, dict) or not {"image", "landmarks", "visibility"} <= set(data):
         got = sorted(data) if isinstance(data, dict) else type(data).__name__
         raise FaceAlignError(
@@ -472,5 +473,10 @@ def _check_batch(data: Any, model: FaceAlignModel) -> dict[str, Any]:
         raise FaceAlignError(
             f"landmarks have shape {tuple(landmarks.shape)}; give (batch, {model.num_landmarks}, "
             "2) in pixels of the crop."
+        )
+    if tuple(data["visibility"].shape[1:]) != (model.num_landmarks,):
+        raise FaceAlignError(
+            f"visibility has shape {tuple(data['visibility'].shape)}; give (batch, "
+            f"{model.num_landmarks})."
         )
     return data

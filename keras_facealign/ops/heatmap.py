@@ -124,8 +124,16 @@ def local_soft_argmax(heatmaps: Any, radius: int = WINDOW_RADIUS) -> Any:
 
 
 def _taylor(heatmaps: Any) -> Any:
-    """Highest pixel plus one Newton step, at most a pixel long, on the smoothed log-probability."""
+    """Highest pixel plus one Newton step on the smoothed log-probability, at most a pixel away.
+
+    At the border the derivatives are taken at the nearest pixel whose window lies inside the map:
+    a Gaussian's logarithm is a parabola, so that a step from there ends in the same place.
+    """
+    height, width = (int(n) for n in heatmaps.shape[1:3])
     row, column = _peak(heatmaps)
+    peak = ops.cast(ops.stack([column, row], axis=-1), "float32")
+    row = ops.clip(row, 2, max(height - 3, 2))
+    column = ops.clip(column, 2, max(width - 3, 2))
     values, _, _ = _window(heatmaps, row, column, 2)
     batch, k = ops.shape(values)[0], int(values.shape[1])
     window = ops.reshape(ops.sigmoid(values), (batch, k, 5, 5))
@@ -142,10 +150,11 @@ def _taylor(heatmaps: Any) -> Any:
     # Only a maximum has a negative definite Hessian; elsewhere the step would be meaningless.
     good = ops.logical_and(det > 1e-12, dxx < 0)
     safe = ops.where(good, det, 1.0)
-    step_x = ops.where(good, -(dyy * dx - dxy * dy) / safe, 0.0)
-    step_y = ops.where(good, -(dxx * dy - dxy * dx) / safe, 0.0)
-    peak = ops.cast(ops.stack([column, row], axis=-1), "float32")
-    return peak + ops.clip(ops.stack([step_x, step_y], axis=-1), -1.0, 1.0)
+    step_x = -(dyy * dx - dxy * dy) / safe
+    step_y = -(dxx * dy - dxy * dx) / safe
+    centre = ops.cast(ops.stack([column, row], axis=-1), "float32")
+    step = centre + ops.stack([step_x, step_y], axis=-1) - peak
+    return peak + ops.where(ops.expand_dims(good, -1), ops.clip(step, -1.0, 1.0), 0.0)
 
 
 def decode_heatmaps(heatmaps: Any, input_size: int, method: str = "soft_argmax") -> tuple[Any, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 from keras import ops
 
 from keras_facealign import geometry
@@ -48,16 +49,17 @@ def warp_affine(images: Any, matrix: Any, output_size: tuple[int, int] | None = 
         7
     """
     images = ops.convert_to_tensor(images)
-    dtype = str(images.dtype).split(".")[-1]
+    dtype = keras.backend.standardize_dtype(images.dtype)
     if not dtype.startswith(("float", "bfloat")):
         dtype = "float32"
     height, width, channels = (int(n) for n in images.shape[1:])
     x, y = _source_grid(matrix, output_size or (height, width))
     x_floor, y_floor = ops.floor(x), ops.floor(y)
     x_weight, y_weight = x - x_floor, y - y_floor
-    # Clipping before the cast keeps far-away coordinates inside the range of int32.
-    column = ops.cast(ops.clip(x_floor, -1.0, float(width)), "int32")
-    row = ops.cast(ops.clip(y_floor, -1.0, float(height)), "int32")
+    # Clipping before the cast keeps far-away coordinates inside the range of int32. -2 is the first
+    # whose right neighbour lies outside too.
+    column = ops.cast(ops.clip(x_floor, -2.0, float(width)), "int32")
+    row = ops.cast(ops.clip(y_floor, -2.0, float(height)), "int32")
     flat = ops.reshape(images, (-1, channels))
     start = ops.reshape(ops.arange(ops.shape(images)[0], dtype="int32"), (-1, 1, 1))
     start = start * (height * width)

@@ -100,13 +100,13 @@ def from_preset(name: str | Path, load_weights: bool = True) -> FaceAlignModel:
     """
     folder = find_preset(name)
     config = _read_json(folder / CONFIG)
-    name = config.get("class_name")
-    if not isinstance(name, str) or name not in _FAMILIES:
+    family = config.get("class_name")
+    if not isinstance(family, str) or family not in _FAMILIES:
         raise FaceAlignError(
-            f"{folder / CONFIG}: class_name is {name!r}; choose one of: {', '.join(_FAMILIES)}."
+            f"{folder / CONFIG}: class_name is {family!r}; choose one of: {', '.join(_FAMILIES)}."
         )
     try:
-        model = _FAMILIES[name].from_config(config["config"])
+        model = _FAMILIES[family].from_config(config["config"])
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         reason = f"lacks {error}" if isinstance(error, KeyError) else str(error).rstrip(".")
         raise FaceAlignError(f"{folder / CONFIG} does not describe a model: {reason}.") from error

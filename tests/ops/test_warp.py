@@ -26,7 +26,9 @@ def similarities(count, size, seed=0):
         [
             geometry.compose(
                 geometry.similarity(
-                    rng.uniform(0.7, 1.4), rng.uniform(-1, 1), tuple(rng.uniform(-3, 3, 2)),
+                    rng.uniform(0.7, 1.4),
+                    rng.uniform(-1, 1),
+                    tuple(rng.uniform(-3, 3, 2)),
                     (centre, centre),
                 ),
                 geometry.flip_matrix(float(rng.integers(2)), size),

@@ -1,0 +1,56 @@
+"""Face boxes from a CSV file."""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+
+from keras_facealign.errors import FaceAlignError
+
+__all__ = ["read_boxes"]
+
+_COLUMNS = ("x0", "y0", "x1", "y1")
+
+
+def read_boxes(path: str | os.PathLike[str]) -> dict[str, list[list[float]]]:
+    """Reads boxes by the name of their picture.
+
+    Args:
+        path: A CSV file with a header and the columns image, x0, y0, x1, y1 (others are passed
+            over); one face a line; pixels, tight around the landmarks.
+
+    Returns:
+        For each picture, as the file names it but with forward slashes, its boxes in order.
+
+    Raises:
+        FaceAlignError: If the file cannot be read, a column is missing, or a box is not four
+            numbers.
+
+    Example:
+        >>> read_boxes("boxes.csv")  # doctest: +SKIP
+        {'afw/1.jpg': [[10.0, 12.0, 90.0, 88.0]]}
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise FaceAlignError(f"{path}: cannot be read ({reason}); give a CSV file") from error
+    rows = csv.DictReader(text.splitlines(), skipinitialspace=True)
+    missing = [name for name in ("image", *_COLUMNS) if name not in (rows.fieldnames or ())]
+    if missing:
+        raise FaceAlignError(
+            f"{path}: has no column {', '.join(missing)}; the first line must be image,x0,y0,x1,y1"
+        )
+    boxes: dict[str, list[list[float]]] = {}
+    for row in rows:
+        try:
+            box = [float(row[name]) for name in _COLUMNS]
+        except (TypeError, ValueError):
+            values = ", ".join(str(row[name]) for name in _COLUMNS)
+            raise FaceAlignError(
+                f"{path}: line {rows.line_num} has the box {values}; give four numbers"
+            ) from None
+        boxes.setdefault(Path(row["image"] or "").as_posix(), []).append(box)
+    return boxes
