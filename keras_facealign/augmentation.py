@@ -218,6 +218,15 @@ class PairedAugmentation(keras.layers.Layer):
         cover = inside * chosen
         return images * (1.0 - cover) + color * cover
 
+    def save_own_variables(self, store: Any) -> None:
+        # Keras leaves random state out of its files; a resumed run is to draw what it would have.
+        store["seed_state"] = ops.convert_to_numpy(self.seed_generator.state)
+
+    def load_own_variables(self, store: Any) -> None:
+        # Files from elsewhere may lack it.
+        if "seed_state" in list(store.keys()):
+            self.seed_generator.state.assign(store["seed_state"])
+
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),

@@ -52,6 +52,8 @@ class Schedule:
         for name in ("epochs", "batch_size", "learning_rate", "clipnorm"):
             if not getattr(self, name) > 0:
                 raise FaceAlignError(f"{name} is {getattr(self, name)}; it must be positive.")
+        if not 0 <= self.seed < 2**32:
+            raise FaceAlignError(f"seed is {self.seed}; give an integer from 0 to 4294967295.")
 
 
 def make_optimizer(schedule: Schedule, steps: int) -> keras.optimizers.Optimizer:

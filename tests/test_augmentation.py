@@ -294,13 +294,15 @@ def test_68_points_by_default_scheme():
 
 def test_no_disturbance_by_default():
     images = np.random.default_rng(10).uniform(0, 255, (2, SIZE, SIZE, 3)).astype(np.float32)
-    np.testing.assert_array_equal(to_numpy(augmentation().disturb(images)), images)
+    np.testing.assert_array_equal(
+        to_numpy(augmentation().disturb(ops.convert_to_tensor(images))), images
+    )
 
 
 @pytest.mark.parametrize("settings", [{"color": 0.9}, {"erase": 1.0}, {"color": 0.5, "erase": 0.5}])
 def test_disturbed_pictures_stay_in_range(settings):
     images = np.random.default_rng(11).uniform(0, 255, (16, SIZE, SIZE, 3)).astype(np.float32)
-    found = to_numpy(augmentation(**settings).disturb(images))
+    found = to_numpy(augmentation(**settings).disturb(ops.convert_to_tensor(images)))
     assert found.dtype == np.float32 and found.shape == images.shape
     assert found.min() >= 0 and found.max() <= 255
     assert np.abs(found - images).mean() > 3
@@ -309,7 +311,7 @@ def test_disturbed_pictures_stay_in_range(settings):
 def test_color_changes_a_channel_as_a_whole():
     """Each channel of each image undergoes one linear change of moderate strength."""
     images = np.random.default_rng(12).uniform(100, 156, (8, SIZE, SIZE, 3)).astype(np.float32)
-    found = to_numpy(augmentation(color=0.2).disturb(images))
+    found = to_numpy(augmentation(color=0.2).disturb(ops.convert_to_tensor(images)))
     slopes = []
     for b in range(8):
         for c in range(3):
@@ -324,7 +326,7 @@ def test_color_changes_a_channel_as_a_whole():
 def test_erasing_covers_one_rectangle_with_one_color():
     layer = augmentation(erase=0.6, seed=13)
     images = np.full((200, SIZE, SIZE, 3), -1, np.float32)
-    found = to_numpy(layer._erase(images, 200))
+    found = to_numpy(layer._erase(ops.convert_to_tensor(images), 200))
     covered = (found != -1).all(-1)
     erased = covered.any((1, 2))
     assert abs(erased.mean() - 0.6) < 0.12

@@ -29,6 +29,14 @@ def to_numpy(x):
     return ops.convert_to_numpy(x)
 
 
+def coherent(first, second, matrix, flip, permutation, visible=None):
+    """`coherent_loss` of NumPy arrays and tensors alike."""
+    tensors = [ops.convert_to_tensor(x) for x in (first, second, matrix, flip)]
+    if visible is not None:
+        visible = ops.convert_to_tensor(visible)
+    return coherent_loss(*tensors, permutation, visible)
+
+
 # ---- element by element -------------------------------------------------------------------------
 
 
@@ -52,7 +60,8 @@ def test_sigmoid_crossentropy_gradient_is_probability_minus_target():
     rng = np.random.default_rng(1)
     targets = rng.uniform(0, 1, 20).astype(np.float32)
     logits = rng.normal(0, 3, 20).astype(np.float32)
-    found = gradient(lambda z: ops.sum(sigmoid_crossentropy(targets, z)), logits)
+    given = ops.convert_to_tensor(targets)
+    found = gradient(lambda z: ops.sum(sigmoid_crossentropy(given, z)), logits)
     np.testing.assert_allclose(found, 1 / (1 + np.exp(-logits)) - targets, atol=1e-5)
 
 
@@ -178,7 +187,7 @@ def test_coherent_loss_of_drawn_heatmaps_is_zero():
     landmarks = rng.integers(40, 216, (len(EXACT), 68, 2)).astype(np.float32) / 4
     first = draw_heatmaps(landmarks, SIZE, 1.5)
     second = draw_heatmaps(move(landmarks, BATCH, FLIPS, permutation), SIZE, 1.5)
-    assert float(coherent_loss(first, second, BATCH, FLIPS, permutation)) < 1e-10
+    assert float(coherent(first, second, BATCH, FLIPS, permutation)) < 1e-10
 
 
 PERMUTATION = np.array([1, 0, 2])
@@ -207,15 +216,15 @@ def test_coherent_loss_of_a_convolutional_network_under_flips_and_shifts_is_zero
     first = filter_network(images)
     second = filter_network(warp_affine(images, matrix))
     assert float(ops.mean(ops.square(first))) > 0.1
-    assert float(coherent_loss(first, second, matrix, flip, PERMUTATION)) < 1e-10
+    assert float(coherent(first, second, matrix, flip, PERMUTATION)) < 1e-10
     # The same maps with the mirrored filters' channels left where they are do not agree.
-    assert float(coherent_loss(first, second, matrix, flip, np.arange(3))) > 1e-2
+    assert float(coherent(first, second, matrix, flip, np.arange(3))) > 1e-2
 
 
 def test_coherent_loss_of_a_network_that_ignores_the_transformation():
     matrix, flip, _, landmarks = draws(4, 3, seed=5)
     maps = draw_heatmaps(landmarks, SIZE, 1.5)
-    assert float(coherent_loss(maps, maps, matrix, flip, PERMUTATION)) > 1e-4
+    assert float(coherent(maps, maps, matrix, flip, PERMUTATION)) > 1e-4
 
 
 def slow_coherent_loss(first, second, matrix, flip, permutation, visible):
@@ -254,10 +263,10 @@ def test_coherent_loss_against_a_loop():
     first, second = rng.normal(size=(2, n, size, size, 3)).astype(np.float32)
     for visible in (np.ones((n, 3)), rng.integers(0, 2, (n, 3)), np.zeros((n, 3))):
         visible = visible.astype(np.float32)
-        found = float(coherent_loss(first, second, matrix, flip, PERMUTATION, visible))
+        found = float(coherent(first, second, matrix, flip, PERMUTATION, visible))
         expected = slow_coherent_loss(first, second, matrix, flip, PERMUTATION, visible)
         assert found == pytest.approx(expected, rel=1e-4)
-    everything = float(coherent_loss(first, second, matrix, flip, PERMUTATION))
+    everything = float(coherent(first, second, matrix, flip, PERMUTATION))
     ones = np.ones((n, 3))
     expected = slow_coherent_loss(first, second, matrix, flip, PERMUTATION, ones)
     assert everything == pytest.approx(expected, rel=1e-4)
@@ -271,9 +280,9 @@ def test_what_comes_from_outside_the_first_view_does_not_count():
     assert 0.5 < mask.mean() < 0.99
     garbage = np.random.default_rng(8).normal(0, 100, second.shape).astype(np.float32)
     outside = second + garbage * (1 - mask)
-    assert float(coherent_loss(first, outside, matrix, flip, PERMUTATION)) < 1e-10
+    assert float(coherent(first, outside, matrix, flip, PERMUTATION)) < 1e-10
     inside = second + garbage * mask
-    assert float(coherent_loss(first, inside, matrix, flip, PERMUTATION)) > 1e3
+    assert float(coherent(first, inside, matrix, flip, PERMUTATION)) > 1e3
 
 
 def test_landmarks_that_are_not_visible_do_not_count():
@@ -282,8 +291,8 @@ def test_landmarks_that_are_not_visible_do_not_count():
     second = to_numpy(transform_heatmaps(first, matrix, flip, PERMUTATION))
     second[:, :, :, 1] += 5
     visible = np.array([[1, 0, 1]] * 4, np.float32)
-    assert float(coherent_loss(first, second, matrix, flip, PERMUTATION, visible)) < 1e-10
-    found = float(coherent_loss(first, second, matrix, flip, PERMUTATION, 1 - visible))
+    assert float(coherent(first, second, matrix, flip, PERMUTATION, visible)) < 1e-10
+    found = float(coherent(first, second, matrix, flip, PERMUTATION, 1 - visible))
     assert found == pytest.approx(25, rel=1e-4)
 
 
@@ -296,7 +305,7 @@ def test_gradients_flow_into_both_views(view):
 
     def loss(x):
         pair = [x if i == view else v for i, v in enumerate(views)]
-        return coherent_loss(*pair, matrix, flip, PERMUTATION)
+        return coherent(*pair, matrix, flip, PERMUTATION)
 
     found = gradient(loss, views[view])
     indices = [tuple(rng.integers(n) for n in found.shape) for _ in range(20)]

@@ -55,7 +55,7 @@ class Hourglass(Block):
         else:
             self.low2 = block("low2_0", half)
         self.low3 = block("low3_0", half)
-        self.upsampling = keras.layers.UpSampling2D(2, name="upsampling", dtype=self.dtype_policy)
+        self.upsampling = self._part(keras.layers.UpSampling2D(2, name="upsampling"), half)
         self.built = True
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:

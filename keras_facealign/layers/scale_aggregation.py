@@ -73,7 +73,7 @@ class ScaleAggregation(Block):
                     self._add(batch_norm(f"w{w}_h{h}_y_bn"), shape)
                 else:
                     self._add(ChannelAggregationBlock(self.filters, name=f"w{w}_h{h}_4"), shape)
-        self.nearest = keras.layers.UpSampling2D(2, name="nearest", dtype=self.dtype_policy)
+        self.nearest = self._part(keras.layers.UpSampling2D(2, name="nearest"), shapes[-1])
         self.built = True
 
     def _shapes(self, input_shape: _Shape) -> list[_Shape]:

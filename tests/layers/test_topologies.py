@@ -13,7 +13,7 @@ from tests.layers import reference
 TOPOLOGIES = {
     "hourglass of resnet": lambda **kw: Hourglass(16, depth=2, block="resnet", **kw),
     "hourglass of hpm": lambda **kw: Hourglass(16, depth=1, block="hpm", **kw),
-    "hourglass of cab": lambda **kw: Hourglass(16, depth=3, block="cab", **kw),
+    "hourglass of cab": lambda **kw: Hourglass(16, depth=2, block="cab", **kw),
     "sat 2": lambda **kw: ScaleAggregation(16, depth=2, **kw),
     "sat 3": lambda **kw: ScaleAggregation(16, depth=3, **kw),
     "sat 4": lambda **kw: ScaleAggregation(16, depth=4, **kw),

@@ -1,4 +1,4 @@
-"""`FaceAlignModel` called, asked for landmarks, and its loss against a slow reading of equation 1."""
+"""`FaceAlignModel` called and asked for landmarks; its loss against a slow one of equation 1."""
 
 from __future__ import annotations
 
@@ -33,6 +33,16 @@ def test_heatmaps_of_every_stack_in_the_standard_size(stacks):
     assert [tuple(maps.shape) for maps in heatmaps] == stacks * [(1, 64, 64, 68)]
     assert all("float32" in str(maps.dtype) for maps in heatmaps)
     assert (model.input_size, model.num_landmarks, model.scheme) == (128, 68, IBUG68)
+
+
+@pytest.mark.parametrize("topology", ["sat", "hourglass"])
+@pytest.mark.parametrize("block", ["resnet", "hpm", "cab"])
+def test_all_parts_are_built_with_the_model(topology, block):
+    model = FaceAlignModel(
+        Architecture(topology, 1, 2, block, 0.125, input_size=SIZE, map_size=MAP, stem="light")
+    )
+    # Else `fit` on JAX and PyTorch would first call the model on a whole training batch.
+    assert [layer.path for layer in model._flatten_layers() if not layer.built] == []
 
 
 def test_stacks_differ_and_bytes_equal_floats(model):

@@ -1,4 +1,4 @@
-"""A network of 23 thousand weights, drawn faces for it, and weights that no backend's dice decide."""
+"""A network of 23 thousand weights, drawn faces for it, and weights that are the same anywhere."""
 
 from __future__ import annotations
 
@@ -121,4 +121,6 @@ def as_tensor(array):
 
 
 def as_numpy(tensor):
-    return keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(tensor))
+    if isinstance(tensor, keras.Variable):
+        tensor = keras.ops.copy(tensor)
+    return keras.ops.convert_to_numpy(tensor)

@@ -160,7 +160,7 @@ def test_far_away_gives_zeros_whatever_the_distance():
 def test_gradient_with_respect_to_images():
     rng = np.random.default_rng(10)
     images = rng.uniform(-1, 1, (2, 6, 6, 2)).astype(np.float32)
-    weights = rng.normal(size=(2, 5, 7, 2)).astype(np.float32)
+    weights = ops.convert_to_tensor(rng.normal(size=(2, 5, 7, 2)), "float32")
     matrix = similarities(2, 6, seed=11)
 
     def loss(x):

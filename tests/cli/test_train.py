@@ -1,0 +1,127 @@
+"""`keras-facealign train` on drawn faces in the layout of 300W, with a very small network."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from pathlib import Path
+
+import pytest
+
+from keras_facealign.cli import main
+from keras_facealign.presets import from_preset, save_to_preset
+from tests.models.tiny import fix_weights, tiny_model
+
+DATA = Path(__file__).parents[2] / "tfds_builders" / "ibug_300w" / "dummy_data"
+
+
+@pytest.fixture(scope="module")
+def preset(tmp_path_factory):
+    return save_to_preset(fix_weights(tiny_model()), tmp_path_factory.mktemp("preset") / "tiny")
+
+
+@pytest.fixture
+def command(preset, tmp_path):
+    """The command's words; later options replace earlier ones."""
+    return [
+        *("train", "--data", str(DATA), "--output", str(tmp_path / "run"), "--no-jit"),
+        *("--preset", str(preset), "--epochs", "1", "--batch-size", "2"),
+    ]
+
+
+def refused(words, capsys):
+    """Runs a command that must fail, and returns its one line."""
+    capsys.readouterr()
+    assert main(words) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.count("\n") == 1
+    return printed.err
+
+
+def epochs(run):
+    with open(run / "log.csv", newline="") as file:
+        return [int(row["epoch"]) for row in csv.DictReader(file)]
+
+
+def test_trains_and_the_result_is_a_preset(command, tmp_path, capsys):
+    assert main(command) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "Trained 1 epochs" in printed
+    assert "validation NME" in printed
+    run = tmp_path / "run"
+    assert epochs(run) == [0]
+    assert from_preset(run / "preset").architecture == tiny_model().architecture
+
+
+def test_a_stopped_run_resumes_with_the_same_command(command, tmp_path, monkeypatch, capsys):
+    from keras_facealign import training
+
+    run = tmp_path / "run"
+    command += ["--epochs", "2", "--validation", "none", "--fine-tune"]
+    save = training._Backup.on_epoch_end
+
+    def save_and_stop(self, epoch, logs=None):
+        save(self, epoch, logs)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training._Backup, "on_epoch_end", save_and_stop)
+        assert main(command) == 130
+    assert epochs(run) == [0]
+    assert not (run / "preset").exists()
+    assert "other settings" in refused([*command, "--epochs", "3"], capsys)
+    assert main(command) == 0
+    assert epochs(run) == [0, 1]
+    assert (run / "preset").is_dir()
+    assert "validation NME" not in capsys.readouterr().out
+
+
+def test_broken_files_are_named_at_the_end(command, tmp_path, capsys):
+    data = tmp_path / "data"
+    for folder in ("afw", "lfpw/testset"):
+        shutil.copytree(DATA / folder, data / folder)
+    (data / "afw" / "face_001.jpg").write_bytes(b"no picture")
+    assert main([*command, "--data", str(data)]) == 0
+    assert "skipped: " in (errors := capsys.readouterr().err)
+    assert "face_001.jpg" in errors.split("skipped: ")[-1]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--data", "no/such/folder"], "no/such/folder"),
+        (["--split", "validation"], "'validation'"),
+        (["--validation", "helen"], "'helen'"),
+        (["--preset", "no_such_preset"], "no_such_preset"),
+        (["--learning-rate", "-1"], "learning_rate is -1"),
+        (["--learning-rate", "nan"], "learning_rate is nan"),
+        (["--seed", "-1"], "seed"),
+        (["--data-set", "merl_rav"], "dummy_data"),
+    ],
+)
+def test_what_cannot_be_is_one_line(command, options, words, capsys):
+    assert words in refused([*command, *options], capsys)
+
+
+def test_an_empty_folder_is_no_data_set(command, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    assert "empty" in refused([*command, "--data", str(tmp_path / "empty")], capsys)
+
+
+def test_output_that_is_a_file(command, tmp_path, capsys):
+    (tmp_path / "taken").write_text("")
+    assert "taken" in refused([*command, "--output", str(tmp_path / "taken")], capsys)
+
+
+def test_damaged_preset(command, preset, tmp_path, capsys):
+    broken = shutil.copytree(preset, tmp_path / "broken")
+    (broken / "model.weights.h5").write_bytes(b"")
+    options = ["--preset", str(broken), "--fine-tune"]
+    assert "model.weights.h5" in refused([*command, *options], capsys)
+
+
+@pytest.mark.parametrize("options", [["--epochs", "0"], ["--coherent-weight", "-1"], ["--what"]])
+def test_wrong_usage_has_exit_code_2(command, options, capsys):
+    assert main([*command, *options]) == 2
+    assert capsys.readouterr().out == ""

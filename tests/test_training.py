@@ -1,0 +1,264 @@
+"""Runs: what they leave behind, and that a kill costs no more than the epoch it fell into."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import importlib.util
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from keras_facealign import training
+from keras_facealign.errors import FaceAlignError
+from keras_facealign.landmarks import IBUG68
+from keras_facealign.models import SATFaceAlign
+from keras_facealign.presets import from_preset
+from keras_facealign.training import Schedule, fit, make_optimizer
+from tests.models.tiny import CROP, SIZE, as_numpy, faces, fix_weights, tiny_model
+
+SCHEDULE = Schedule(
+    epochs=3,
+    batch_size=2,
+    learning_rate=1e-3,
+    seed=4,
+    compile={"augmentation": {"color": 0.1}, "jit_compile": False},
+)
+COLUMNS = {"loss", "heatmap_loss", "coherent_loss", "nme"}
+VALIDATION = {"val_loss", "val_heatmap_loss", "val_nme"}
+
+
+def examples(count, seed=0):
+    batch = faces(count, seed)
+    keys = ("image", "landmarks", "visibility")
+    box = np.array([6, 6, CROP - 6, CROP - 6], np.float32)
+    return [
+        {**{key: batch[key][i] for key in keys}, "box": box, "file_name": f"face_{i}.png"}
+        for i in range(count)
+    ]
+
+
+def run(output, schedule=SCHEDULE, model=None, **options):
+    """A run from fixed weights, as every call of the same script would start it."""
+    model = model or fix_weights(tiny_model())
+    options.setdefault("validation", examples(2, seed=9))
+    result = fit(model, examples(4), output=output, schedule=schedule, verbose=0, **options)
+    return model, result
+
+
+def log_of(output):
+    with open(output / "log.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+class Kill(keras.callbacks.Callback):
+    """Ends the process's work at one moment, as far as a process can outlive that."""
+
+    def __init__(self, epoch, moment):
+        super().__init__()
+        self.epoch, self.moment = epoch, moment
+        self.running = None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.running = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.moment == "in the middle" and self.running == self.epoch:
+            raise KeyboardInterrupt
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.moment == "at the end" and epoch == self.epoch:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    output = tmp_path_factory.mktemp("whole") / "run"
+    model, result = run(output, metadata={"description": "drawn faces"})
+    return output, model, result
+
+
+def test_a_run_leaves_log_and_preset(uninterrupted):
+    output, model, result = uninterrupted
+    rows = log_of(output)
+    assert [row["epoch"] for row in rows] == ["0", "1", "2"]
+    assert set(rows[0]) == COLUMNS | VALIDATION | {"epoch"}
+    last = {name: float(value) for name, value in rows[-1].items() if name != "epoch"}
+    assert result == {**last, "seconds": pytest.approx(result["seconds"])}
+    assert result["seconds"] > 0
+    assert all(np.isfinite(float(value)) for row in rows for value in row.values())
+
+    assert not (output / "backup").exists()
+    preset = from_preset(output / "preset")
+    for a, b in zip(preset.weights, model.weights, strict=True):
+        np.testing.assert_array_equal(as_numpy(a), as_numpy(b), err_msg=a.path)
+    metadata = json.loads((output / "preset" / "metadata.json").read_text())
+    assert metadata["description"] == "drawn faces"
+    assert metadata["last_epoch"] == last
+    assert json.loads((output / "schedule.json").read_text())["schedule"]["epochs"] == 3
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow" or not importlib.util.find_spec("tensorboard"),
+    reason="TensorBoard logs need its package and the TensorFlow backend",
+)
+def test_tensorboard_gets_training_and_validation(uninterrupted):
+    folder = uninterrupted[0] / "tensorboard"
+    for kind in ("train", "validation"):
+        assert list((folder / kind).glob("events*")), kind
+
+
+@pytest.mark.parametrize(
+    ("epoch", "moment", "kept"),
+    [(1, "in the middle", 1), (1, "at the end", 2), (2, "at the end", 3)],
+)
+def test_a_killed_run_ends_as_if_it_had_not_been(uninterrupted, tmp_path, epoch, moment, kept):
+    output, model, result = uninterrupted
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, callbacks=[Kill(epoch, moment)])
+    assert len(log_of(tmp_path)) == kept
+    assert not (tmp_path / "preset").exists()
+    resumed, again = run(tmp_path)
+
+    assert not (tmp_path / "backup").exists()
+    for row, expected in zip(log_of(tmp_path), log_of(output), strict=True):
+        assert row["epoch"] == expected["epoch"]
+        for name in COLUMNS | VALIDATION:
+            assert float(row[name]) == pytest.approx(float(expected[name]), rel=1e-3), name
+    assert again["val_nme"] == pytest.approx(result["val_nme"], rel=1e-3)
+    assert int(as_numpy(resumed.optimizer.iterations)) == 6
+    for a, b in zip(resumed.weights, model.weights, strict=True):
+        np.testing.assert_allclose(as_numpy(a), as_numpy(b), atol=1e-3, err_msg=a.path)
+
+
+class Recorder:
+    """Stands in for the model where only files are looked at: writes what it is told to be."""
+
+    content = b"one"
+
+    def save_weights(self, path):
+        Path(path).write_bytes(self.content)
+
+    def load_weights(self, path):
+        self.content = Path(path).read_bytes()
+        if not self.content:
+            raise OSError("truncated file")
+
+
+def test_a_kill_while_saving_leaves_the_backup_before(tmp_path):
+    backup = training._Backup(tmp_path / "backup")
+    assert backup.restore(Recorder()) == 0
+    model = Recorder()
+    backup.set_model(model)
+    backup.on_epoch_end(0)
+    # Half a file, as a kill within save_weights leaves it.
+    (tmp_path / "backup" / "unfinished.weights.h5").write_bytes(b"t")
+    # Both files, as a kill before the removal of the older leaves them.
+    model.content = b"two"
+    older = (tmp_path / "backup" / "epoch_000001.weights.h5").read_bytes()
+    backup.on_epoch_end(1)
+    (tmp_path / "backup" / "epoch_000001.weights.h5").write_bytes(older)
+    fresh = Recorder()
+    assert training._Backup(tmp_path / "backup").restore(fresh) == 2
+    assert fresh.content == b"two"
+    backup.on_epoch_end(9)
+    assert [p.name for p in (tmp_path / "backup").iterdir()] == ["epoch_000010.weights.h5"]
+
+
+def test_a_broken_backup_is_named(tmp_path):
+    (tmp_path / "epoch_000003.weights.h5").write_bytes(b"")
+    with pytest.raises(FaceAlignError, match=r"epoch_000003.weights.h5 cannot be resumed.*delete"):
+        training._Backup(tmp_path).restore(Recorder())
+
+
+def test_rows_beyond_the_backup_are_written_again(tmp_path):
+    log = tmp_path / "log.csv"
+    log.write_text("epoch,loss\r\n0,3\r\n1,2\r\n2,1\r\n", newline="")
+    training._keep_rows(log, 2)
+    assert log.read_bytes() == b"epoch,loss\r\n0,3\r\n1,2\r\n"
+    training._keep_rows(tmp_path / "none.csv", 2)
+    assert not (tmp_path / "none.csv").exists()
+
+
+@pytest.mark.parametrize("change", ["schedule", "architecture"])
+def test_an_unfinished_run_is_not_resumed_as_another(tmp_path, change):
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, callbacks=[Kill(0, "at the end")])
+    schedule, model = SCHEDULE, tiny_model()
+    if change == "schedule":
+        schedule = dataclasses.replace(SCHEDULE, learning_rate=1e-2)
+    else:
+        model = tiny_model(head_prior=0.1)
+    before = (tmp_path / "schedule.json").read_text()
+    with pytest.raises(FaceAlignError, match="unfinished run with other settings.*schedule.json"):
+        run(tmp_path, schedule, model)
+    assert (tmp_path / "schedule.json").read_text() == before
+    (tmp_path / "schedule.json").write_text("{")
+    with pytest.raises(FaceAlignError, match="schedule.json cannot be read"):
+        run(tmp_path)
+
+
+def test_no_validation_and_a_finished_folder_starts_anew(tmp_path):
+    once = dataclasses.replace(SCHEDULE, epochs=1, jitter=True)
+    for _ in range(2):
+        _, result = run(tmp_path, once, validation=None)
+        assert set(result) == COLUMNS | {"seconds"}
+        assert [row["epoch"] for row in log_of(tmp_path)] == ["0"]
+
+
+def test_bad_examples_stop_the_run_before_it_starts(tmp_path):
+    broken = examples(2)
+    broken[1]["box"] = np.zeros(4, np.float32)
+    with pytest.raises(FaceAlignError, match="face_1.png: box"):
+        fit(tiny_model(), broken, None, tmp_path, SCHEDULE, verbose=0)
+    with pytest.raises(FaceAlignError, match="no examples"):
+        fit(tiny_model(), [], None, tmp_path, SCHEDULE, verbose=0)
+
+
+@pytest.mark.parametrize("name", ["epochs", "batch_size", "learning_rate", "clipnorm"])
+@pytest.mark.parametrize("value", [0, -1, float("nan")])
+def test_schedules_that_cannot_be(name, value):
+    with pytest.raises(FaceAlignError, match=f"{name} is {value}"):
+        Schedule(**{name: value})
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_seeds_that_cannot_be(seed):
+    with pytest.raises(FaceAlignError, match=f"seed is {seed}"):
+        Schedule(seed=seed)
+
+
+@pytest.mark.parametrize("warmup", [0, 10])
+def test_learning_rate_warms_up_and_falls_to_nothing(warmup):
+    schedule = Schedule(learning_rate=2e-3, warmup_steps=warmup, weight_decay=1e-2, clipnorm=3)
+    optimizer = make_optimizer(schedule, steps=200)
+    assert (optimizer.weight_decay, optimizer.global_clipnorm) == (1e-2, 3)
+    rate = optimizer._learning_rate
+    rates = np.array([float(as_numpy(rate(step))) for step in (0, warmup, 100, 199, 200)])
+    assert rates[0] == pytest.approx(2e-5 if warmup else 2e-3, rel=1e-3)
+    assert rates[1] == pytest.approx(2e-3, rel=1e-3)
+    middle = (100 - warmup) / (200 - warmup)
+    assert rates[2] == pytest.approx(1e-3 * (1 + np.cos(np.pi * middle)), rel=1e-3)
+    assert 0 < rates[3] < 1e-5
+    assert rates[4] == pytest.approx(0, abs=1e-9)
+    # A short run warms up for a tenth of it.
+    short = make_optimizer(Schedule(warmup_steps=300), steps=50)._learning_rate
+    assert float(as_numpy(short(5))) == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_the_example_describes_a_run_that_can_be():
+    path = Path(__file__).parents[1] / "examples" / "train_sat1_cab_mobile.py"
+    spec = importlib.util.spec_from_file_location("train_sat1_cab_mobile", path)
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    schedule = example.SCHEDULE
+    assert json.loads(json.dumps(dataclasses.asdict(schedule)))["epochs"] == schedule.epochs
+    model = SATFaceAlign(1, 1, width=0.125, input_size=SIZE, map_size=SIZE // 2)
+    model.compile(make_optimizer(schedule, 100), **schedule.compile)
+    asked = schedule.compile["augmentation"]
+    assert model.augmentation.base.rotation == asked["base"]["rotation"]
+    assert model.scheme is IBUG68
+    assert example.__doc__.splitlines()[2].startswith("    python examples/train_sat1_cab_mobile")
