@@ -13,6 +13,7 @@ import argparse
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -22,7 +23,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from keras_facealign.data.batches import FaceBatches
+from keras_facealign.data import FaceBatches
 from keras_facealign.inference import FaceAligner
 from keras_facealign.presets import from_preset
 
@@ -88,46 +89,24 @@ def main() -> None:
     crops = np.random.default_rng(0).integers(0, 256, (8, model.input_size, model.input_size, 3))
     crops = crops.astype("uint8")
     box = [np.array([[170.0, 80.0, 270.0, 200.0]], "float32")]
+    few = max(args.repeats // 4, 3)
     for n in (1, 8):
-        row(
-            "network and decoding", n, median_ms(lambda n=n: model.predict_landmarks(crops[:n]), 20)
-        )
+        network = partial(model.predict_landmarks, crops[:n])
+        row("network and decoding", n, median_ms(network, args.repeats))
     for n in (1, 8):
-        call = lambda n=n: aligner.align_batch([image] * n, box * n)  # noqa: E731
-        row("align, boxes given", n, median_ms(call, args.repeats))
+        given = partial(aligner.align_batch, [image] * n, box * n)
+        row("align, boxes given", n, median_ms(given, args.repeats))
     for n in (1, 8):
-        call = lambda n=n: aligner.align_batch([image] * n)  # noqa: E731
-        row("align, faces detected (512 x 512)", n, median_ms(call, max(args.repeats // 4, 3)))
+        detected = partial(aligner.align_batch, [image] * n)
+        row("align, faces detected (512 x 512)", n, median_ms(detected, few))
     model.compile("adam")
     for n in (1, 8):
-        batch = training_batch(image, n)
-        ms = median_ms(lambda batch=batch: train_once(model, batch), max(args.repeats // 4, 3))
+        step = partial(model.train_on_batch, training_batch(image, n))
+        ms = median_ms(step, few)
         row(f"training step ({1e3 * n / ms:.1f} images/s, two views each)", n, ms)
     console = Console()
     console.print(table)
     console.print(f"reference convolution: {reference:.2f} ms")
-
-
-def train_once(model: Any, batch: dict[str, np.ndarray]) -> None:
-    """One optimiser step through the compiled training function."""
-    if model.train_function is None:
-        model.make_train_function()
-    if keras.backend.backend() == "jax":
-        model.fit(_Once(batch), verbose=0)
-    else:
-        model.train_function(iter([batch]))
-
-
-class _Once(keras.utils.PyDataset):
-    def __init__(self, batch: dict[str, np.ndarray]) -> None:
-        super().__init__()
-        self.batch = batch
-
-    def __len__(self) -> int:
-        return 1
-
-    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        return self.batch
 
 
 if __name__ == "__main__":

@@ -203,14 +203,17 @@ def crop_matrix(box: np.ndarray, size: int = 128, margin: float = CROP_MARGIN) -
         float32 (2, 3): scaling and translation only.
 
     Raises:
-        FaceAlignError: If the box is not finite or has no area.
+        FaceAlignError: If the box is not four finite numbers or has no area.
 
     Example:
         >>> m = crop_matrix(np.array([0, 0, 100, 100]), size=128, margin=1.28)
         >>> transform_points(m, np.array([[50.0, 50.0]])).round(3)
         array([[63.5, 63.5]])
     """
-    x0, y0, x1, y1 = (float(v) for v in np.asarray(box).reshape(-1)[:4])
+    corners = np.asarray(box, np.float64).reshape(-1)
+    if corners.size != 4:
+        raise FaceAlignError(f"A box is four numbers, x0, y0, x1, y1 in pixels; got {box!r}.")
+    x0, y0, x1, y1 = (float(v) for v in corners)
     if not np.isfinite([x0, y0, x1, y1]).all() or x1 <= x0 or y1 <= y0:
         raise FaceAlignError(
             f"Box {[x0, y0, x1, y1]} has no area; give x0, y0, x1, y1 in pixels with x0 < x1 and "

@@ -172,9 +172,11 @@ class _Backup(keras.callbacks.Callback):
         try:
             model.load_weights(str(newest))
             return int(newest.name.removeprefix("epoch_").removesuffix(".weights.h5"))
-        except (OSError, ValueError, KeyError) as error:
+        except Exception as error:  # h5py meets damage with errors of every kind
+            reason = str(error).partition("\n")[0] or type(error).__name__
             raise FaceAlignError(
-                f"{newest} cannot be resumed from ({error}); delete the run's folder to start anew."
+                f"{newest} cannot be resumed from ({reason}); delete the run's folder to start "
+                "anew."
             ) from error
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:

@@ -26,7 +26,7 @@ class HeatmapDecoder(keras.layers.Layer):
         float32 (B, K, 2), input pixels, x before y; and float32 (B, K), 0 to 1.
     """
 
-    def __init__(self, input_size: int, method: str = "soft_argmax", **kwargs: Any) -> None:
+    def __init__(self, input_size: int, method: str = "taylor", **kwargs: Any) -> None:
         kwargs.setdefault("dtype", "float32")
         super().__init__(**kwargs)
         self.input_size = input_size

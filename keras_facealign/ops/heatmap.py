@@ -30,7 +30,7 @@ __all__ = [
     "map_to_input",
 ]
 
-DECODE_METHODS = ("soft_argmax", "taylor", "argmax", "upsample")
+DECODE_METHODS = ("taylor", "soft_argmax", "argmax", "upsample")
 
 # Radius in map pixels of the window that sub-pixel decoding looks at.
 WINDOW_RADIUS = 3
@@ -157,7 +157,7 @@ def _taylor(heatmaps: Any) -> Any:
     return peak + ops.where(ops.expand_dims(good, -1), ops.clip(step, -1.0, 1.0), 0.0)
 
 
-def decode_heatmaps(heatmaps: Any, input_size: int, method: str = "soft_argmax") -> tuple[Any, Any]:
+def decode_heatmaps(heatmaps: Any, input_size: int, method: str = "taylor") -> tuple[Any, Any]:
     """Reads landmarks and confidence out of raw heatmaps.
 
     Args:

@@ -8,6 +8,7 @@ is read.
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -57,12 +58,13 @@ def find_preset(name: str | Path) -> Path:
         FaceAlignError: If there is neither; the message lists the names there are.
     """
     folder = Path(name)
-    if (folder / CONFIG).is_file():
+    # Unlike Path's methods, these take any text for a name, also one too long for the file system.
+    if os.path.isfile(folder / CONFIG):
         return folder
     bundled = _bundled()
     if str(name) in bundled:
         return bundled[str(name)]
-    if folder.is_dir():
+    if os.path.isdir(folder):
         raise FaceAlignError(f"{folder} is no preset: it has no {CONFIG}.")
     known = ", ".join(bundled) or "none"
     raise FaceAlignError(f"Unknown preset {str(name)!r}; bundled presets: {known}.")
@@ -120,10 +122,9 @@ def from_preset(name: str | Path, load_weights: bool = True) -> FaceAlignModel:
         )
     try:
         model.load_weights(str(weights))
-    except (OSError, ValueError, KeyError) as error:
-        raise FaceAlignError(
-            f"{weights} cannot be read ({str(error).splitlines()[0]}); restore the file."
-        ) from error
+    except Exception as error:  # h5py meets damage with errors of every kind
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise FaceAlignError(f"{weights} cannot be read ({reason}); restore the file.") from error
     for variable in model.weights:
         if not np.isfinite(np.asarray(variable.numpy(), np.float32)).all():
             raise FaceAlignError(f"{weights}: {variable.path} is not finite; restore the file.")

@@ -121,6 +121,4 @@ def as_tensor(array):
 
 
 def as_numpy(tensor):
-    if isinstance(tensor, keras.Variable):
-        tensor = keras.ops.copy(tensor)
     return keras.ops.convert_to_numpy(tensor)

@@ -121,7 +121,7 @@ def test_a_subclass_is_saved_as_its_family(tmp_path):
 def test_unknown_name_lists_those_there_are():
     names = list(list_presets())
     assert names
-    for unknown in ("sat3", "", "no/such/folder", "x" * 5000, "nul\0"):
+    for unknown in ("sat3", "no/such/folder", "x" * 5000, "nul\0"):
         with pytest.raises(FaceAlignError, match="Unknown preset") as error:
             find_preset(unknown)
         assert all(name in str(error.value) for name in names)
@@ -168,16 +168,13 @@ def test_weights_that_are_something_else(preset):
         from_preset(preset)
 
 
-def test_scrambled_weights_never_crash(preset):
+def test_scrambled_weights_are_refused_if_they_cannot_be_read(preset):
     path = preset / "model.weights.h5"
-    content = bytearray(path.read_bytes())
+    content = path.read_bytes()
     rng = np.random.default_rng(0)
     outcomes = set()
-    for _ in range(12):
-        scrambled = bytearray(content)
-        start = int(rng.integers(0, min(len(content), 20_000)))
-        scrambled[start : start + 64] = rng.bytes(64)
-        path.write_bytes(scrambled)
+    for start in rng.integers(0, 20_000, 6):
+        path.write_bytes(content[:start] + rng.bytes(64) + content[start + 64 :])
         try:
             from_preset(preset)
             outcomes.add("loaded")  # what was hit may be padding, or a number like any other
@@ -185,6 +182,8 @@ def test_scrambled_weights_never_crash(preset):
             assert "model.weights.h5" in str(error)
             outcomes.add("refused")
     assert "refused" in outcomes
+    path.write_bytes(content)
+    assert from_preset(preset)
 
 
 def test_weights_of_another_network(preset):
