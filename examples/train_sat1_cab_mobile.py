@@ -9,6 +9,12 @@ light stem. The folder is the official layout (`afw/`, `helen/trainset/`, `lfpw/
 The recipe departs from the paper where a small network and a short run asked for it: pixels near a
 landmark weigh up to ten times as much, a small term pulls the decoded sub-pixel position to the
 ground truth, the heads start at a probability of 1 %, and AdamW runs under a cosine schedule.
+
+Took 94 minutes on two cores of an AMD EPYC (TensorFlow 2.21, other work running beside it), with
+2010 of 300W's 3148 training faces. Inter-ocular NME on the 224 faces of lfpw/testset: 3.563 % with
+the labels' boxes, 3.625 % with MTCNN's. That run decoded its log's NME by the local soft-arg-max,
+which gave 3.585 %, and filled the corners beyond the picture with smeared border pixels, where
+`warp_affine` now leaves them black.
 """
 
 from __future__ import annotations

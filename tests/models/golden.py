@@ -36,7 +36,9 @@ LOSSES = {
 
 
 def model(stacks=2):
-    return fix_weights(tiny_model(stacks, cls=FixedPair))
+    network = fix_weights(tiny_model(stacks, cls=FixedPair))
+    network.decode_method = "soft_argmax"
+    return network
 
 
 def batch():
