@@ -102,11 +102,11 @@ def fit(
         The last epoch's metrics, with "seconds".
 
     Raises:
-        FaceAlignError: If the folder holds a run with another schedule or architecture.
+        FaceAlignError: If the folder holds an unfinished run with another schedule, architecture or
+            number of faces.
     """
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
-    _claim(output, model, schedule)
     batches = FaceBatches(
         train,
         schedule.batch_size,
@@ -116,6 +116,7 @@ def fit(
         seed=schedule.seed,
         boxes=boxes,
     )
+    _claim(output, model, schedule, len(batches.file_names))
     held_out = None
     if validation is not None:
         held_out = FaceBatches(validation, schedule.batch_size, model.input_size)
@@ -235,11 +236,15 @@ def _tensorboard(output: Path) -> list[keras.callbacks.Callback]:
     return [keras.callbacks.TensorBoard(str(output / "tensorboard"), write_graph=False)]
 
 
-def _claim(output: Path, model: FaceAlignModel, schedule: Schedule) -> None:
+def _claim(output: Path, model: FaceAlignModel, schedule: Schedule, faces: int) -> None:
     """Notes what the folder's run is, and refuses to resume it as something else."""
     mine = json.loads(
         json.dumps(
-            {"architecture": model.architecture.to_dict(), "schedule": asdict(schedule)},
+            {
+                "architecture": model.architecture.to_dict(),
+                "schedule": asdict(schedule),
+                "faces": faces,  # they decide the number of steps, and so the learning rate
+            },
             default=lambda value: getattr(value, "__qualname__", str(value)),
         )
     )

@@ -41,11 +41,11 @@ def examples(count, seed=0):
     ]
 
 
-def run(output, schedule=SCHEDULE, model=None, **options):
+def run(output, schedule=SCHEDULE, model=None, count=4, **options):
     """A run from fixed weights, as every call of the same script would start it."""
     model = model or fix_weights(tiny_model())
     options.setdefault("validation", examples(2, seed=9))
-    result = fit(model, examples(4), output=output, schedule=schedule, verbose=0, **options)
+    result = fit(model, examples(count), output=output, schedule=schedule, verbose=0, **options)
     return model, result
 
 
@@ -212,9 +212,42 @@ def test_an_unfinished_run_is_not_resumed_as_another(tmp_path):
         with pytest.raises(FaceAlignError, match="unfinished run with other settings.*schedule"):
             run(tmp_path, schedule, model)
         assert (tmp_path / "schedule.json").read_text() == before
+    with pytest.raises(FaceAlignError, match="unfinished run with other settings"):
+        run(tmp_path, count=3)
+    assert (tmp_path / "schedule.json").read_text() == before
     (tmp_path / "schedule.json").write_text("{")
     with pytest.raises(FaceAlignError, match="schedule.json cannot be read"):
         run(tmp_path)
+
+
+def test_keras_backup_and_restore_resumes_a_plain_fit(tmp_path):
+    class Watch(keras.callbacks.Callback):
+        def __init__(self):
+            super().__init__()
+            self.epochs = []
+
+        def on_epoch_begin(self, epoch, logs=None):
+            self.epochs.append(epoch)
+
+    def fit_plainly(*callbacks):
+        model = fix_weights(tiny_model())
+        model.compile(keras.optimizers.AdamW(1e-3), jit_compile=False)
+        model.optimizer.build(model.trainable_variables)
+        backup = keras.callbacks.BackupAndRestore(str(tmp_path / "backup"))
+        watch = Watch()
+        batches = training.FaceBatches(examples(4), 2, SIZE)
+        model.fit(batches, epochs=3, verbose=0, callbacks=[backup, watch, *callbacks])
+        return model, watch.epochs
+
+    kill = Kill(1, "in the middle")
+    with pytest.raises(KeyboardInterrupt):
+        fit_plainly(kill)
+    recorder = Kill()
+    model, epochs = fit_plainly(recorder)
+    assert epochs == [1, 2]
+    assert int(as_numpy(model.optimizer.iterations)) == 6
+    for (name, before), (_, after) in zip(kill.last, recorder.start, strict=True):
+        np.testing.assert_array_equal(before, after, err_msg=name)
 
 
 def test_no_validation_and_a_finished_folder_starts_anew(tmp_path):
