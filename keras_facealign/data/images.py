@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from keras_facealign.errors import FaceAlignError
 
@@ -129,6 +129,10 @@ def _decode(stream: Any, max_pixels: int, name: str) -> np.ndarray:
     except Image.DecompressionBombError as error:
         raise FaceAlignError(
             f"{name}: has too many pixels ({_one_line(error)}); make it smaller"
+        ) from error
+    except UnidentifiedImageError as error:
+        raise FaceAlignError(
+            f"{name}: not an image of a known format; replace or remove it"
         ) from error
     except Exception as error:  # Pillow's plugins raise many kinds of error on a broken header.
         raise FaceAlignError(

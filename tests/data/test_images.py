@@ -161,8 +161,8 @@ def test_other_types_are_refused():
     ("content", "message"),
     [
         (b"", "the file is empty"),
-        (b"not a picture", "not a readable image"),
-        (b"\x89PNG\r\n\x1a\n", "not a readable image|damaged"),
+        (b"not a picture", "not an image of a known format"),
+        (b"\x89PNG\r\n\x1a\n", "not an image of a known format|not a readable image|damaged"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n", "EPS|readable"),
     ],
 )
