@@ -80,7 +80,7 @@ def measure(
             seen += 1
             tight = geometry.landmarks_box(points)
             found, _ = detector.raw_boxes(np.ascontiguousarray(view))
-            overlaps = [overlap(box, tight) for box in found]
+            overlaps = [geometry.box_overlap(box, tight) for box in found]
             if overlaps and max(overlaps) >= MIN_OVERLAP:
                 pairs.append((found[int(np.argmax(overlaps))], tight))
     print(f"{', '.join(folders)}: {len(pairs)} of {seen} faces found (with mirror images)")
@@ -108,13 +108,6 @@ def samples(
                 print(f"left out: {error}")
                 continue
             yield image, np.asarray(landmarks, np.float64)
-
-
-def overlap(a: np.ndarray, b: np.ndarray) -> float:
-    """Intersection over union of two boxes (4,)."""
-    sides = np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None)
-    shared = sides.prod()
-    return float(shared / ((a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod() - shared))
 
 
 def centre(boxes: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ from keras_facealign.errors import FaceAlignError
 
 __all__ = [
     "CROP_MARGIN",
+    "box_overlap",
     "compose",
     "crop_matrix",
     "flip_matrix",
@@ -189,6 +190,30 @@ def landmarks_box(landmarks: np.ndarray, visibility: np.ndarray | None = None) -
         )
     points = points[keep]
     return np.concatenate([points.min(axis=0), points.max(axis=0)])
+
+
+def box_overlap(first: np.ndarray, second: np.ndarray) -> float:
+    """Intersection over union of two boxes.
+
+    Args:
+        first: (4,): x0, y0, x1, y1 in pixels.
+        second: (4,), likewise.
+
+    Returns:
+        0 to 1; 0 also where both boxes are empty.
+
+    Example:
+        >>> round(box_overlap(np.array([0, 0, 2, 2]), np.array([1, 0, 3, 2])), 3)
+        0.333
+    """
+    # Python's floats are 64-bit: squares of pixels in float32 would lose their low digits.
+    ax0, ay0, ax1, ay1 = (float(side) for side in first)
+    bx0, by0, bx1, by1 = (float(side) for side in second)
+    width = min(ax1, bx1) - max(ax0, bx0)
+    height = min(ay1, by1) - max(ay0, by0)
+    shared = max(width, 0.0) * max(height, 0.0)
+    union = (ax1 - ax0) * (ay1 - ay0) + (bx1 - bx0) * (by1 - by0) - shared
+    return shared / union if union > 0 else 0.0
 
 
 def crop_matrix(box: np.ndarray, size: int = 128, margin: float = CROP_MARGIN) -> np.ndarray:

@@ -222,14 +222,22 @@ def _fields(example: Any) -> dict[str, Any]:
         raise FaceAlignError(
             f"{name}: a landmark with visibility above 0 is not finite; set its visibility to 0."
         )
-    box = np.asarray(fields["box"], np.float32)
-    # Said here and not by the first crop, which jitter puts off into the middle of training.
+    box = _checked_box(fields["box"], name)
+    return {**fields, "image": image, "landmarks": points, "visibility": visibility, "box": box}
+
+
+def _checked_box(box: Any, name: str) -> np.ndarray:
+    """A box as float32 (4,); refuses one without an area, naming its picture.
+
+    It is said here and not by the first crop, which jitter puts off into the middle of training.
+    """
+    box = np.asarray(box, np.float32)
     if box.shape != (4,) or not np.isfinite(box).all() or not (box[2:] > box[:2]).all():
         raise FaceAlignError(
             f"{name}: box {box.tolist()} has no area; give x0, y0, x1, y1 in pixels with x0 < x1 "
             "and y0 < y1."
         )
-    return {**fields, "image": image, "landmarks": points, "visibility": visibility, "box": box}
+    return box
 
 
 def _given_box(boxes: Mapping[str, Any], fields: dict[str, Any]) -> np.ndarray:
@@ -237,12 +245,8 @@ def _given_box(boxes: Mapping[str, Any], fields: dict[str, Any]) -> np.ndarray:
     given = boxes.get(fields["file_name"])
     if not given:
         raise FaceAlignError(f"{fields['file_name']}: no box is given for it; add a line for it.")
-    given = np.asarray(given, np.float32).reshape(-1, 4)
-    own = np.asarray(fields["box"], np.float32)
-    corners = np.minimum(given[:, 2:], own[2:]) - np.maximum(given[:, :2], own[:2])
-    common = np.prod(np.maximum(corners, 0.0), axis=1)
-    union = np.prod(given[:, 2:] - given[:, :2], axis=1) + np.prod(own[2:] - own[:2]) - common
-    return given[int(np.argmax(common / np.maximum(union, 1e-6)))]
+    checked = [_checked_box(box, fields["file_name"]) for box in given]
+    return max(checked, key=lambda box: geometry.box_overlap(box, fields["box"]))
 
 
 def as_tf_dataset(batches: FaceBatches) -> Any:

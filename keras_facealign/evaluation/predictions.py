@@ -12,8 +12,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from keras_facealign.evaluation.report import EvaluationReport, write_whole
+from keras_facealign.geometry import box_overlap
 
-__all__ = ["MIN_OVERLAP", "Predictions", "box_overlap", "predict"]
+__all__ = ["MIN_OVERLAP", "Predictions", "predict"]
 
 MIN_OVERLAP = 0.3
 """Least intersection over union by which a detected box is taken for the labelled face.
@@ -68,31 +69,6 @@ def predict(
             overlaps = [box_overlap(face.box, example.box) for face in faces]
             missed = max(overlaps, default=0.0) < min_overlap
             yield example, None if missed else faces[overlaps.index(max(overlaps))]
-
-
-def box_overlap(first: np.ndarray, second: np.ndarray) -> float:
-    """Intersection over union of two boxes.
-
-    Args:
-        first: (4,): x0, y0, x1, y1 in pixels.
-        second: (4,), likewise.
-
-    Returns:
-        0 to 1; 0 also where both boxes are empty.
-
-    Example:
-        >>> import numpy as np
-        >>> round(box_overlap(np.array([0, 0, 2, 2]), np.array([1, 0, 3, 2])), 3)
-        0.333
-    """
-    # Python's floats are 64-bit: squares of pixels in float32 would lose their low digits.
-    ax0, ay0, ax1, ay1 = (float(side) for side in first)
-    bx0, by0, bx1, by1 = (float(side) for side in second)
-    width = min(ax1, bx1) - max(ax0, bx0)
-    height = min(ay1, by1) - max(ay0, by0)
-    shared = max(width, 0.0) * max(height, 0.0)
-    union = (ax1 - ax0) * (ay1 - ay0) + (bx1 - bx0) * (by1 - by0) - shared
-    return shared / union if union > 0 else 0.0
 
 
 @dataclass

@@ -453,8 +453,6 @@ class FaceAlignModel(BackendSteps, keras.Model):
 def _check_batch(data: Any, model: FaceAlignModel) -> dict[str, Any]:
     """Names what is wrong with a batch before an obscure shape error does."""
     if isinstance(data, (tuple, list)) and data and all(part is None for part in data[1:]):
-        data = data[0]  # train_on_batch and test_on_batch wrap what they are given
-    if isinstance(data, tuple) and data and all(part is None for part in data[1:]):
         # As `train_on_batch(batch)` and `fit` on arrays pass it: (x, y, sample_weight).
         data = data[0]
     if not isinstance(data, dict) or not {"image", "landmarks", "visibility"} <= set(data):

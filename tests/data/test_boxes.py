@@ -76,3 +76,8 @@ def test_training_crops_follow_the_given_box_that_overlaps_most() -> None:
 def test_an_example_without_a_given_box_is_named() -> None:
     with pytest.raises(FaceAlignError, match=r"b\.jpg: no box"):
         FaceBatches([_example("b.jpg")], 1, boxes={"a.jpg": [[0, 0, 1, 1]]})
+
+
+def test_a_given_box_without_area_is_named_with_its_file() -> None:
+    with pytest.raises(FaceAlignError, match=r"a\.jpg: box .* has no area"):
+        FaceBatches([_example("a.jpg")], 1, boxes={"a.jpg": [[5.0, 5.0, 5.0, 9.0]]})

@@ -7,7 +7,7 @@ import pytest
 
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.evaluation import Predictions, nme, predict
-from keras_facealign.evaluation.predictions import box_overlap
+from keras_facealign.geometry import box_overlap
 
 
 def example(name, box=(10, 10, 50, 50), seed=0):
