@@ -18,7 +18,14 @@ from keras_facealign.errors import FaceAlignError
 if TYPE_CHECKING:
     from keras_facealign.inference import Face, FaceAligner
     from keras_facealign.landmarks import IBUG68, LandmarkScheme, get_scheme
-    from keras_facealign.models import FaceAlignModel, HourglassFaceAlign, SATFaceAlign
+    from keras_facealign.models import (
+        DenseUNetFaceAlign,
+        DLAFaceAlign,
+        FaceAlignModel,
+        HourglassFaceAlign,
+        SATFaceAlign,
+        UNetFaceAlign,
+    )
     from keras_facealign.presets import from_preset, list_presets, save_to_preset
 
 __version__ = "0.1.0"
@@ -29,9 +36,12 @@ _HOMES = {
     "IBUG68": "landmarks",
     "LandmarkScheme": "landmarks",
     "get_scheme": "landmarks",
+    "DLAFaceAlign": "models",
+    "DenseUNetFaceAlign": "models",
     "FaceAlignModel": "models",
     "HourglassFaceAlign": "models",
     "SATFaceAlign": "models",
+    "UNetFaceAlign": "models",
     "from_preset": "presets",
     "list_presets": "presets",
     "save_to_preset": "presets",
@@ -39,6 +49,8 @@ _HOMES = {
 
 __all__ = [
     "IBUG68",
+    "DLAFaceAlign",
+    "DenseUNetFaceAlign",
     "Face",
     "FaceAlignError",
     "FaceAlignModel",
@@ -46,6 +58,7 @@ __all__ = [
     "HourglassFaceAlign",
     "LandmarkScheme",
     "SATFaceAlign",
+    "UNetFaceAlign",
     "__version__",
     "from_preset",
     "get_scheme",

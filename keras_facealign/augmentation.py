@@ -93,6 +93,27 @@ class View:
     landmarks: Any
     visible: Any
 
+    def moved(self, matrix: Any, size: int) -> View:
+        """The same view in the frame that a network looks at after it has moved the picture itself.
+
+        Args:
+            matrix: float (B, 2, 3), pixels of the view to pixels of the other frame.
+            size: Side of that frame in pixels.
+
+        Returns:
+            The view with its landmarks moved; those that leave the frame no longer count. Images
+            stay as they are.
+        """
+        landmarks = geometry.transform_points(matrix, self.landmarks)
+        inside = ops.cast(_inside(landmarks, size), "float32")
+        return View(self.images, landmarks, self.visible * inside)
+
+
+def _inside(landmarks: Any, size: int) -> Any:
+    """bool (B, K): which landmarks lie on a pixel of a square frame."""
+    limit = size - 0.5
+    return ops.all(ops.logical_and(landmarks >= -0.5, landmarks <= limit), axis=-1)
+
 
 @keras.saving.register_keras_serializable(package="keras_facealign")
 class PairedAugmentation(keras.layers.Layer):
@@ -133,7 +154,47 @@ class PairedAugmentation(keras.layers.Layer):
         self.erase = erase
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
+        self._given = {"base": self.base, "pair": self.pair, "color": color, "erase": erase}
         self.built = True
+
+    def configure(
+        self, settings: dict[str, Any] | None = None, pair: TransformRange | None = None
+    ) -> None:
+        """Sets what the layer draws: what it was made with, and `settings` over that.
+
+        Args:
+            settings: New values of `base`, `pair`, `color`, `erase` and `seed`. A dict for a range
+                replaces single fields of it. Only a seed that is given restarts the random state.
+            pair: Range of T where `settings` say nothing of it. Default: that of the layer.
+
+        Raises:
+            FaceAlignError: If a name is unknown or a value out of range.
+
+        Example:
+            >>> layer = PairedAugmentation(128, [0])
+            >>> layer.configure({"base": {"rotation": 10.0}})
+            >>> layer.base.rotation, layer.base.flip
+            (10.0, 0.5)
+        """
+        settings = dict(settings or {})
+        unknown = sorted(set(settings) - {*self._given, "seed"})
+        if unknown:
+            raise FaceAlignError(
+                f"Unknown augmentation setting {unknown[0]!r}; there are base, pair, color, erase "
+                "and seed."
+            )
+        # What an earlier call changed is not to linger.
+        usual = {**self._given, **({} if pair is None else {"pair": pair})}
+        ranges = {name: _override(name, usual[name], settings.get(name)) for name in _RANGES}
+        strengths = {
+            name: float(settings.get(name, usual[name])) for name in usual if name not in _RANGES
+        }
+        for name, value in {**ranges, **strengths}.items():
+            setattr(self, name, value)
+        if "seed" in settings:
+            self.seed = settings["seed"]
+            fresh = keras.random.SeedGenerator(self.seed)
+            self.seed_generator.state.assign(fresh.state)
 
     def draw_base(self, count: Any, crop_size: int) -> tuple[Any, Any]:
         """Draws A: crop pixels to view pixels, float32 (B, 2, 3), and its flips, float32 (B,)."""
@@ -175,9 +236,7 @@ class PairedAugmentation(keras.layers.Layer):
             ops.expand_dims(mirrored, -1), ops.take(landmarks, swap, axis=1), landmarks
         )
         labelled = ops.where(mirrored, ops.take(labelled, swap, axis=1), labelled)
-        limit = self.size - 0.5
-        inside = ops.all(ops.logical_and(landmarks >= -0.5, landmarks <= limit), axis=-1)
-        visible = ops.cast(ops.logical_and(labelled, inside), "float32")
+        visible = ops.cast(ops.logical_and(labelled, _inside(landmarks, self.size)), "float32")
         return View(images, landmarks, visible)
 
     def disturb(self, images: Any) -> Any:
@@ -238,6 +297,24 @@ class PairedAugmentation(keras.layers.Layer):
             "erase": self.erase,
             "seed": self.seed,
         }
+
+
+_RANGES = ("base", "pair")
+
+
+def _override(name: str, usual: TransformRange, value: Any) -> TransformRange:
+    """A range with the fields that a setting gives, or the setting itself if it is a range."""
+    if value is None:
+        return usual
+    if isinstance(value, TransformRange):
+        return value
+    try:
+        return _as_range({**usual.to_dict(), **value}, usual)
+    except TypeError as error:
+        raise FaceAlignError(
+            f"augmentation[{name!r}] is {value!r}; give a TransformRange or a dict of its "
+            f"fields {', '.join(TransformRange.__dataclass_fields__)} ({error})."
+        ) from error
 
 
 def _as_range(value: TransformRange | dict[str, Any] | None, default: TransformRange) -> Any:

@@ -16,9 +16,12 @@ import keras
 from keras_facealign.data.batches import BoxJitter, FaceBatches
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.models import FaceAlignModel
+from keras_facealign.optimizers import recipe_optimizer
 from keras_facealign.presets import save_to_preset
 
-__all__ = ["Schedule", "fit", "make_optimizer"]
+__all__ = ["OPTIMIZERS", "Schedule", "fit", "make_optimizer"]
+
+OPTIMIZERS = ("adamw", "nadam", "shared_nadam")
 
 
 @dataclass(frozen=True)
@@ -28,14 +31,17 @@ class Schedule:
     Args:
         epochs: Passes over the training faces; each face gives two views in every pass.
         batch_size: Faces in a step.
-        learning_rate: Peak of the schedule: linear warm-up, then cosine decay to 0.
-        warmup_steps: Steps of the warm-up.
+        learning_rate: Highest rate. AdamW's rises to it in a linear warm-up and then falls by a
+            cosine to 0; the others start with it and drop where the recipe says.
+        warmup_steps: Steps of AdamW's warm-up.
         weight_decay: AdamW's decoupled weight decay.
-        clipnorm: Largest global norm of the gradient.
+        clipnorm: Largest global norm of AdamW's gradient.
         jitter: Whether boxes stray as detectors' do (`BoxJitter`). The augmentation's own scale and
             translation cover the same errors where its ranges are wide enough.
         seed: Integer that decides initial weights, order and augmentation.
-        compile: Further arguments of `FaceAlignModel.compile`.
+        compile: Further arguments of `FaceAlignModel.compile`, its recipe among them.
+        optimizer: "adamw"; or Keras's Nadam, "nadam", or MXNet's, "shared_nadam", as
+            `keras_facealign.optimizers.recipe_optimizer` makes them for the recipe.
     """
 
     epochs: int = 60
@@ -47,6 +53,7 @@ class Schedule:
     jitter: bool = False
     seed: int = 0
     compile: dict[str, Any] = field(default_factory=dict)
+    optimizer: str = "adamw"
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "learning_rate", "clipnorm"):
@@ -54,10 +61,18 @@ class Schedule:
                 raise FaceAlignError(f"{name} is {getattr(self, name)}; it must be positive.")
         if not 0 <= self.seed < 2**32:
             raise FaceAlignError(f"seed is {self.seed}; give an integer from 0 to 4294967295.")
+        if self.optimizer not in OPTIMIZERS:
+            raise FaceAlignError(
+                f"Unknown optimizer {self.optimizer!r}; choose one of: {', '.join(OPTIMIZERS)}."
+            )
 
 
 def make_optimizer(schedule: Schedule, steps: int) -> keras.optimizers.Optimizer:
-    """AdamW under a warm-up and cosine schedule that ends at 0 after `steps` steps."""
+    """The schedule's optimiser for a run of `steps` steps."""
+    if schedule.optimizer != "adamw":
+        recipe = schedule.compile.get("recipe", "paper")
+        shared = schedule.optimizer == "shared_nadam"
+        return recipe_optimizer(recipe, steps, schedule.learning_rate, shared)
     warmup = min(schedule.warmup_steps, steps // 10)
     rate = keras.optimizers.schedules.CosineDecay(
         schedule.learning_rate * (0.01 if warmup else 1.0),

@@ -1,6 +1,8 @@
 """Losses in closed form, and what the coherent loss promises about transformed pairs."""
 
 import math
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,12 +12,16 @@ from keras_facealign import geometry
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.landmarks import IBUG68
 from keras_facealign.losses import (
+    COHERENT_ERRORS,
     HEATMAP_LOSSES,
     coherent_loss,
     get_heatmap_loss,
     heatmap_mean,
     mean_squared_error,
     sigmoid_crossentropy,
+    smooth_l1,
+    spatial_softmax_crossentropy,
+    sum_of_image_means,
     transform_heatmaps,
 )
 from keras_facealign.ops import draw_heatmaps, inside_mask, warp_affine
@@ -29,12 +35,12 @@ def to_numpy(x):
     return ops.convert_to_numpy(x)
 
 
-def coherent(first, second, matrix, flip, permutation, visible=None):
+def coherent(first, second, matrix, flip, permutation, visible=None, **options):
     """`coherent_loss` of NumPy arrays and tensors alike."""
     tensors = [ops.convert_to_tensor(x) for x in (first, second, matrix, flip)]
     if visible is not None:
         visible = ops.convert_to_tensor(visible)
-    return coherent_loss(*tensors, permutation, visible)
+    return coherent_loss(*tensors, permutation, visible, **options)
 
 
 # ---- element by element -------------------------------------------------------------------------
@@ -70,6 +76,32 @@ def test_mean_squared_error():
     np.testing.assert_allclose(found, [4, 0.25])
 
 
+def test_smooth_l1_is_square_near_and_straight_far():
+    found = to_numpy(smooth_l1(np.zeros(5, "float32"), np.array([-3, -1, 0.5, 0, 1.5], "float32")))
+    np.testing.assert_allclose(found, [2.5, 0.5, 0.125, 0, 1])
+
+
+def test_spatial_softmax_crossentropy_against_a_loop():
+    rng = np.random.default_rng(11)
+    targets = rng.uniform(0, 1, (2, 4, 3, 2)).astype(np.float32)
+    logits = rng.normal(0, 3, (2, 4, 3, 2)).astype(np.float32)
+    found = to_numpy(spatial_softmax_crossentropy(targets, logits))
+    for b in range(2):
+        for k in range(2):
+            total = sum(math.exp(z) for z in logits[b, :, :, k].ravel().tolist())
+            for y, x in np.ndindex(4, 3):
+                log_p = float(logits[b, y, x, k]) - math.log(total)
+                expected = -float(targets[b, y, x, k]) * log_p
+                assert found[b, y, x, k] == pytest.approx(expected, rel=1e-4, abs=1e-6)
+
+
+def test_spatial_softmax_crossentropy_of_large_logits():
+    logits = np.array([1e4, -1e4, 9e3, 0], np.float32).reshape(1, 2, 2, 1)
+    targets = np.array([1, 0, 0.5, 0], np.float32).reshape(1, 2, 2, 1)
+    found = to_numpy(spatial_softmax_crossentropy(targets, logits)).ravel()
+    np.testing.assert_allclose(found, [0, 0, 500, 0], rtol=1e-5)
+
+
 def test_losses_by_name():
     assert get_heatmap_loss("sigmoid_crossentropy") is sigmoid_crossentropy
     assert {get_heatmap_loss(name) for name in HEATMAP_LOSSES} == set(HEATMAP_LOSSES.values())
@@ -91,8 +123,18 @@ def test_heatmap_mean_against_a_loop(shape):
     assert float(heatmap_mean(values, mask)) == pytest.approx(total / count, abs=1e-5)
 
 
-def test_heatmap_mean_of_nothing_is_zero():
-    assert float(heatmap_mean(np.ones((2, 3, 3, 1), "float32"), np.zeros((2, 1, 1, 1)))) == 0
+@pytest.mark.parametrize("mean", [heatmap_mean, sum_of_image_means])
+def test_mean_of_nothing_is_zero(mean):
+    assert float(mean(np.ones((2, 3, 3, 1), "float32"), np.zeros((2, 1, 1, 1), "float32"))) == 0
+
+
+def test_sum_of_image_means_counts_each_image_once():
+    rng = np.random.default_rng(12)
+    values = rng.normal(size=(3, 4, 4, 2)).astype(np.float32)
+    visible = np.array([[1, 1], [1, 0], [0, 0]], np.float32)
+    expected = values[0].mean() + values[1, :, :, 0].mean()
+    found = float(sum_of_image_means(values, visible[:, None, None, :]))
+    assert found == pytest.approx(float(expected), abs=1e-5)
 
 
 # ---- transformed heatmaps -----------------------------------------------------------------------
@@ -227,7 +269,7 @@ def test_coherent_loss_of_a_network_that_ignores_the_transformation():
     assert float(coherent(maps, maps, matrix, flip, PERMUTATION)) > 1e-4
 
 
-def slow_coherent_loss(first, second, matrix, flip, permutation, visible):
+def slow_coherent_loss(first, second, matrix, flip, permutation, visible, whole=False):
     """Pixel by pixel, for transformations that move pixel centres onto pixel centres."""
     total = count = 0.0
     batch, height, width, landmarks = first.shape
@@ -236,12 +278,11 @@ def slow_coherent_loss(first, second, matrix, flip, permutation, visible):
         for y in range(height):
             for x in range(width):
                 sx, sy = inverse[:, :2] @ [x, y] + inverse[:, 2]
-                if not (0 <= sx <= width - 1 and 0 <= sy <= height - 1):
-                    continue
+                inside = 0 <= sx <= width - 1 and 0 <= sy <= height - 1
                 for k in range(landmarks):
-                    if visible[b, k]:
+                    if whole or (inside and visible[b, k]):
                         source = permutation[k] if flip[b] else k
-                        expected = first[b, round(sy), round(sx), source]
+                        expected = first[b, round(sy), round(sx), source] if inside else 0.0
                         total += (second[b, y, x, k] - expected) ** 2
                         count += 1
     return total / max(count, 1)
@@ -270,6 +311,19 @@ def test_coherent_loss_against_a_loop():
     ones = np.ones((n, 3))
     expected = slow_coherent_loss(first, second, matrix, flip, PERMUTATION, ones)
     assert everything == pytest.approx(expected, rel=1e-4)
+    # Over the complete maps neither T's border nor visibility matters.
+    whole = float(coherent(first, second, matrix, flip, PERMUTATION, 0 * ones, whole=True))
+    expected = slow_coherent_loss(first, second, matrix, flip, PERMUTATION, ones, whole=True)
+    assert whole == pytest.approx(expected, rel=1e-4)
+    assert whole != pytest.approx(everything, rel=1e-2)
+
+
+def test_coherent_loss_by_the_name_of_its_error():
+    first, second = np.random.default_rng(13).normal(0, 2, (2, 2, 6, 6, 3)).astype(np.float32)
+    same, no_flip = [[[1.0, 0, 0], [0, 1, 0]]] * 2, [0.0, 0.0]
+    for name, error in COHERENT_ERRORS.items():
+        found = float(coherent(first, second, same, no_flip, PERMUTATION, error=name))
+        assert found == pytest.approx(to_numpy(error(first, second)).mean(), rel=1e-5)
 
 
 def test_what_comes_from_outside_the_first_view_does_not_count():
@@ -312,3 +366,79 @@ def test_gradients_flow_into_both_views(view):
     expected = finite_differences(loss, views[view], indices, 0.1)
     assert np.abs(expected).max() > 1e-3
     np.testing.assert_allclose([found[i] for i in indices], expected, atol=1e-4)
+
+
+# ---- the original code's numbers ----------------------------------------------------------------
+
+STORED = Path(__file__).parent / "data" / "mxnet" / "losses.npz"
+MIRROR = [[[-1.0, 0, 11], [0, 1, 0]]] * 2
+
+
+def channels_last(maps):
+    return np.ascontiguousarray(np.asarray(maps, "float32").transpose(0, 2, 3, 1))
+
+
+def original_losses(x, y, permutation):
+    """Each code's losses of `x`, as functions of it."""
+    y, everything = ops.convert_to_tensor(y), ops.ones((4, 1, 1, 1))
+
+    def heatmap(loss, reduction):
+        return lambda maps: reduction(loss(y, maps), everything)
+
+    def halves(error):
+        # The code divides by its two stacks and multiplies the gradient by 1e-4.
+        return lambda maps: (
+            coherent(maps[:2], maps[2:], MIRROR, [1.0, 1.0], permutation, error=error, whole=True)
+            / 2
+        )
+
+    return {
+        "dfa/l2": heatmap(mean_squared_error, heatmap_mean),
+        "old/ce": heatmap(spatial_softmax_crossentropy, heatmap_mean),
+        "insightface/ce": heatmap(spatial_softmax_crossentropy, sum_of_image_means),
+        "dfa/coherent": halves("mean_squared_error"),
+        "insightface/coherent": halves("smooth_l1"),
+    }
+
+
+def test_gradients_are_the_original_codes():
+    """Of four channels, whose share in a mean over 68 is 4 / 68."""
+    with np.load(STORED) as file:
+        stored = dict(file)
+    x, y = channels_last(stored["x"]), channels_last(stored["y"])
+    position = {int(k): i for i, k in enumerate(stored["channels"])}
+    permutation = [position[int(IBUG68.flip_permutation[k])] for k in position]
+    expected = {name: stored[f"{name}_grad"] for name in ("dfa/l2", "old/ce")}
+    # The sum over four images of what the other code takes the mean of.
+    expected["insightface/ce"] = 4 * stored["old/ce_grad"]
+    for name in ("dfa/coherent", "insightface/coherent"):
+        expected[name] = stored[f"{name}_grad"] / 1e-4
+    for name, loss in original_losses(x, y, permutation).items():
+        found = gradient(loss, x)
+        wanted = channels_last(expected[name]) * 68 / 4
+        np.testing.assert_allclose(found, wanted, atol=2e-6 * np.abs(wanted).max(), err_msg=name)
+
+
+@pytest.mark.skipif(
+    "KERAS_FACEALIGN_GOLDEN" not in os.environ, reason="KERAS_FACEALIGN_GOLDEN is not set"
+)
+def test_values_and_gradients_of_complete_maps_are_the_original_codes():
+    folder = Path(os.environ["KERAS_FACEALIGN_GOLDEN"]) / "mxnet"
+    coherence = "coherent_half_w1e-4"
+    for name, file, value in (
+        ("dfa/l2", "dfa", "l2"),
+        ("old/ce", "hist", "ce"),
+        ("insightface/ce", "if", "ce"),
+        ("dfa/coherent", "dfa", coherence),
+        ("insightface/coherent", "if", coherence),
+    ):
+        with np.load(folder / f"loss_{file}.npz") as stored:
+            x, y = channels_last(stored["x"]), channels_last(stored["y"])
+            loss = original_losses(x, y, IBUG68.flip_permutation)[name]
+            assert float(loss(ops.convert_to_tensor(x))) == pytest.approx(
+                float(stored[value].sum()), rel=1e-5
+            )
+            wanted = channels_last(stored[f"{value}_grad_x"])
+        wanted = wanted / 1e-4 if value == coherence else wanted
+        found = gradient(loss, x)
+        np.testing.assert_allclose(found, wanted, atol=2e-6 * np.abs(wanted).max(), err_msg=name)

@@ -16,6 +16,7 @@ from keras_facealign import training
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.landmarks import IBUG68
 from keras_facealign.models import SATFaceAlign
+from keras_facealign.optimizers import SharedScheduleNadam
 from keras_facealign.presets import from_preset
 from keras_facealign.training import Schedule, fit, make_optimizer
 from tests.models.tiny import CROP, SIZE, as_numpy, faces, fix_weights, tiny_model
@@ -208,7 +209,12 @@ def test_an_unfinished_run_is_not_resumed_as_another(tmp_path):
         run(tmp_path, validation=None, callbacks=[Kill(0, "at the end")])
     before = (tmp_path / "schedule.json").read_text()
     other = dataclasses.replace(SCHEDULE, learning_rate=1e-2)
-    for schedule, model in ((other, tiny_model()), (SCHEDULE, tiny_model(head_prior=0.1))):
+    shared = dataclasses.replace(SCHEDULE, optimizer="shared_nadam")
+    for schedule, model in (
+        (other, tiny_model()),
+        (shared, tiny_model()),
+        (SCHEDULE, tiny_model(head_prior=0.1)),
+    ):
         with pytest.raises(FaceAlignError, match="unfinished run with other settings.*schedule"):
             run(tmp_path, schedule, model)
         assert (tmp_path / "schedule.json").read_text() == before
@@ -278,6 +284,36 @@ def test_schedules_that_cannot_be(name, value):
 def test_seeds_that_cannot_be(seed):
     with pytest.raises(FaceAlignError, match=f"seed is {seed}"):
         Schedule(seed=seed)
+
+
+def test_optimizers_that_cannot_be():
+    with pytest.raises(FaceAlignError, match="'sgd'.*adamw, nadam, shared_nadam"):
+        Schedule(optimizer="sgd")
+
+
+def test_nadams_follow_the_recipe_and_the_schedules_rate():
+    schedule = Schedule(optimizer="shared_nadam", learning_rate=3e-4, compile={"recipe": "old"})
+    shared = make_optimizer(schedule, steps=300)
+    assert (type(shared), shared.wd) == (SharedScheduleNadam, 5e-4)
+    rates = [float(as_numpy(shared._learning_rate(step))) for step in (0, 159, 161, 299)]
+    np.testing.assert_allclose(rates, [3e-4, 3e-4, 6e-5, 1.2e-5], rtol=1e-5)
+    nadam = make_optimizer(dataclasses.replace(schedule, optimizer="nadam", compile={}), 300)
+    assert isinstance(nadam, keras.optimizers.Nadam)
+    with pytest.raises(FaceAlignError, match="'new'.*insightface"):
+        make_optimizer(dataclasses.replace(schedule, compile={"recipe": "new"}), 300)
+
+
+def test_a_killed_run_of_a_code_keeps_its_momentum_schedule(tmp_path):
+    settings = {"recipe": "old", "jit_compile": False}
+    schedule = Schedule(2, 2, 2.5e-4, compile=settings, optimizer="shared_nadam")
+    killed, going_on = Kill(0, "at the end"), Kill()
+    options = {"schedule": schedule, "validation": None, "count": 2}
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, callbacks=[killed], **options)
+    model, _ = run(tmp_path, callbacks=[going_on], **options)
+    for (path, value), (_, saved) in zip(going_on.start, killed.last, strict=True):
+        np.testing.assert_array_equal(value, saved, err_msg=path)
+    assert int(as_numpy(model.optimizer.iterations)) == 2
 
 
 @pytest.mark.parametrize("warmup", [0, 10])

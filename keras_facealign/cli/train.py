@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from keras_facealign.models import FaceAlignModel
     from keras_facealign.training import Schedule
 
-__all__ = ["DataSet", "train"]
+__all__ = ["DataSet", "Optimizer", "Recipe", "train"]
 
 
 class DataSet(str, Enum):
@@ -24,6 +24,23 @@ class DataSet(str, Enum):
 
     IBUG_300W = "ibug_300w"
     MERL_RAV = "merl_rav"
+
+
+class Recipe(str, Enum):
+    """Keys of `TRAINING_RECIPES`."""
+
+    PAPER = "paper"
+    DFA = "dfa"
+    INSIGHTFACE = "insightface"
+    OLD = "old"
+
+
+class Optimizer(str, Enum):
+    """Names that `Schedule` knows."""
+
+    ADAMW = "adamw"
+    NADAM = "nadam"
+    SHARED_NADAM = "shared_nadam"
 
 
 def train(
@@ -43,16 +60,38 @@ def train(
     batch_size: Annotated[
         int, typer.Option(min=1, help="Faces a step; each gives two views.")
     ] = 16,
-    learning_rate: Annotated[float, typer.Option(help="Peak of the cosine schedule.")] = 1e-3,
+    recipe: Annotated[
+        Recipe | None,
+        typer.Option(
+            help="Losses, pairs, augmentation, optimiser and learning rate of the paper or of an "
+            "original code; the options below then replace single parts. Without it: the paper's "
+            "losses, and this command's own for the rest."
+        ),
+    ] = None,
+    optimizer: Annotated[
+        Optimizer | None,
+        typer.Option(
+            help="AdamW under a cosine schedule, Keras's Nadam, or MXNet's with one momentum "
+            "schedule for all weights; the recipe's, or adamw."
+        ),
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Highest learning rate; the recipe's, or 0.001.")
+    ] = None,
     coherent_weight: Annotated[
-        float, typer.Option(min=0, help="Weight of the coherent loss (lambda).")
-    ] = 0.001,
+        float | None,
+        typer.Option(min=0, help="Weight of the coherent loss (lambda); the recipe's, or 0.001."),
+    ] = None,
     foreground_weight: Annotated[
-        float, typer.Option(min=0, help="Extra weight of the pixels near a landmark.")
-    ] = 9.0,
+        float | None,
+        typer.Option(min=0, help="Extra weight of the pixels near a landmark; 0 in recipes, or 9."),
+    ] = None,
     landmark_weight: Annotated[
-        float, typer.Option(min=0, help="Weight of the decoded position's distance.")
-    ] = 0.01,
+        float | None,
+        typer.Option(
+            min=0, help="Weight of the decoded position's distance; 0 in recipes, or 0.01."
+        ),
+    ] = None,
     boxes: Annotated[
         Path | None,
         typer.Option(
@@ -82,27 +121,57 @@ def train(
     """
     from keras_facealign.training import Schedule
 
+    usual = _usual(recipe)
+    given = {
+        "coherent_weight": coherent_weight,
+        "foreground_weight": foreground_weight,
+        "landmark_weight": landmark_weight,
+    }
     schedule = Schedule(
         epochs=epochs,
         batch_size=batch_size,
-        learning_rate=learning_rate,
+        learning_rate=usual["learning_rate"] if learning_rate is None else learning_rate,
         jitter=jitter,
         seed=seed,
         compile={
-            "coherent_weight": coherent_weight,
-            "foreground_weight": foreground_weight,
-            "landmark_weight": landmark_weight,
+            **usual["compile"],
+            **{name: value for name, value in given.items() if value is not None},
             "jit_compile": "auto" if jit is None else jit,
-            "augmentation": {"color": 0.3, "erase": 0.5},
         },
+        optimizer=usual["optimizer"] if optimizer is None else optimizer.value,
     )
     skipped: list[str] = []
     faces = _open(data_set, data, split, skipped)
     held_out = None if validation == "none" else _open(data_set, data, validation, skipped)
-    given = None if boxes is None else read_boxes(boxes)
-    _run(schedule, preset, fine_tune, faces, held_out, given, output, f"{data_set.value} {split}")
+    crops = None if boxes is None else read_boxes(boxes)
+    _run(schedule, preset, fine_tune, faces, held_out, crops, output, f"{data_set.value} {split}")
     for line in skipped:
         typer.echo(f"skipped: {line}", err=True)
+
+
+def _usual(recipe: Recipe | None) -> dict[str, Any]:
+    """What holds where no option says otherwise."""
+    from keras_facealign.optimizers import RECIPE_OPTIMIZERS
+
+    if recipe is not None:
+        chosen = RECIPE_OPTIMIZERS[recipe.value]
+        return {
+            "optimizer": "shared_nadam" if chosen.shared_schedule else "nadam",
+            "learning_rate": chosen.learning_rate,
+            "compile": {"recipe": recipe.value},
+        }
+    # Short runs of small networks ask for more weight where the landmarks are; see
+    # examples/train_sat1_cab_mobile.py.
+    return {
+        "optimizer": "adamw",
+        "learning_rate": 1e-3,
+        "compile": {
+            "coherent_weight": 0.001,
+            "foreground_weight": 9.0,
+            "landmark_weight": 0.01,
+            "augmentation": {"color": 0.3, "erase": 0.5},
+        },
+    }
 
 
 def _open(data_set: DataSet, root: Path, split: str, skipped: list[str]) -> Iterator[Any]:

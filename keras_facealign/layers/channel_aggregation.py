@@ -6,9 +6,8 @@ from typing import Any
 
 import keras
 
-from keras_facealign.errors import FaceAlignError
 from keras_facealign.layers.block import Block
-from keras_facealign.layers.common import ConvBatchNorm, check_channels
+from keras_facealign.layers.common import ConvBatchNorm, check_channels, check_same_channels
 
 __all__ = ["ChannelAggregationBlock"]
 
@@ -46,12 +45,7 @@ class ChannelAggregationBlock(Block):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         check_channels(self, self.filters, 2 ** (_COLUMNS - 1))
-        if input_shape[-1] != self.filters:
-            raise FaceAlignError(
-                f"ChannelAggregationBlock {self.name!r} keeps its width: it was built with "
-                f"filters={self.filters} but its input has {input_shape[-1]} channels. "
-                "Widen with an HPMBlock first."
-            )
+        check_same_channels(self, input_shape[-1], self.filters)
         self.narrowing: list[ConvBatchNorm] = []
         self.lateral: dict[str, ConvBatchNorm] = {}
         for w in range(_COLUMNS - 1, 0, -1):

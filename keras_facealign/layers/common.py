@@ -12,8 +12,17 @@ from typing import Any
 import keras
 
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.layers.deformable_conv2d import DeformableConv2D
 
-__all__ = ["ConvBatchNorm", "batch_norm", "check_channels", "conv", "he_normal"]
+__all__ = [
+    "ConvBatchNorm",
+    "batch_norm",
+    "check_channels",
+    "check_same_channels",
+    "conv",
+    "deformable_conv",
+    "he_normal",
+]
 
 
 def he_normal(fan_in: int | None = None) -> keras.initializers.Initializer:
@@ -37,9 +46,24 @@ def conv(
     return keras.layers.Conv2D(filters, kernel_size, use_bias=use_bias, name=name, **kwargs)
 
 
+def deformable_conv(filters: int, name: str, **kwargs: Any) -> DeformableConv2D:
+    """A 3x3 deformable convolution with the original's rule at the border."""
+    kwargs.setdefault("kernel_initializer", he_normal())
+    return DeformableConv2D(filters, 3, border="mxnet", name=name, **kwargs)
+
+
 def batch_norm(name: str, **kwargs: Any) -> keras.layers.BatchNormalization:
     """Batch norm with the original's epsilon and momentum."""
     return keras.layers.BatchNormalization(momentum=0.9, epsilon=2e-5, name=name, **kwargs)
+
+
+def check_same_channels(layer: keras.layers.Layer, channels: int | None, filters: int) -> None:
+    """Raises a `FaceAlignError` unless a layer that keeps its width is given that width."""
+    if channels != filters:
+        raise FaceAlignError(
+            f"{type(layer).__name__} {layer.name!r} keeps its width: filters={filters} needs an "
+            f"input of {filters} channels, got {channels}."
+        )
 
 
 def check_channels(layer: keras.layers.Layer, filters: int, divisor: int) -> None:
@@ -59,6 +83,8 @@ class ConvBatchNorm(keras.layers.Layer):
         filters: Output channels. A depth-wise unit keeps its input's channels, which must equal it.
         kernel_size: Side of the square kernel.
         depthwise: Whether every channel is convolved on its own.
+        activation: Name of the Keras activation at the end, or None.
+        strides: Step of the convolution. With 2, an odd kernel is padded alike on all sides.
 
     Input shape:
         (B, H, W, C).
@@ -68,12 +94,20 @@ class ConvBatchNorm(keras.layers.Layer):
     """
 
     def __init__(
-        self, filters: int, kernel_size: int = 3, depthwise: bool = False, **kwargs: Any
+        self,
+        filters: int,
+        kernel_size: int = 3,
+        depthwise: bool = False,
+        activation: str | None = "relu",
+        strides: int = 1,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.filters = filters
         self.kernel_size = kernel_size
         self.depthwise = depthwise
+        self.activation = activation
+        self.strides = strides
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         if self.depthwise:
@@ -86,17 +120,36 @@ class ConvBatchNorm(keras.layers.Layer):
                 dtype=self.dtype_policy,
             )
         else:
-            self.conv = conv(self.filters, self.kernel_size, "conv", dtype=self.dtype_policy)
-        self.conv.build(input_shape)
+            self.conv = conv(
+                self.filters,
+                self.kernel_size,
+                "conv",
+                strides=self.strides,
+                padding="same" if self.strides == 1 else "valid",
+                dtype=self.dtype_policy,
+            )
+        batch, *sides, channels = input_shape
+        pad = 2 * self._padding
+        self.conv.build((batch, *(side and side + pad for side in sides), channels))
         self.bn = batch_norm("bn", dtype=self.dtype_policy)
-        self.bn.build((*input_shape[:-1], self.filters))
+        self.bn.build(self.compute_output_shape(input_shape))
+        self.activate = keras.activations.get(self.activation)
         self.built = True
 
+    @property
+    def _padding(self) -> int:
+        """Pixels to pad on every side, which Keras's "same" would put on one side only."""
+        return 0 if self.strides == 1 else self.kernel_size // 2
+
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        return keras.ops.relu(self.bn(self.conv(inputs), training=training))
+        if self._padding:
+            sides = (self._padding, self._padding)
+            inputs = keras.ops.pad(inputs, ((0, 0), sides, sides, (0, 0)))
+        return self.activate(self.bn(self.conv(inputs), training=training))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        return (*input_shape[:-1], self.filters)
+        batch, *sides, _ = input_shape
+        return (batch, *(side and -(-side // self.strides) for side in sides), self.filters)
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -104,4 +157,6 @@ class ConvBatchNorm(keras.layers.Layer):
             "filters": self.filters,
             "kernel_size": self.kernel_size,
             "depthwise": self.depthwise,
+            "activation": self.activation,
+            "strides": self.strides,
         }

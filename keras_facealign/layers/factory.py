@@ -8,12 +8,14 @@ from keras_facealign.errors import FaceAlignError
 from keras_facealign.layers.block import Block
 from keras_facealign.layers.channel_aggregation import ChannelAggregationBlock
 from keras_facealign.layers.hpm import HPMBlock
+from keras_facealign.layers.inception import InceptionBlock
 from keras_facealign.layers.resnet import ResNetBlock
 
 __all__ = ["BLOCKS", "make_block"]
 
 BLOCKS: dict[str, type[Block]] = {
     "resnet": ResNetBlock,
+    "inception": InceptionBlock,
     "hpm": HPMBlock,
     "cab": ChannelAggregationBlock,
 }
@@ -29,15 +31,16 @@ def make_block(kind: str, input_channels: int | None, filters: int, name: str) -
         name: Layer name.
 
     Returns:
-        The block, unbuilt; an `HPMBlock` where a "cab" network changes width, as in the original.
+        The block, unbuilt. Where the width changes, a "cab" network has an `HPMBlock` and an
+        "inception" network a `ResNetBlock`, as in the original.
 
     Raises:
         FaceAlignError: If `kind` is unknown.
     """
     if kind not in BLOCKS:
         raise FaceAlignError(f"Unknown block {kind!r}; choose one of: {', '.join(BLOCKS)}.")
-    if kind == "cab" and input_channels != filters:
-        return HPMBlock(filters, name=name)
+    if input_channels != filters:
+        kind = {"cab": "hpm", "inception": "resnet"}.get(kind, kind)
     return BLOCKS[kind](filters, name=name)
 
 

@@ -8,6 +8,7 @@ import keras
 
 from keras_facealign.layers.block import Block
 from keras_facealign.layers.factory import make_block, max_pool
+from keras_facealign.layers.upsampling import upsampling
 
 __all__ = ["Hourglass"]
 
@@ -23,6 +24,8 @@ class Hourglass(Block):
         filters: Channels everywhere, those of the input too.
         depth: Number of 2x poolings; height and width must be divisible by 2 ** depth.
         block: Kind of convolution block, see `make_block`.
+        learned_upsampling: Whether a depth-wise kernel doubles the resolution, as in the code of
+            the paper's time, instead of repeated pixels.
 
     Input shape:
         (B, H, W, filters).
@@ -35,10 +38,18 @@ class Hourglass(Block):
         (1, 16, 16, 32)
     """
 
-    def __init__(self, filters: int, depth: int = 4, block: str = "resnet", **kwargs: Any) -> None:
+    def __init__(
+        self,
+        filters: int,
+        depth: int = 4,
+        block: str = "resnet",
+        learned_upsampling: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(filters, **kwargs)
         self.depth = depth
         self.block = block
+        self.learned_upsampling = learned_upsampling
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         batch, height, width, channels = input_shape
@@ -47,16 +58,25 @@ class Hourglass(Block):
         def block(name: str, shape: tuple[int | None, ...]) -> Any:
             return self._part(make_block(self.block, channels, self.filters, name), shape)
 
-        self.up1 = block("up1_0", input_shape)
+        self.up1 = self._part(self._lateral(channels, "up1_0"), input_shape)
         self.low1 = block("low1_0", half)
         if self.depth > 1:
-            inner = Hourglass(self.filters, self.depth - 1, self.block, name=f"{self.depth - 1}")
-            self.low2 = self._part(inner, half)
+            self.low2 = self._part(self._inner(f"{self.depth - 1}"), half)
         else:
             self.low2 = block("low2_0", half)
         self.low3 = block("low3_0", half)
-        self.upsampling = self._part(keras.layers.UpSampling2D(2, name="upsampling"), half)
+        up = upsampling(self.learned_upsampling, f"upsampling_{self.depth}")
+        self.upsampling = self._part(up, half)
         self.built = True
+
+    def _lateral(self, channels: int | None, name: str) -> keras.layers.Layer:
+        return make_block(self.block, channels, self.filters, name)
+
+    def _inner(self, name: str) -> Hourglass:
+        # A subclass nests itself.
+        return type(self)(
+            self.filters, self.depth - 1, self.block, self.learned_upsampling, name=name
+        )
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         low = max_pool(inputs)
@@ -65,4 +85,9 @@ class Hourglass(Block):
         return self.up1(inputs, training=training) + self.upsampling(low)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "depth": self.depth, "block": self.block}
+        return {
+            **super().get_config(),
+            "depth": self.depth,
+            "block": self.block,
+            "learned_upsampling": self.learned_upsampling,
+        }

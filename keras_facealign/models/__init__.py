@@ -1,16 +1,35 @@
 """Models: architectures, the training model, and its named families."""
 
+from keras_facealign.models.architecture import Architecture
 from keras_facealign.models.complexity import count_macs
 from keras_facealign.models.face_align_model import FaceAlignModel, Pair
-from keras_facealign.models.families import HourglassFaceAlign, SATFaceAlign
-from keras_facealign.models.stacked import Architecture, build_network
+from keras_facealign.models.families import (
+    DenseUNetFaceAlign,
+    DLAFaceAlign,
+    HourglassFaceAlign,
+    SATFaceAlign,
+    UNetFaceAlign,
+)
+from keras_facealign.models.stacked import Network, build_network
+from keras_facealign.models.training_settings import (
+    COHERENT_TERMS,
+    TRAINING_RECIPES,
+    CoherentTerm,
+)
 
 __all__ = [
+    "COHERENT_TERMS",
+    "TRAINING_RECIPES",
     "Architecture",
+    "CoherentTerm",
+    "DLAFaceAlign",
+    "DenseUNetFaceAlign",
     "FaceAlignModel",
     "HourglassFaceAlign",
+    "Network",
     "Pair",
     "SATFaceAlign",
+    "UNetFaceAlign",
     "build_network",
     "count_macs",
 ]

@@ -7,6 +7,7 @@ import math
 import keras
 
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.layers import DeformableConv2D, DepthwiseUpsampling2D
 
 __all__ = ["count_macs"]
 
@@ -38,7 +39,7 @@ def count_macs(model: keras.Model) -> int:
         shape = layer.get_build_config()["input_shape"]
         # A transposed convolution applies its kernel once an input pixel, the others once an output
         # pixel.
-        transposed = isinstance(layer, keras.layers.Conv2DTranspose)
+        transposed = isinstance(layer, _TRANSPOSED)
         pixels = shape[1:3] if transposed else layer.compute_output_shape(shape)[1:3]
         if None in pixels:
             raise FaceAlignError(f"{layer.path} has no fixed size; build with a fixed input_size.")
@@ -46,8 +47,10 @@ def count_macs(model: keras.Model) -> int:
     return total
 
 
+_TRANSPOSED = (keras.layers.Conv2DTranspose, DepthwiseUpsampling2D)
 _CONVOLUTIONS = (
     keras.layers.Conv2D,
-    keras.layers.Conv2DTranspose,
     keras.layers.DepthwiseConv2D,
+    DeformableConv2D,
+    *_TRANSPOSED,
 )

@@ -1,56 +1,70 @@
-"""The named model families: `FaceAlignModel` with one topology each."""
+"""The named model families: `FaceAlignModel` with one topology, or one design, each."""
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import keras
 
+from keras_facealign.errors import FaceAlignError
+from keras_facealign.models.architecture import Architecture
 from keras_facealign.models.face_align_model import FaceAlignModel
-from keras_facealign.models.stacked import Architecture
 
-__all__ = ["HourglassFaceAlign", "SATFaceAlign"]
+__all__ = [
+    "DLAFaceAlign",
+    "DenseUNetFaceAlign",
+    "HourglassFaceAlign",
+    "SATFaceAlign",
+    "UNetFaceAlign",
+]
 
 
 class _Family(FaceAlignModel):
-    """A model that takes the fields of `Architecture`, without the topology, as its arguments."""
+    """A model that takes the fields of `Architecture` as its arguments."""
+
+    topologies: tuple[str, ...]
+
+    def __init__(self, topology: str | None = None, **kwargs: Any) -> None:
+        topology = self.topologies[0] if topology is None else topology
+        if topology not in self.topologies:
+            raise FaceAlignError(
+                f"{type(self).__name__} has no topology {topology!r}; choose one of: "
+                f"{', '.join(self.topologies)}, or another family."
+            )
+        names = {f.name for f in fields(Architecture)}
+        options = {name: kwargs.pop(name) for name in names & set(kwargs)}
+        super().__init__(Architecture(topology=topology, **options), **kwargs)
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> FaceAlignModel:
         config = dict(config)
-        architecture = dict(config.pop("architecture"))
-        architecture.pop("topology", None)
-        return super().from_config({**config, **architecture}, custom_objects)
+        return super().from_config({**config.pop("architecture"), **config}, custom_objects)
 
 
 @keras.saving.register_keras_serializable(package="keras_facealign")
-class SATFaceAlign(_Family):
-    """Stacked networks of scale aggregation topology (SAT III).
+class UNetFaceAlign(_Family):
+    """Stacked U-Nets: hourglasses with 1x1 convolutions on their lateral connections.
 
     Args:
         stacks: Number of stacks.
-        depth: Number of 2x poolings inside a stack, 3 in the paper.
-        block: "resnet", "hpm" or "cab", see `Architecture`.
-        width: Multiplier of all channel counts; 256 * width must be divisible by 8.
+        depth: Number of 2x poolings inside a stack, 4 in the paper.
+        block: "resnet", "inception", "hpm" or "cab".
+        width: Multiplier of all channel counts.
         **kwargs: Further fields of `Architecture`, and `scheme` and `name` of `FaceAlignModel`.
-
-    Example:
-        >>> model = SATFaceAlign(stacks=1, width=0.125)
-        >>> [tuple(maps.shape) for maps in model(keras.ops.zeros((1, 128, 128, 3)))]
-        [(1, 64, 64, 68)]
     """
+
+    topologies = ("unet",)
 
     def __init__(
         self,
         stacks: int = 2,
-        depth: int = 3,
+        depth: int = 4,
         block: str = "cab",
         width: float = 1.0,
         **kwargs: Any,
     ) -> None:
-        options = _split(kwargs)
-        arch = Architecture("sat", stacks, depth, block, width, **options)
-        super().__init__(arch, **kwargs)
+        super().__init__(stacks=stacks, depth=depth, block=block, width=width, **kwargs)
 
 
 @keras.saving.register_keras_serializable(package="keras_facealign")
@@ -60,10 +74,12 @@ class HourglassFaceAlign(_Family):
     Args:
         stacks: Number of stacks.
         depth: Number of 2x poolings inside a stack, 3 or 4 in the paper.
-        block: "resnet", "hpm" or "cab".
+        block: "resnet", "inception", "hpm" or "cab".
         width: Multiplier of all channel counts.
         **kwargs: Further fields of `Architecture`, and `scheme` and `name` of `FaceAlignModel`.
     """
+
+    topologies = ("hourglass",)
 
     def __init__(
         self,
@@ -73,12 +89,128 @@ class HourglassFaceAlign(_Family):
         width: float = 1.0,
         **kwargs: Any,
     ) -> None:
-        options = _split(kwargs)
-        arch = Architecture("hourglass", stacks, depth, block, width, **options)
-        super().__init__(arch, **kwargs)
+        super().__init__(stacks=stacks, depth=depth, block=block, width=width, **kwargs)
 
 
-def _split(kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Takes the fields of `Architecture` that a family passes through out of `kwargs`."""
-    names = ("num_landmarks", "input_size", "map_size", "stem", "head_prior")
-    return {name: kwargs.pop(name) for name in names if name in kwargs}
+@keras.saving.register_keras_serializable(package="keras_facealign")
+class DLAFaceAlign(_Family):
+    """Stacked networks of deep layer aggregation.
+
+    Args:
+        stacks: Number of stacks.
+        depth: Number of 2x poolings inside a stack, 4 in the paper.
+        block: Block of the stem and before each head; inside the stacks it is always "cab".
+        width: Multiplier of all channel counts; 256 * width must be divisible by 8.
+        **kwargs: Further fields of `Architecture`, and `scheme` and `name` of `FaceAlignModel`.
+    """
+
+    topologies = ("dla",)
+
+    def __init__(
+        self,
+        stacks: int = 2,
+        depth: int = 4,
+        block: str = "cab",
+        width: float = 1.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(stacks=stacks, depth=depth, block=block, width=width, **kwargs)
+
+
+@keras.saving.register_keras_serializable(package="keras_facealign")
+class SATFaceAlign(_Family):
+    """Stacked networks of scale aggregation topology.
+
+    Args:
+        stacks: Number of stacks.
+        depth: Number of 2x poolings inside a stack. Default: the paper's 4 for SAT (I), else 3.
+        block: Block of the stem and before each head; inside the stacks it is always "cab".
+        width: Multiplier of all channel counts; 256 * width must be divisible by 8.
+        topology: "sat", which is SAT (III), "sat_i" or "sat_ii".
+        **kwargs: Further fields of `Architecture`, and `scheme` and `name` of `FaceAlignModel`.
+
+    Example:
+        >>> model = SATFaceAlign(stacks=1, width=0.125)
+        >>> [tuple(maps.shape) for maps in model(keras.ops.zeros((1, 128, 128, 3)))]
+        [(1, 64, 64, 68)]
+    """
+
+    topologies = ("sat", "sat_i", "sat_ii")
+
+    def __init__(
+        self,
+        stacks: int = 2,
+        depth: int | None = None,
+        block: str = "cab",
+        width: float = 1.0,
+        topology: str = "sat",
+        **kwargs: Any,
+    ) -> None:
+        if depth is None:
+            depth = 4 if topology == "sat_i" else 3
+        super().__init__(
+            stacks=stacks, depth=depth, block=block, width=width, topology=topology, **kwargs
+        )
+
+
+# The paper's inside transformers as fields of `Architecture`. The released code with a spatial
+# transformer is that of 2018, and only with deformable convolutions beside it has it the size that
+# the paper's Table 1 gives.
+_INSIDE: dict[str, dict[str, Any]] = {
+    "deformable": {"dcn": 3},
+    "spatial_transformer": {"dcn": 3, "variant": "old", "spatial_transformer": True},
+    "none": {},
+}
+
+
+@keras.saving.register_keras_serializable(package="keras_facealign")
+class DenseUNetFaceAlign(_Family):
+    """DenseU-Net: stacks of SAT (III) with the paper's dual transformers.
+
+    The inside transformer is part of the network, the outside transformer is the coherent loss.
+    With both, the defaults, this is the paper's final model. Section 3 of Stacked Dense U-Nets.
+
+    Args:
+        stacks: Number of stacks.
+        depth: Number of 2x poolings inside a stack, 3 in the paper.
+        block: Block of the stem and before each head; inside the stacks it is always "cab".
+        width: Multiplier of all channel counts; 256 * width must be divisible by 8.
+        inside: The inside transformer: "deformable", "spatial_transformer" or "none".
+        outside: Whether `compile` turns the coherent loss on unless told otherwise.
+        **kwargs: Further fields of `Architecture`, which go before those that `inside` stands for,
+            and `scheme` and `name` of `FaceAlignModel`.
+
+    Example:
+        >>> model = DenseUNetFaceAlign(stacks=1, width=0.125)
+        >>> model.architecture.dcn
+        3
+    """
+
+    topologies = ("sat",)
+
+    def __init__(
+        self,
+        stacks: int = 2,
+        depth: int = 3,
+        block: str = "cab",
+        width: float = 1.0,
+        inside: str = "deformable",
+        outside: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        if inside not in _INSIDE:
+            raise FaceAlignError(
+                f"Unknown inside transformer {inside!r}; choose one of: {', '.join(_INSIDE)}."
+            )
+        options = {**_INSIDE[inside], **kwargs}
+        super().__init__(stacks=stacks, depth=depth, block=block, width=width, **options)
+        self.outside = bool(outside)
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """As `FaceAlignModel.compile`; without the outside transformer, `coherent_weight` is 0."""
+        if not self.outside and len(args) < 2 and "coherent" not in kwargs:
+            kwargs.setdefault("coherent_weight", 0.0)
+        super().compile(*args, **kwargs)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "outside": self.outside}

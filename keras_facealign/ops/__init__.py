@@ -1,5 +1,12 @@
-"""Tensor functions in `keras.ops`: warping images, drawing and decoding heatmaps."""
+"""Tensor functions in `keras.ops`: warping, deformable convolution, heatmaps drawn and decoded."""
 
+from keras_facealign.ops.deform_conv import (
+    deform_conv2d,
+    deform_conv2d_output_size,
+    deform_implementation,
+    from_torchvision,
+    to_torchvision,
+)
 from keras_facealign.ops.heatmap import (
     DECODE_METHODS,
     decode_heatmaps,
@@ -13,10 +20,15 @@ from keras_facealign.ops.warp import inside_mask, warp_affine
 __all__ = [
     "DECODE_METHODS",
     "decode_heatmaps",
+    "deform_conv2d",
+    "deform_conv2d_output_size",
+    "deform_implementation",
     "draw_heatmaps",
+    "from_torchvision",
     "input_to_map",
     "inside_mask",
     "local_soft_argmax",
     "map_to_input",
+    "to_torchvision",
     "warp_affine",
 ]

@@ -14,18 +14,18 @@ from typing import Any
 
 import numpy as np
 
+from keras_facealign import models
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.models import (
-    FaceAlignModel,
-    HourglassFaceAlign,
-    SATFaceAlign,
-    count_macs,
-)
+from keras_facealign.models import Architecture, FaceAlignModel, count_macs
 
-__all__ = ["find_preset", "from_preset", "list_presets", "save_to_preset"]
+__all__ = ["find_preset", "from_preset", "list_presets", "preset_architecture", "save_to_preset"]
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
-_FAMILIES = {cls.__name__: cls for cls in (FaceAlignModel, SATFaceAlign, HourglassFaceAlign)}
+_FAMILIES: dict[str, type[FaceAlignModel]] = {
+    cls.__name__: cls
+    for cls in vars(models).values()
+    if isinstance(cls, type) and issubclass(cls, FaceAlignModel)
+}
 _MAX_JSON_BYTES = 1_000_000
 
 
@@ -101,17 +101,11 @@ def from_preset(name: str | Path, load_weights: bool = True) -> FaceAlignModel:
         128
     """
     folder = find_preset(name)
-    config = _read_json(folder / CONFIG)
-    family = config.get("class_name")
-    if not isinstance(family, str) or family not in _FAMILIES:
-        raise FaceAlignError(
-            f"{folder / CONFIG}: class_name is {family!r}; choose one of: {', '.join(_FAMILIES)}."
-        )
+    family, config = _read_config(folder)
     try:
-        model = _FAMILIES[family].from_config(config["config"])
+        model = _FAMILIES[family].from_config(config)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        reason = f"lacks {error}" if isinstance(error, KeyError) else str(error).rstrip(".")
-        raise FaceAlignError(f"{folder / CONFIG} does not describe a model: {reason}.") from error
+        raise _bad_config(folder, error) from error
     if not load_weights:
         return model
     weights = folder / WEIGHTS
@@ -129,6 +123,48 @@ def from_preset(name: str | Path, load_weights: bool = True) -> FaceAlignModel:
         if not np.isfinite(np.asarray(variable.numpy(), np.float32)).all():
             raise FaceAlignError(f"{weights}: {variable.path} is not finite; restore the file.")
     return model
+
+
+def preset_architecture(name: str | Path) -> Architecture:
+    """The architecture of a preset, without building its network.
+
+    Args:
+        name: A bundled preset's name, or a folder that `save_to_preset` wrote.
+
+    Returns:
+        The architecture.
+
+    Raises:
+        FaceAlignError: If the preset is unknown or damaged.
+
+    Example:
+        >>> preset_architecture("sat2_cab").topology
+        'sat'
+    """
+    folder = find_preset(name)
+    _, config = _read_config(folder)
+    try:
+        return Architecture(**config["architecture"])
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise _bad_config(folder, error) from error
+
+
+def _read_config(folder: Path) -> tuple[str, dict[str, Any]]:
+    """Name of the family, and the arguments of its `from_config`."""
+    value = _read_json(folder / CONFIG)
+    family = value.get("class_name")
+    if not isinstance(family, str) or family not in _FAMILIES:
+        raise FaceAlignError(
+            f"{folder / CONFIG}: class_name is {family!r}; choose one of: {', '.join(_FAMILIES)}."
+        )
+    if not isinstance(value.get("config"), dict):
+        raise _bad_config(folder, KeyError("config"))
+    return family, value["config"]
+
+
+def _bad_config(folder: Path, error: Exception) -> FaceAlignError:
+    reason = f"lacks {error}" if isinstance(error, KeyError) else str(error).rstrip(".")
+    return FaceAlignError(f"{folder / CONFIG} does not describe a model: {reason}.")
 
 
 def save_to_preset(

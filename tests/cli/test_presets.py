@@ -64,3 +64,18 @@ def test_damaged_metadata_is_one_line_and_exit_code_2(capsys, two_presets):
 def test_wrong_usage_has_exit_code_2(command, capsys):
     assert main(command) == 2
     assert capsys.readouterr().out == ""
+
+
+def test_table1_has_a_row_for_each_network_and_both_sizes(capsys):
+    assert main(["presets", "--table1"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
+    assert len(lines) == 16 + 7
+    rows = {}
+    for line in lines:
+        cells = [cell.strip() for cell in line.strip("│ ").split("│")]
+        rows.setdefault(cells[0], cells[1:])
+    assert rows["SAT(III)2(d=3)-CAB"][:9] == [
+        "sat2_cab", "10,094,728", "24,288", "40.53", "38", "17.63", "6.88", "5.74", "41"
+    ]  # fmt: skip
+    assert rows["DenseU-Net + STN"][3:6] == ["116.50", "116", "26.68"]
+    assert rows["SAT2(d=3)-CAB-3D"][-5:-1] == ["-", "-", "-", "3.072"]

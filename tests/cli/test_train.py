@@ -77,6 +77,53 @@ def test_a_stopped_run_resumes_with_the_same_command(command, tmp_path, monkeypa
     assert "validation NME" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("options", "expected", "compiled"),
+    [
+        (
+            [],
+            ("adamw", 1e-3),
+            {"coherent_weight": 0.001, "foreground_weight": 9.0, "landmark_weight": 0.01},
+        ),
+        (["--recipe", "paper"], ("nadam", 2.5e-4), {"recipe": "paper"}),
+        (["--recipe", "dfa"], ("shared_nadam", 1e-4), {"recipe": "dfa"}),
+        (
+            ["--recipe", "old", "--optimizer", "adamw", "--learning-rate", "0.01"],
+            ("adamw", 0.01),
+            {"recipe": "old"},
+        ),
+        (
+            ["--recipe", "insightface", "--coherent-weight", "0", "--landmark-weight", "0.5"],
+            ("shared_nadam", 2.5e-4),
+            {"recipe": "insightface", "coherent_weight": 0.0, "landmark_weight": 0.5},
+        ),
+        (["--optimizer", "nadam", "--foreground-weight", "1"], ("nadam", 1e-3), None),
+    ],
+)
+def test_recipe_and_what_replaces_its_parts(command, options, expected, compiled, monkeypatch):
+    from keras_facealign import training
+
+    seen = []
+
+    def note(model, train, validation, output, schedule, *rest, **options):
+        seen.append(schedule)
+        model.compile(training.make_optimizer(schedule, 10), **schedule.compile)
+        return {"seconds": 0.0}
+
+    monkeypatch.setattr(training, "fit", note)
+    assert main([*command, *options]) == 0
+    schedule = seen[0]
+    assert (schedule.optimizer, schedule.learning_rate) == expected
+    settings = dict(schedule.compile)
+    assert settings.pop("jit_compile") is False
+    if compiled is None:
+        assert (settings["foreground_weight"], settings["landmark_weight"]) == (1.0, 0.01)
+    else:
+        assert ("augmentation" in settings) == ("recipe" not in settings)
+        settings.pop("augmentation", None)
+        assert settings == compiled
+
+
 def test_broken_files_are_named_at_the_end(command, tmp_path, capsys):
     data = tmp_path / "data"
     for folder in ("afw", "lfpw/testset"):
@@ -121,7 +168,16 @@ def test_damaged_preset(command, preset, tmp_path, capsys):
     assert "model.weights.h5" in refused([*command, *options], capsys)
 
 
-@pytest.mark.parametrize("options", [["--epochs", "0"], ["--coherent-weight", "-1"], ["--what"]])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--epochs", "0"],
+        ["--coherent-weight", "-1"],
+        ["--recipe", "mxnet"],
+        ["--optimizer", "sgd"],
+        ["--what"],
+    ],
+)
 def test_wrong_usage_has_exit_code_2(command, options, capsys):
     assert main([*command, *options]) == 2
     assert capsys.readouterr().out == ""

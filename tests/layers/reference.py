@@ -74,6 +74,22 @@ def hpm(x, w):
     return np.concatenate([c1, c2, c3], -1) + shortcut
 
 
+def inception(x, w):
+    def unit(y, name):
+        return batch_norm(conv(y, w[f"block35_{name}/conv/kernel"]), w, f"block35_{name}/bn")
+
+    def chain(*names):
+        y = x
+        for name in names:
+            y = relu(unit(y, name))
+        return y
+
+    joined = np.concatenate(
+        [chain("conv"), chain("conv1_0", "conv1_1"), chain("conv2_0", "conv2_1", "conv2_2")], -1
+    )
+    return relu(x + unit(joined, "conv_out"))
+
+
 def cab(x, w):
     """Node by node from the output backwards, where the layer goes row by row forwards."""
 

@@ -11,6 +11,7 @@ from keras_facealign.layers import (
     ChannelAggregationBlock,
     ConvBatchNorm,
     HPMBlock,
+    InceptionBlock,
     ResNetBlock,
     make_block,
 )
@@ -20,6 +21,7 @@ from tests.layers import reference
 REFERENCES = {
     ResNetBlock: reference.resnet,
     HPMBlock: reference.hpm,
+    InceptionBlock: reference.inception,
     ChannelAggregationBlock: reference.cab,
 }
 CASES = [  # block, input channels, output channels
@@ -27,6 +29,7 @@ CASES = [  # block, input channels, output channels
     (ResNetBlock, 6, 16),
     (HPMBlock, 16, 16),
     (HPMBlock, 6, 16),
+    (InceptionBlock, 16, 16),
     (ChannelAggregationBlock, 16, 16),
 ]
 
@@ -50,6 +53,20 @@ def test_against_numpy(block, channels, filters):
     expected = REFERENCES[block](x.astype(np.float64), reference.weights(layer))
     np.testing.assert_allclose(found, expected, atol=2e-4, rtol=2e-4)
     assert expected.std() > 0.1
+
+
+@pytest.mark.parametrize("side", [6, 7])
+def test_strided_unit_pads_alike_on_all_sides(side):
+    layer = ConvBatchNorm(4, activation="sigmoid", strides=2, name="n")
+    x = images(4, (2, side, 6))
+    layer.build(x.shape)
+    reference.randomize(layer)
+    w = reference.weights(layer)
+    whole = reference.batch_norm(reference.conv(x, w["conv/kernel"]), w, "bn")
+    expected = 1 / (1 + np.exp(-whole[:, ::2, ::2]))
+    found = ops.convert_to_numpy(layer(x))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert layer.compute_output_shape(x.shape) == found.shape
 
 
 @pytest.mark.parametrize("depthwise", [False, True])
@@ -117,7 +134,7 @@ def test_a_change_of_width_adds_one_convolution_without_bias():
         (HPMBlock, 18, 18, "HPMBlock 'n' needs filters divisible by 4, got 18"),
         (ChannelAggregationBlock, 20, 20, "needs filters divisible by 8, got 20"),
         (ChannelAggregationBlock, 4, 4, "needs filters divisible by 8, got 4"),
-        (ChannelAggregationBlock, 16, 8, "filters=16 but its input has 8 channels"),
+        (ChannelAggregationBlock, 16, 8, "filters=16 needs an input of 16 channels, got 8"),
     ],
 )
 def test_bad_widths(block, filters, channels, message):
@@ -198,12 +215,16 @@ def test_initial_weights_have_variance_two_over_fan_in():
 
 
 def test_blocks_by_name():
-    assert set(BLOCKS) == {"resnet", "hpm", "cab"}
+    assert set(BLOCKS) == {"resnet", "inception", "hpm", "cab"}
     assert type(make_block("resnet", 8, 16, "n")) is ResNetBlock
     assert type(make_block("hpm", 16, 16, "n")) is HPMBlock
     assert type(make_block("cab", 16, 16, "n")) is ChannelAggregationBlock
-    # The original's channel aggregation networks widen with the other block.
+    assert type(make_block("inception", 16, 16, "n")) is InceptionBlock
+    # Two of the original's networks widen with another block.
     assert type(make_block("cab", 8, 16, "n")) is HPMBlock
+    assert type(make_block("inception", 8, 16, "n")) is ResNetBlock
     assert make_block("cab", 8, 16, "n").name == "n"
-    with pytest.raises(FaceAlignError, match="Unknown block 'xception'.*resnet, hpm, cab"):
+    with pytest.raises(
+        FaceAlignError, match="Unknown block 'xception'.*resnet, inception, hpm, cab"
+    ):
         make_block("xception", 8, 8, "n")

@@ -1,4 +1,6 @@
-"""Hourglass and scale aggregation from the parts they are built of, and the decoding layer."""
+"""Hourglass, U-Net and aggregation from the parts they are built of, and the decoding layer."""
+
+import functools
 
 import keras
 import numpy as np
@@ -6,7 +8,14 @@ import pytest
 from keras import ops
 
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.layers import HeatmapDecoder, Hourglass, ScaleAggregation
+from keras_facealign.layers import (
+    DepthwiseUpsampling2D,
+    HeatmapDecoder,
+    Hourglass,
+    InceptionBlock,
+    ScaleAggregation,
+    UNet,
+)
 from keras_facealign.ops import decode_heatmaps
 from tests.layers import reference
 
@@ -17,6 +26,11 @@ TOPOLOGIES = {
     "sat 2": lambda **kw: ScaleAggregation(16, depth=2, **kw),
     "sat 3": lambda **kw: ScaleAggregation(16, depth=3, **kw),
     "sat 4": lambda **kw: ScaleAggregation(16, depth=4, **kw),
+    "unet": lambda **kw: UNet(16, depth=2, block="cab", **kw),
+    "old hourglass": lambda **kw: Hourglass(16, depth=2, learned_upsampling=True, **kw),
+    "sat ii, gate": lambda **kw: ScaleAggregation(
+        16, 3, "dense", downward=True, gate=True, learned_upsampling=True, **kw
+    ),
 }
 BUILDERS = pytest.mark.parametrize("build", TOPOLOGIES.values(), ids=TOPOLOGIES.keys())
 
@@ -44,14 +58,31 @@ def nearest(x):
     return x.repeat(2, axis=1).repeat(2, axis=2)
 
 
-def slow_hourglass(x, w, depth, block):
+def double(x, w, name):
+    """By the kernel of that name where there is one, else by repetition."""
+    if f"{name}/kernel" not in w:
+        return nearest(x)
+    kernel = w[f"{name}/kernel"][..., 0]  # (2, 2, C)
+    result = np.zeros((x.shape[0], 2 * x.shape[1], 2 * x.shape[2], x.shape[3]))
+    for i in (0, 1):
+        for j in (0, 1):
+            result[:, i::2, j::2] = x * kernel[i, j]
+    return result
+
+
+def unit(x, w, convolve):
+    """Convolution, batch norm, ReLU."""
+    return reference.relu(reference.batch_norm(convolve(x, w["conv/kernel"]), w, "bn"))
+
+
+def slow_hourglass(x, w, depth, block, lateral=None):
     low = block(max_pool(x), inner(w, "low1_0/"))
     if depth > 1:
-        low = slow_hourglass(low, inner(w, f"{depth - 1}/"), depth - 1, block)
+        low = slow_hourglass(low, inner(w, f"{depth - 1}/"), depth - 1, block, lateral)
     else:
         low = block(low, inner(w, "low2_0/"))
     low = block(low, inner(w, "low3_0/"))
-    return block(x, inner(w, "up1_0/")) + nearest(low)
+    return (lateral or block)(x, inner(w, "up1_0/")) + double(low, w, f"upsampling_{depth}")
 
 
 def deconv(x, kernel):
@@ -64,10 +95,11 @@ def deconv(x, kernel):
     return result
 
 
-def slow_sat(x, w, depth):
+def slow_sat(x, w, depth, dense=False, downward=False, gate=False):
     """Node by node from the output backwards."""
     n = depth + 1
 
+    @functools.cache
     def node(column, row):
         if (column, row) == (n, n):
             return x
@@ -75,16 +107,26 @@ def slow_sat(x, w, depth):
             y = reference.cab(node(column + 1, n), inner(w, f"w{column}_h{n}_1/"))
             return reference.cab(max_pool(y), inner(w, f"w{column}_h{n}_2/"))
         same, half = node(column + 1, row + 1), node(column, row + 1)
-        if row % 2 == 1 and row != column:
-            part = inner(w, f"w{column}_h{row}_x/")
-            same = reference.depthwise_conv(same, part["conv/kernel"])
-            same = reference.relu(reference.batch_norm(same, part, "bn"))
+        part = inner(w, f"w{column}_h{row}_x/")
+        if dense:
+            same = unit(same, part, reference.conv)
+        elif row % 2 == 1 and row != column:
+            same = unit(same, part, reference.depthwise_conv)
         if column > 1:
             up = deconv(half, w[f"upsampling_w{column}_h{row}/kernel"])
             up = reference.relu(reference.batch_norm(up, w, f"w{column}_h{row}_y_bn"))
         else:
-            up = reference.cab(nearest(half), inner(w, f"w{column}_h{row}_4/"))
-        return (same + up) / 2
+            up = double(half, w, f"upsampling_w{column}_h{row}")
+            up = reference.cab(up, inner(w, f"w{column}_h{row}_4/"))
+        value = (same + up) / 2
+        if downward and column != row:
+            part = inner(w, f"w{column}_h{row}_z/")
+            down = reference.conv(node(column + 1, row), part["conv/kernel"])[:, ::2, ::2]
+            down = 1 / (1 + np.exp(-reference.batch_norm(down, part, "bn")))
+            value = (same + up + down) / 3
+        if gate and (column, row) == (2, 3):
+            value = value * node(3, 3).mean(axis=(1, 2), keepdims=True)
+        return value
 
     return node(1, 1)
 
@@ -97,6 +139,51 @@ def test_hourglass_against_numpy(depth):
     found = ops.convert_to_numpy(layer(x))
     np.testing.assert_allclose(found, expected, atol=1e-3, rtol=1e-3)
     assert expected.std() > 0.3
+
+
+@pytest.mark.parametrize("learned", [False, True])
+def test_unet_against_numpy(learned):
+    x = images(8)
+    layer = built(UNet(16, depth=2, block="hpm", learned_upsampling=learned, name="n"), x)
+    lateral = functools.partial(unit, convolve=reference.conv)
+    expected = slow_hourglass(x, reference.weights(layer), 2, reference.hpm, lateral)
+    np.testing.assert_allclose(ops.convert_to_numpy(layer(x)), expected, atol=1e-3, rtol=1e-3)
+    assert any("upsampling" in v.path for v in layer.weights) == learned
+    assert expected.std() > 0.3
+
+
+VARIANTS = {
+    "dla": {"dense": True},
+    "sat ii": {"dense": True, "downward": True},
+    "gate": {"gate": True},
+    "all": {"dense": True, "downward": True, "gate": True},
+}
+
+
+@pytest.mark.parametrize("learned", [False, True])
+@pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS.keys())
+def test_aggregation_variants_against_numpy(options, learned):
+    x = images(8, batch=1)
+    settings = {
+        "laterals": "dense" if options.get("dense") else "depthwise",
+        "downward": options.get("downward", False),
+        "gate": options.get("gate", False),
+        "learned_upsampling": learned,
+    }
+    layer = built(ScaleAggregation(16, depth=3, name="n", **settings), x)
+    expected = slow_sat(x.astype(np.float64), reference.weights(layer), 3, **options)
+    np.testing.assert_allclose(ops.convert_to_numpy(layer(x)), expected, atol=1e-3, rtol=1e-3)
+    plain = slow_sat(x.astype(np.float64), reference.weights(layer), 3, options.get("dense", False))
+    assert (np.abs(plain - expected).max() > 1e-2) == (options != {"dense": True})
+    assert expected.std() > 0.05
+
+
+def test_learned_upsampling_starts_at_the_top_left():
+    x = images(4, batch=1)
+    found = ops.convert_to_numpy(DepthwiseUpsampling2D()(x))
+    expected = np.zeros((1, 8, 8, 16), np.float32)
+    expected[:, ::2, ::2] = x
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("depth, side", [(2, 8), (3, 8), (4, 16)])
@@ -156,6 +243,12 @@ def test_bad_width_and_bad_block():
         ScaleAggregation(12).build((None, 16, 16, 12))
     with pytest.raises(FaceAlignError, match="needs filters divisible by 4, got 10"):
         Hourglass(10, block="hpm").build((None, 16, 16, 10))
+    with pytest.raises(FaceAlignError, match="filters=16 needs an input of 16 channels, got 8"):
+        InceptionBlock(16).build((None, 16, 16, 8))
+    with pytest.raises(FaceAlignError, match='choose "depthwise" or "dense"'):
+        ScaleAggregation(16, laterals="none")
+    with pytest.raises(FaceAlignError, match="gate=True needs depth=3 or more, got 2"):
+        ScaleAggregation(16, 2, gate=True)
     with pytest.raises(FaceAlignError, match="Unknown block 'dense'"):
         Hourglass(16, block="dense").build((None, 16, 16, 16))
 

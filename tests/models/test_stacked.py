@@ -1,33 +1,66 @@
 """The networks' graphs: sizes of the original's table, stems, precisions, bad settings."""
 
+from ast import literal_eval
+
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.layers import DeformableConv2D
 from keras_facealign.models import Architecture, build_network
 from keras_facealign.models.stacked import prior_logit
 from tests.layers import reference
 
 # Learned parameters and running statistics at full width, 68 landmarks.
 SIZES = {
-    ("hourglass", 2, 3, "resnet"): (5302344, 25344),
-    ("hourglass", 2, 4, "resnet"): (6586440, 31488),
-    ("hourglass", 2, 3, "hpm"): (9659464, 22272),
-    ("hourglass", 2, 4, "hpm"): (12097864, 27648),
-    ("hourglass", 2, 3, "cab"): (9286792, 20832),
-    ("hourglass", 2, 4, "cab"): (11624584, 25824),
-    ("sat", 2, 3, "cab"): (10094728, 24288),
-    ("sat", 2, 4, "cab"): (14008456, 32352),
-    ("hourglass", 1, 4, "resnet"): (3423236, 16640),
-    ("sat", 1, 3, "cab"): (5237828, 12896),
+    "hourglass-2-3-resnet": (5302344, 25344),
+    "hourglass-2-3-resnet dcn=1": (5799924, 25344),
+    "hourglass-2-3-resnet dcn=2": (6795920, 25344),
+    "hourglass-2-3-resnet dcn=3": (7293500, 25344),
+    "hourglass-2-4-resnet": (6586440, 31488),
+    "hourglass-2-4-inception": (9549864, 44256),
+    "hourglass-2-4-inception dcn=3": (11541020, 44256),
+    "hourglass-2-3-hpm": (9659464, 22272),
+    "hourglass-2-4-hpm": (12097864, 27648),
+    "hourglass-2-3-cab": (9286792, 20832),
+    "hourglass-2-3-cab dcn=1": (9784372, 20832),
+    "hourglass-2-3-cab dcn=1 variant=if": (9918362, 20832),
+    "hourglass-2-3-cab dcn=3 variant=if": (11411938, 20832),
+    "hourglass-2-4-cab": (11624584, 25824),
+    "sat-2-3-cab": (10094728, 24288),
+    "sat-2-3-cab gate=True": (10094728, 24288),
+    "sat-2-3-cab dcn=1": (10726298, 24288),
+    "sat-2-3-cab dcn=2": (11588304, 24288),
+    "sat-2-3-cab dcn=3": (12219874, 24288),
+    "sat-2-4-cab": (14008456, 32352),
+    "sat-2-4-cab dcn=3": (16133602, 32352),
+    "hourglass-1-4-resnet": (3423236, 16640),
+    "hourglass-1-4-resnet dcn=2": (4170024, 16640),
+    "sat-1-3-cab": (5237828, 12896),
+    "sat-1-3-cab dcn=2": (5984616, 12896),
+    "sat-1-3-cab dcn=3": (5984616, 12896),  # nothing lies between the stacks of one
+    "dla-2-4-cab": (25812104, 40544),
+    "sat_i-2-4-cab": (32896136, 46688),
+    "sat_ii-2-3-cab": (20715656, 31456),
+    "sat-2-3-cab dcn=3 variant=old spatial_transformer=True": (29087011, 24672),
+    "unet-2-4-cab": (9035912, 23264),
 }
 
 
+def architecture(row):
+    """What a row of the table says: topology, stacks, depth, block and further fields."""
+    words, *options = row.split()
+    topology, stacks, depth, block = words.split("-")
+    fields = dict(option.split("=") for option in options)
+    fields = {k: v if k == "variant" else literal_eval(v) for k, v in fields.items()}
+    return topology, int(stacks), int(depth), block, fields
+
+
 def network(*args, **kwargs):
-    images, heatmaps = build_network(Architecture(*args, **kwargs))
-    return keras.Model(images, heatmaps)
+    built = build_network(Architecture(*args, **kwargs))
+    return keras.Model(built.images, built.heatmaps)
 
 
 def count(variables):
@@ -51,9 +84,12 @@ def layer_output(model, name, images):
 # ---- sizes --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("row", SIZES, ids=lambda row: "-".join(map(str, row)))
+@pytest.mark.parametrize("row", SIZES)
 def test_sizes_are_those_of_the_original(row):
-    model = network(*row)
+    *words, fields = architecture(row)
+    built = build_network(Architecture(*words, **fields))
+    # What only the last stack's training uses belongs to the network too.
+    model = keras.Model(built.images, [*built.heatmaps, built.trained[-1]])
     learned, running = SIZES[row]
     assert count(model.trainable_weights) == learned
     assert count(model.non_trainable_weights) == running
@@ -83,6 +119,63 @@ def test_names_of_heads():
     assert {"heatmap0", "heatmap1", "heatmap", "stack0_ll2", "stack1_out2", "sat2"} <= names
     # After the last stack nothing is fed onwards.
     assert not names & {"heatmap2", "stack2_ll2", "stack2_out2"}
+
+
+# ---- deformable convolutions and spatial transformer ------------------------------------------
+
+
+def names_of(**fields):
+    built = build_network(Architecture(stacks=2, width=0.125, num_landmarks=5, **fields))
+    model = keras.Model(built.images, [*built.heatmaps, built.trained[-1]])
+    return {layer.name for layer in model.layers}, built
+
+
+@pytest.mark.parametrize("topology, variant", [("sat", "dfa"), ("hourglass", "if"), ("dla", "old")])
+@pytest.mark.parametrize("dcn", [0, 1, 2, 3])
+def test_where_convolutions_are_deformable(topology, variant, dcn):
+    _, built = names_of(topology=topology, depth=1, variant=variant, dcn=dcn)
+    model = keras.Model(built.images, built.heatmaps)
+    found = {x.path for x in model._flatten_layers() if isinstance(x, DeformableConv2D)}
+    heads = {"stack0_ll/conv", "heatmap0", "stack1_ll/conv", "heatmap"} if dcn >= 2 else set()
+    assert found == heads | ({"stack0_out3"} if dcn in (1, 3) else set())
+    assert built.trained == built.heatmaps and built.frame is None
+
+
+def test_hourglass_of_dfa_trains_what_lies_between_stacks():
+    names, built = names_of(topology="hourglass", depth=1, dcn=1)
+    assert {"stack0_out3", "stack0_body", "stack1_ll2", "stack1_out2", "stack1_out3"} <= names
+    assert "stack1_body" not in names
+    assert built.trained[0] is built.heatmaps[0] and built.trained[1] is not built.heatmaps[1]
+    assert built.trained[1].shape == (None, 64, 64, 5)
+
+
+def test_old_unit_normalises_before_it_convolves():
+    _, built = names_of(depth=1, dcn=2, variant="old")
+    unit = keras.Model(built.images, built.heatmaps).get_layer("stack0_ll")
+    x = np.random.default_rng(3).normal(size=(1, 6, 6, 32)).astype(np.float32)
+    reference.randomize(unit.bn)
+    reference.randomize(unit.conv.offset)
+    unit.conv.offset.kernel.assign(np.zeros(unit.conv.offset.kernel.shape))
+    unit.conv.offset.bias.assign(np.zeros(18))  # an ordinary convolution
+    w = {"bn/" + v.path.split("/")[-1]: v.numpy().astype(np.float64) for v in unit.bn.weights}
+    active = reference.relu(reference.batch_norm(x, w, "bn"))
+    expected = reference.conv(active, unit.conv.kernel.numpy()) + unit.conv.bias.numpy()
+    np.testing.assert_allclose(ops.convert_to_numpy(unit(x)), expected, atol=1e-4)
+    assert (expected < 0).any()
+
+
+def test_spatial_transformer_turns_what_the_network_sees():
+    architecture = Architecture("hourglass", 1, 1, "resnet", 0.125, 5, spatial_transformer=True)
+    built = build_network(architecture)
+    model = keras.Model(built.images, [*built.heatmaps, built.frame])
+    images = pictures(batch=1)
+    upright, frame = run(model, images)
+    np.testing.assert_allclose(frame, [[[1, 0, 0], [0, 1, 0]]], atol=1e-6)
+    model.get_layer("loc_theta").bias.assign([0.3])
+    turned, frame = run(model, images)
+    angle = 0.5 * np.tanh(0.3)
+    np.testing.assert_allclose(frame[0, 0, :2], [np.cos(angle), np.sin(angle)], atol=1e-5)
+    assert np.abs(turned - upright).max() > 1e-3
 
 
 # ---- stems --------------------------------------------------------------------------------------
@@ -178,9 +271,13 @@ def test_settings_round_trip():
 @pytest.mark.parametrize(
     "settings, message",
     [
-        ({"topology": "unet"}, "Unknown topology 'unet'; choose one of: hourglass, sat"),
-        ({"block": "dense"}, "Unknown block 'dense'; choose one of: resnet, hpm, cab"),
+        ({"topology": "vnet"}, "Unknown topology 'vnet'; choose one of: hourglass, unet, dla"),
+        ({"block": "dense"}, "Unknown block 'dense'; choose one of: resnet, inception"),
         ({"stem": "heavy"}, "Unknown stem 'heavy'; choose one of: full, light"),
+        ({"variant": "new"}, "Unknown variant 'new'; choose one of: dfa, if, old"),
+        ({"dcn": 4}, "dcn is 4; choose 0, 1, 2 or 3"),
+        ({"gate": True, "topology": "unet"}, "gate=True needs an aggregation topology"),
+        ({"gate": True, "depth": 2}, "not 'sat' of depth 2"),
         ({"stacks": 0}, "stacks=0"),
         ({"depth": 0}, "depth=0"),
         ({"num_landmarks": 0}, "num_landmarks=0"),

@@ -217,7 +217,7 @@ def test_saved_model_goes_on_as_if_never_saved(tmp_path):
     assert loaded.augmentation.get_config() == model.augmentation.get_config()
     configs = [json.dumps(m.get_compile_config()) for m in (model, loaded)]
     assert configs[0] == configs[1]
-    assert loaded._training["sigma"] == 1.2
+    assert loaded._training.sigma == 1.2
     assert loaded.jit_compile is False
     images = golden.centre_crops(faces(2)["image"])
     for a, b in zip(model(images), loaded(images), strict=True):

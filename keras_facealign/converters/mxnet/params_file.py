@@ -1,45 +1,37 @@
-"""MXNet `.params` files: reading them without MXNet, and filling networks with them.
+"""MXNet's `.params` files, read and written without MXNet.
 
 A file holds a list of arrays and then the list of their names, all little endian. It may come from
 anywhere, so nothing in it is believed before it is checked against the file's own size.
-
-A network of this library needs no table of names: the path of a weight, with its slashes read as
-underscores, is the name that the original code gave the array.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
-import re
+import os
+import stat
 import struct
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from keras_facealign.errors import FaceAlignError
 
-__all__ = ["load_weights", "read_params"]
+__all__ = ["read_params", "write_params"]
 
 _LIST_MAGIC = 0x112
 _ARRAY_MAGIC = 0xF993FAC9
 _DENSE = 0
+_CPU = (1, 0)  # device type and number
+_FLOAT32 = 0
 _MAX_DIMENSIONS = 8
-# Bytes of one element by MXNet's type code; only code 0, float32, is accepted in the end.
-_ITEM_SIZES = {0: 4, 1: 8, 2: 2, 3: 1, 4: 4, 5: 1, 6: 8}
-
-# Last part of a weight's path: where MXNet stores the array, and the ending of its name.
-_KINDS = {
-    "kernel": ("arg", "weight"),
-    "bias": ("arg", "bias"),
-    "gamma": ("arg", "gamma"),
-    "beta": ("arg", "beta"),
-    "moving_mean": ("aux", "moving_mean"),
-    "moving_variance": ("aux", "moving_var"),
-}
-# The scale aggregation grid was called `dla`, then `sta`, then `sat` in the original code.
-_GRID_PREFIX = re.compile(r"^(arg|aux):(?:sat|sta|dla)(?=\d+_)")
+# Bytes of one element by MXNet's type code; only float32 is accepted in the end.
+_ITEM_SIZES = {_FLOAT32: 4, 1: 8, 2: 2, 3: 1, 4: 4, 5: 1, 6: 8}
+# The largest network of the original code takes 132 MB.
+_MAX_BYTES = 2**31
 
 
 class _Reader:
@@ -48,9 +40,19 @@ class _Reader:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
+            about = path.stat()
+            if not stat.S_ISREG(about.st_mode):
+                raise FaceAlignError(f"{path} cannot be read: it is no file.")
+            if about.st_size > _MAX_BYTES:
+                raise FaceAlignError(
+                    f"{path} has {about.st_size} bytes, more than any network's {_MAX_BYTES}."
+                )
             self.data = memoryview(path.read_bytes())
-        except OSError as error:
-            raise FaceAlignError(f"{path} cannot be read: {error.strerror or error}.") from error
+        except (OSError, ValueError) as error:
+            if isinstance(error, FaceAlignError):
+                raise
+            reason = getattr(error, "strerror", None) or error
+            raise FaceAlignError(f"{path} cannot be read: {reason}.") from error
         self.position = 0
 
     def fail(self, reason: str) -> FaceAlignError:
@@ -109,7 +111,7 @@ def read_params(path: str | Path) -> dict[str, np.ndarray]:
     for name, (code, shape, data) in zip(names, found, strict=True):
         if name in arrays:
             raise reader.fail(f"array {name!r} occurs twice")
-        if code != 0:
+        if code != _FLOAT32:
             raise reader.fail(f"array {name!r} has type code {code} instead of 0, float32")
         arrays[name] = np.frombuffer(data, "<f4").reshape(shape)
         if not np.isfinite(arrays[name]).all():
@@ -150,90 +152,65 @@ def _read_names(reader: _Reader, count: int) -> list[str]:
     return names
 
 
-def load_weights(model: Any, path: str | Path) -> None:
-    """Fills a network with the weights of an MXNet checkpoint.
+def write_params(path: str | Path, arrays: Mapping[str, Any]) -> Path:
+    """Writes arrays as an MXNet `.params` file, which `read_params` and MXNet read back equal.
 
-    Every weight of the model gets one array and every array goes to one weight; if that cannot be,
-    the model is left as it was.
+    The file appears complete or not at all.
 
     Args:
-        model: A built `keras.Model` made of this library's layers, such as a `FaceAlignModel` whose
-            architecture is the checkpoint's.
-        path: The `.params` file.
+        path: Where to write; a file that is there is replaced.
+        arrays: Arrays of finite numbers by MXNet name, in the file's order; stored as float32.
+
+    Returns:
+        The path.
 
     Raises:
-        FaceAlignError: If the file is bad (see `read_params`), lacks an array that the model needs,
-            has one that the model does not, or one of another shape.
+        FaceAlignError: If an array has no or too many dimensions, no elements, or values that are
+            not finite, or the file cannot be written.
 
     Example:
-        >>> from keras_facealign import SATFaceAlign
-        >>> load_weights(SATFaceAlign(stacks=2), "sat2-0000.params")  # doctest: +SKIP
+        >>> write_params("two.params", {"arg:a": [1.0, 2.0]})  # doctest: +SKIP
     """
-    arrays: dict[str, np.ndarray] = {}
-    for name, array in read_params(path).items():
-        canonical = _GRID_PREFIX.sub(r"\1:sat", name)
-        if canonical in arrays:
-            raise FaceAlignError(f"{path}: {name!r} and another array are both {canonical!r}.")
-        arrays[canonical] = array
-    variables = _variables_by_name(model)
-    advice = "build the model with the checkpoint's architecture"
-    missing = [name for name in variables if name not in arrays]
-    if missing:
-        raise FaceAlignError(f"{path} lacks {_listed(missing)}, which the model needs; {advice}.")
-    unknown = [name for name in arrays if name not in variables]
-    if unknown:
-        raise FaceAlignError(f"{path} has {_listed(unknown)}, unknown to the model; {advice}.")
-    values = {}
-    for name, variable in variables.items():
-        values[name] = _to_keras_layout(arrays[name], tuple(variable.shape))
-        if values[name] is None:
-            raise FaceAlignError(
-                f"{path}: {name!r} has shape {arrays[name].shape}, which does not fit the model's "
-                f"{tuple(variable.shape)} (Keras layout); {advice}."
-            )
-    for name, variable in variables.items():
-        variable.assign(values[name])
+    path = Path(path)
+    ready = {name: _checked(path, name, value) for name, value in arrays.items()}
+    temporary: str | None = None
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=".", suffix=".params", dir=path.parent)
+        with os.fdopen(handle, "wb") as file:
+            _write(file, ready)
+        # Temporary files are private; this one gets the rights of any other new file.
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise FaceAlignError(
+            f"{path} cannot be written ({error.strerror or error}); check the folder, its "
+            "permissions and space."
+        ) from error
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
+    return path
 
 
-def _variables_by_name(model: Any) -> dict[str, Any]:
-    """The model's weights by the names that their paths stand for."""
-    prefix = f"{model.name}/"
-    paths = [variable.path for variable in model.weights]
-    # A layer may bear the model's name; the model's own is in front of all paths or of none.
-    if all(path.startswith(prefix) for path in paths):
-        paths = [path[len(prefix) :] for path in paths]
-    variables: dict[str, Any] = {}
-    for path, variable in zip(paths, model.weights, strict=True):
-        name = _mxnet_name(path)
-        if name in variables:
-            raise FaceAlignError(
-                f"Two weights of the model stand for {name!r}, one of them {path!r}; give its "
-                "layers names that differ when slashes are read as underscores."
-            )
-        variables[name] = variable
-    return variables
+def _checked(path: Path, name: str, value: Any) -> np.ndarray:
+    array = np.asarray(value, "<f4")
+    if not 1 <= array.ndim <= _MAX_DIMENSIONS or not array.size:
+        raise FaceAlignError(f"{path}: {name!r} has shape {array.shape}, which the format lacks.")
+    if not np.isfinite(array).all():
+        raise FaceAlignError(f"{path}: {name!r} has values that are not finite.")
+    return array
 
 
-def _mxnet_name(path: str) -> str:
-    """For example `arg:stack0_ll_conv_weight` for `stack0_ll/conv/kernel`."""
-    *layers, kind = path.split("/")
-    place, ending = _KINDS.get(kind, ("arg", kind))
-    return f"{place}:{'_'.join([*layers, ending])}"
-
-
-def _to_keras_layout(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
-    """The array as Keras lays it out, or None if it cannot have the wanted shape.
-
-    Convolutions (out, in, h, w) and transposed ones (in, out, h, w) both reverse their channels;
-    depth-wise ones (channels, 1, h, w) do not. The shapes tell which is meant.
-    """
-    if array.ndim == 4:
-        plain = array.transpose(2, 3, 1, 0)
-        array = plain if plain.shape == shape else array.transpose(2, 3, 0, 1)
-    return array if array.shape == shape else None
-
-
-def _listed(names: Sequence[str], limit: int = 5) -> str:
-    """The first names, and how many more there are."""
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(repr(name) for name in names[:limit]) + more
+def _write(file: BinaryIO, arrays: Mapping[str, np.ndarray]) -> None:
+    file.write(struct.pack("<QQQ", _LIST_MAGIC, 0, len(arrays)))
+    for array in arrays.values():
+        file.write(struct.pack("<IiI", _ARRAY_MAGIC, _DENSE, array.ndim))
+        file.write(struct.pack(f"<{array.ndim}qiii", *array.shape, *_CPU, _FLOAT32))
+        file.write(np.ascontiguousarray(array).tobytes())
+    file.write(struct.pack("<Q", len(arrays)))
+    for name in arrays:
+        raw = name.encode("utf-8")
+        file.write(struct.pack("<Q", len(raw)) + raw)

@@ -1,0 +1,25 @@
+"""Checkpoints of the original MXNet networks: read, recognised, converted and written."""
+
+from keras_facealign.converters.mxnet.checkpoint import (
+    can_have_gate,
+    load_mxnet,
+    read_checkpoint,
+    save_mxnet,
+)
+from keras_facealign.converters.mxnet.files import find_params, symbol_has_gate
+from keras_facealign.converters.mxnet.params_file import read_params, write_params
+from keras_facealign.converters.mxnet.recognition import describe
+from keras_facealign.converters.mxnet.weights import load_weights
+
+__all__ = [
+    "can_have_gate",
+    "describe",
+    "find_params",
+    "load_mxnet",
+    "load_weights",
+    "read_checkpoint",
+    "read_params",
+    "save_mxnet",
+    "symbol_has_gate",
+    "write_params",
+]

@@ -1,0 +1,102 @@
+"""The files of a checkpoint: `PREFIX-0000.params`, one an epoch, and `PREFIX-symbol.json`."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from keras_facealign.errors import FaceAlignError
+
+__all__ = ["find_params", "symbol_has_gate"]
+
+_EPOCH = re.compile(r"-(\d{4,9})\.params$")
+# The largest graph of the original code is written in half a megabyte.
+_MAX_SYMBOL_BYTES = 20_000_000
+
+
+def find_params(prefix: str | Path, epoch: int | None = None) -> Path:
+    """Finds the parameter file of a checkpoint.
+
+    Args:
+        prefix: What stands before `-0000.params`, as MXNet takes it, or a file itself.
+        epoch: Which epoch's file to take; None takes the newest.
+
+    Returns:
+        The file.
+
+    Raises:
+        FaceAlignError: If there is no such file, or a file is given together with an epoch.
+    """
+    prefix = Path(prefix)
+    if prefix.is_file():
+        if epoch is not None:
+            raise FaceAlignError(
+                f"{prefix} is a file already; leave epoch={epoch} out, or give what stands before "
+                "the number in its name."
+            )
+        return prefix
+    epochs = {}
+    if prefix.parent.is_dir():
+        for path in sorted(prefix.parent.iterdir()):
+            match = _EPOCH.search(path.name)
+            if match and path.name[: match.start()] == prefix.name:
+                epochs[int(match[1])] = path
+    if not epochs:
+        raise FaceAlignError(
+            f"{prefix}: there is neither such a file nor one named {prefix.name}-0000.params (any "
+            "four digits); give a .params file, or its path up to the number."
+        )
+    if epoch is None:
+        epoch = max(epochs)
+    if epoch not in epochs:
+        known = ", ".join(str(number) for number in sorted(epochs))
+        raise FaceAlignError(f"{prefix} has no epoch {epoch}; choose one of: {known}.")
+    return epochs[epoch]
+
+
+def symbol_has_gate(params: Path) -> bool | None:
+    """Whether the graph beside a parameter file has the grid's gate (`net_sat` 2).
+
+    The gate multiplies by the average of a map: it is the only average pooling of the original
+    code.
+
+    Args:
+        params: The parameter file.
+
+    Returns:
+        Yes or no, or None if there is no `PREFIX-symbol.json`.
+
+    Raises:
+        FaceAlignError: If there is one that is no graph of MXNet.
+    """
+    match = _EPOCH.search(params.name)
+    if match is None:
+        return None
+    path = params.with_name(f"{params.name[: match.start()]}-symbol.json")
+    if not path.is_file():
+        return None
+    return any(_averages(node) for node in _nodes(path))
+
+
+def _averages(node: dict[str, Any]) -> bool:
+    if node.get("op") != "Pooling":
+        return False
+    # The key changed its name twice.
+    attributes = (node.get(key) for key in ("attrs", "attr", "param"))
+    return any(isinstance(a, dict) and a.get("pool_type") == "avg" for a in attributes)
+
+
+def _nodes(path: Path) -> list[dict[str, Any]]:
+    advice = 'give the graph that belongs to the parameters, or remove it and say "gate" yourself'
+    try:
+        if path.stat().st_size > _MAX_SYMBOL_BYTES:
+            raise FaceAlignError(f"{path} is larger than any network's graph; {advice}.")
+        graph = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise FaceAlignError(f"{path} cannot be read ({error}); {advice}.") from error
+    nodes = graph.get("nodes") if isinstance(graph, dict) else None
+    if not isinstance(nodes, list) or not all(isinstance(node, dict) for node in nodes):
+        raise FaceAlignError(f"{path} has no list of nodes; {advice}.")
+    return nodes

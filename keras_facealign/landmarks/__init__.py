@@ -1,0 +1,42 @@
+"""Landmark schemes: what each point is, how points mirror, how they are drawn and converted.
+
+A scheme is data: names of regions, the permutation that a horizontal flip applies to the points,
+the line segments that make a readable drawing, and the points that normalising lengths are measured
+between. Each family's module names the publication that its order of points is from.
+"""
+
+from keras_facealign.landmarks.conversion import (
+    conversion_matrix,
+    convert_landmarks,
+    list_conversions,
+)
+from keras_facealign.landmarks.ibug import IBUG68
+from keras_facealign.landmarks.mediapipe import MEDIAPIPE468, MEDIAPIPE478
+from keras_facealign.landmarks.outlines import JD106, WFLW98
+from keras_facealign.landmarks.registry import (
+    SCHEMES,
+    get_scheme,
+    numbered_scheme,
+    scheme_of_size,
+)
+from keras_facealign.landmarks.scheme import LandmarkScheme
+from keras_facealign.landmarks.sparse import AFLW19, COFW29, FIVE
+
+__all__ = [
+    "AFLW19",
+    "COFW29",
+    "FIVE",
+    "IBUG68",
+    "JD106",
+    "MEDIAPIPE468",
+    "MEDIAPIPE478",
+    "SCHEMES",
+    "WFLW98",
+    "LandmarkScheme",
+    "conversion_matrix",
+    "convert_landmarks",
+    "get_scheme",
+    "list_conversions",
+    "numbered_scheme",
+    "scheme_of_size",
+]

@@ -1,0 +1,79 @@
+"""`LandmarkScheme`: what the numbered points of an annotation are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+__all__ = ["LandmarkScheme", "mirrored_pairs", "span"]
+
+
+@dataclass(frozen=True)
+class LandmarkScheme:
+    """A numbered set of facial landmarks.
+
+    Args:
+        name: Short lower-case name, the key of `get_scheme`.
+        num_landmarks: How many points the scheme has (K).
+        regions: Point indices of each facial region. "right" and "left" are the person's own, so
+            the right eye is on the left of a frontal picture.
+        closed_regions: Names of the regions whose drawing closes into a loop.
+        flip_pairs: Pairs of points that change places when the picture is mirrored. Points in no
+            pair lie on the symmetry line.
+        eye_corners: The outer corners of the right and the left eye, whose distance is the
+            inter-ocular normaliser. Schemes without corners name the eyes' centres.
+        inner_corners: The inner corners of both eyes, if the scheme has them.
+        eyes: The points of the right and the left eye whose mean is the eye's centre.
+        lines: Polylines to draw, where joining each region's points in order is not the drawing.
+        mirrors: Whether it is known which points a mirror exchanges.
+
+    Example:
+        >>> get_scheme("cofw29").flip_permutation[:4]
+        array([1, 0, 3, 2])
+    """
+
+    name: str
+    num_landmarks: int
+    regions: dict[str, tuple[int, ...]]
+    closed_regions: frozenset[str]
+    flip_pairs: tuple[tuple[int, int], ...]
+    eye_corners: tuple[int, int]
+    inner_corners: tuple[int, int] | None = None
+    eyes: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+    lines: tuple[tuple[int, ...], ...] | None = None
+    mirrors: bool = True
+
+    @property
+    def flip_permutation(self) -> np.ndarray:
+        """Index array `p` (K,) such that `points[p]` puts mirrored points back in scheme order."""
+        permutation = np.arange(self.num_landmarks)
+        for a, b in self.flip_pairs:
+            permutation[a], permutation[b] = b, a
+        return permutation
+
+    @property
+    def edges(self) -> tuple[tuple[int, int], ...]:
+        """Pairs of points to join by a line, region by region."""
+        if self.lines is not None:
+            return tuple(edge for line in self.lines for edge in pairwise(line))
+        segments: list[tuple[int, int]] = []
+        for region, points in self.regions.items():
+            segments += pairwise(points)
+            if region in self.closed_regions:
+                segments.append((points[-1], points[0]))
+        return tuple(segments)
+
+
+def span(first: int, last: int) -> tuple[int, ...]:
+    """The indices from `first` up to and including `last`."""
+    return tuple(range(first, last + 1))
+
+
+def mirrored_pairs(
+    *runs: tuple[tuple[int, ...], tuple[int, ...]],
+) -> tuple[tuple[int, int], ...]:
+    """Flip pairs of runs of points with their mirror images; points on the line are left out."""
+    pairs = [pair for one, other in runs for pair in zip(one, other, strict=True)]
+    return tuple((a, b) for a, b in pairs if a != b)

@@ -1,0 +1,37 @@
+"""U-Net topology."""
+
+from __future__ import annotations
+
+import keras
+
+from keras_facealign.layers.common import ConvBatchNorm
+from keras_facealign.layers.hourglass import Hourglass
+
+__all__ = ["UNet"]
+
+
+@keras.saving.register_keras_serializable(package="keras_facealign")
+class UNet(Hourglass):
+    """An hourglass whose lateral connections are 1x1 convolutions instead of whole blocks.
+
+    Stacked Dense U-Nets, figure 2a. No released code has it; this construction (1x1 convolution,
+    batch norm, ReLU on each lateral) has the size that the paper's Table 1 gives.
+
+    Args:
+        filters: Channels everywhere, those of the input too.
+        depth: Number of 2x poolings; height and width must be divisible by 2 ** depth.
+        block: Kind of convolution block, see `make_block`.
+
+    Input shape:
+        (B, H, W, filters).
+
+    Output shape:
+        (B, H, W, filters).
+
+    Example:
+        >>> UNet(32, depth=3, block="cab")(keras.ops.zeros((1, 16, 16, 32))).shape
+        (1, 16, 16, 32)
+    """
+
+    def _lateral(self, channels: int | None, name: str) -> keras.layers.Layer:
+        return ConvBatchNorm(self.filters, 1, name=name)
