@@ -16,6 +16,8 @@ from typer.core import TyperGroup
 
 from keras_facealign import __version__
 from keras_facealign.cli.align import align
+from keras_facealign.cli.convert import convert_mxnet
+from keras_facealign.cli.datasets import datasets
 from keras_facealign.cli.evaluate import evaluate
 from keras_facealign.cli.presets import presets
 from keras_facealign.cli.train import train
@@ -34,6 +36,7 @@ _EXTRAS = {
     "tensorflow_datasets": "tfds",
     "array_record": "tfds",
     "importlib_resources": "tfds",
+    "scipy": "tfds",
     "tensorboard": "train",
 }
 
@@ -105,5 +108,5 @@ def _options(
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
-for _command in (align, train, evaluate, presets):
+for _command in (align, train, evaluate, convert_mxnet, datasets, presets):
     app.command()(_command)

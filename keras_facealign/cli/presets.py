@@ -87,9 +87,9 @@ def _table1(known: dict[str, dict[str, Any]]) -> Any:
         {"IBUG %": "ibug", "COFW %": "cofw", "Titan X ms": "milliseconds"},
         2,
         "MB is the file of float32 weights in the original's format (1e6 bytes), beside the "
-        "paper's. NME, over the distance of the eye centres, and time are the paper's, of its own weights. "
-        "The paper's 38 MB of SAT (III) and DenseU-Net + Outside cannot be had from the released "
-        "code, whose own documentation says 40.",
+        "paper's. NME, over the distance of the eye centres, and time are the paper's, of its own "
+        "weights. The paper's 38 MB of SAT (III) and DenseU-Net + Outside cannot be had from the "
+        "released code, whose own documentation says 40.",
     )
 
 

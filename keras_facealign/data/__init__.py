@@ -20,26 +20,34 @@ if TYPE_CHECKING:
         as_tf_dataset,
         crop_with_border,
     )
+    from keras_facealign.data.streams import FaceStream, from_tfds, tf_dataset_from_tfds
 
 __all__ = [
     "BoxJitter",
     "Example",
     "FaceBatches",
+    "FaceStream",
     "Sample",
     "as_tf_dataset",
     "crop_with_border",
+    "from_tfds",
     "read_boxes",
     "read_image",
     "read_pts",
+    "tf_dataset_from_tfds",
     "write_pts",
 ]
 
-_FROM_BATCHES = {"BoxJitter", "FaceBatches", "as_tf_dataset", "crop_with_border"}
+# What needs Keras, by the module that has it.
+_LAZY = {
+    **dict.fromkeys(("BoxJitter", "FaceBatches", "as_tf_dataset", "crop_with_border"), "batches"),
+    **dict.fromkeys(("FaceStream", "from_tfds", "tf_dataset_from_tfds"), "streams"),
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _FROM_BATCHES:
+    if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from keras_facealign.data import batches
+    from importlib import import_module
 
-    return getattr(batches, name)
+    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)

@@ -3,7 +3,8 @@
     root/{frontal,left,lefthalf,right,righthalf}/{trainset,testset}/{images,labels}
 
 The labels are `.pts` files whose signs tell occlusion (see `keras_facealign.data.pts`). They are
-published alone, so the AFLW picture of the same stem has to be put into `images` beside `labels`.
+published alone, so the AFLW picture of the same stem has to be put into `images` beside `labels`,
+or beside its label, as the authors' script puts both into `merl_rav_organized`.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def find_samples(root: str | os.PathLike[str], split: str) -> list[Sample]:
         raise FaceAlignError(f"MERL-RAV has no split {split!r}; choose one of {', '.join(SPLITS)}")
     root = Path(root)
     subsets = [f"{pose}/{SPLITS[split]}" for pose in POSES]
-    found = {s: pair_files(root, s, images="images", labels="labels") for s in subsets}
+    found = {s: pair_files(root, s, "images", "labels") or pair_files(root, s) for s in subsets}
     missing = [subset for subset, samples in found.items() if not samples]
     if len(missing) == len(subsets):
         raise FaceAlignError(

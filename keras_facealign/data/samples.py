@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +10,11 @@ import numpy as np
 
 from keras_facealign.data.images import IMAGE_SUFFIXES, read_image
 from keras_facealign.data.pts import read_pts
+from keras_facealign.data.skipping import read_each
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.geometry import landmarks_box
 
 __all__ = ["Example", "Sample", "pair_files", "read_sample", "read_samples"]
-
-_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -160,8 +158,7 @@ def read_samples(
 ) -> Iterator[Example]:
     """Reads samples one after the other, passing over those that cannot be used.
 
-    Each one passed over is named, with the reason, in a warning of this module's logger, and their
-    count follows at the end.
+    Each one passed over is named, with the reason, in a warning, and their number at the end.
 
     Args:
         samples: The files.
@@ -171,8 +168,8 @@ def read_samples(
         on_skip: Called with the error of every sample passed over, for callers that count or list
             them.
 
-    Yields:
-        The examples, in the order of the samples.
+    Returns:
+        The examples, read as they are asked for, in the order of the samples.
 
     Raises:
         FaceAlignError: With `strict`, a sample cannot be used; or none at all can.
@@ -182,24 +179,12 @@ def read_samples(
         >>> for example in read_samples(samples, on_skip=skipped.append):  # doctest: +SKIP
         ...     show(example.image, example.landmarks)
     """
-    total = skipped = 0
-    for sample in samples:
-        total += 1
-        try:
-            example = read_sample(sample, num_landmarks, signed_visibility)
-        except FaceAlignError as error:
-            if strict:
-                raise
-            skipped += 1
-            _logger.warning("Skipped: %s", error)
-            if on_skip is not None:
-                on_skip(error)
-            continue
-        yield example
-    if skipped:
-        _logger.warning("Skipped %d of %d samples; the reasons are above.", skipped, total)
-    if total and skipped == total:
-        raise FaceAlignError(f"None of the {total} samples can be used; correct the data set.")
+    return read_each(
+        samples,
+        lambda sample: read_sample(sample, num_landmarks, signed_visibility),
+        strict,
+        on_skip,
+    )
 
 
 def _visible_files(folder: Path) -> list[Path]:

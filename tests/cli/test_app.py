@@ -39,11 +39,13 @@ def failing_app(error: BaseException) -> typer.Typer:
 def test_help_lists_the_commands(capsys):
     assert main(["--help"]) == 0
     printed = capsys.readouterr().out
-    for command in ("align", "train", "evaluate", "presets"):
+    for command in ("align", "train", "evaluate", "presets", "convert-mxnet", "datasets"):
         assert command in printed
 
 
-@pytest.mark.parametrize("command", ["align", "train", "evaluate", "presets"])
+@pytest.mark.parametrize(
+    "command", ["align", "train", "evaluate", "presets", "convert-mxnet", "datasets"]
+)
 def test_each_command_explains_itself(command, capsys):
     assert main([command, "--help"]) == 0
     assert f"keras-facealign {command}" in capsys.readouterr().out

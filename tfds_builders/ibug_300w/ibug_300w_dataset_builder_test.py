@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import pickle
 import shutil
 from pathlib import Path
@@ -13,9 +14,9 @@ from PIL import Image
 
 tfds = pytest.importorskip("tensorflow_datasets", reason="needs keras-facealign[tfds]")
 
-import tfds_builders  # noqa: E402, F401
 from keras_facealign.data import ibug_300w  # noqa: E402
 from keras_facealign.errors import FaceAlignError  # noqa: E402
+from tfds_builders._testing import assert_same_files, build  # noqa: E402
 from tfds_builders.ibug_300w import make_dummy_data  # noqa: E402
 from tfds_builders.ibug_300w.ibug_300w_dataset_builder import Builder  # noqa: E402
 
@@ -36,19 +37,11 @@ class Ibug300wTest(tfds.testing.DatasetBuilderTestCase):
     OVERLAPPING_SPLITS = ["common", "full"]  # noqa: RUF012
 
 
-def _build(manual_dir, data_dir, *, file_format=None, **kwargs):
-    builder = tfds.builder("ibug_300w", data_dir=data_dir, file_format=file_format, **kwargs)
-    builder.download_and_prepare(
-        download_config=tfds.download.DownloadConfig(manual_dir=manual_dir)
-    )
-    return builder
-
-
 @pytest.mark.parametrize("file_format", ["tfrecord", "array_record"])
 def test_examples_equal_the_files(tmp_path, file_format):
     if file_format == "array_record":
         pytest.importorskip("array_record", reason="array_record has no wheel for this platform")
-    builder = _build(DUMMY_DATA, tmp_path, file_format=file_format)
+    builder = build("ibug_300w", DUMMY_DATA, tmp_path, file_format=file_format)
     assert set(builder.info.splits) == set(ibug_300w.SPLITS)
     for split in ("train", "challenge", "test"):
         if file_format == "array_record":
@@ -74,7 +67,7 @@ def test_examples_equal_the_files(tmp_path, file_format):
 
 
 def test_landmarks_lie_where_they_were_drawn(tmp_path):
-    builder = _build(DUMMY_DATA, tmp_path)
+    builder = build("ibug_300w", DUMMY_DATA, tmp_path)
     rng = np.random.default_rng(300)
     _, first = make_dummy_data.draw_face(rng)
     rows = {row["file_name"]: row for row in tfds.as_numpy(builder.as_dataset(split="train"))}
@@ -90,7 +83,7 @@ def test_rotated_jpeg_is_stored_upright(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # turn by 90 degrees clockwise to see it upright
     Image.fromarray(np.ascontiguousarray(np.rot90(upright, 1))).save(path, exif=exif, quality=95)
-    builder = _build(manual_dir, tmp_path / "data")
+    builder = build("ibug_300w", manual_dir, tmp_path / "data")
     (row,) = tfds.as_numpy(builder.as_dataset(split="challenge"))
     assert row["image"].shape == (96, 64, 3)
     assert np.abs(row["image"].astype(int) - upright.astype(int)).mean() < 3
@@ -102,17 +95,19 @@ def test_partial_copy_with_a_broken_file(tmp_path, caplog):
         shutil.copytree(DUMMY_DATA / folder, manual_dir / folder)
     (manual_dir / "lfpw/trainset/face_002.png").write_bytes(b"")
     with caplog.at_level(logging.WARNING):
-        builder = _build(manual_dir, tmp_path / "data")
+        builder = build("ibug_300w", manual_dir, tmp_path / "data")
     assert {name: split.num_examples for name, split in builder.info.splits.items()} == {
         "train": 3,
         "lfpw_test": 2,
     }
-    assert "left out helen/trainset, helen/testset, ibug" in caplog.text
+    assert "left out helen/trainset (2000 faces), helen/testset (330 faces), ibug" in caplog.text
+    assert "and so the splits helen_test, common, challenge, full, test" in caplog.text
+    assert "train has 4 of 3148 official samples" in caplog.text
     assert "face_002.png: the file is empty" in caplog.text
     assert "Skipped 1 of 4 samples" in caplog.text
 
     with pytest.raises(FaceAlignError, match=r"face_002\.png: the file is empty"):
-        _build(manual_dir, tmp_path / "strict", strict=True)
+        build("ibug_300w", manual_dir, tmp_path / "strict", strict=True)
 
 
 def test_strict_survives_pickling(tmp_path):
@@ -128,14 +123,26 @@ def test_strict_survives_pickling(tmp_path):
         )
 
 
+def test_real_partial_copy(tmp_path):
+    root = Path(os.environ.get("KERAS_FACEALIGN_DATA", "")) / "300w"
+    if not root.is_dir():
+        pytest.skip("KERAS_FACEALIGN_DATA has no folder 300w")
+    builder = build("ibug_300w", root, tmp_path, strict=True)
+    assert builder.info.splits["train"].num_examples == 2010
+    assert builder.info.splits["lfpw_test"].num_examples == 224
+    inside = []
+    for row in tfds.as_numpy(builder.as_dataset(split="lfpw_test")):
+        height, width = row["image"].shape[:2]
+        limits = np.array([width, height]) - 0.5
+        inside.append(((row["landmarks"] > -0.5) & (row["landmarks"] < limits)).mean())
+    assert np.mean(inside) > 0.99
+
+
+def test_a_folder_without_300w_is_refused(tmp_path):
+    (tmp_path / "manual" / "holiday").mkdir(parents=True)
+    with pytest.raises(FaceAlignError, match="ibug_300w cannot be built, for it lacks afw"):
+        build("ibug_300w", tmp_path / "manual", tmp_path / "data")
+
+
 def test_dummy_data_is_what_its_script_draws(tmp_path):
-    make_dummy_data.main(tmp_path)
-    drawn = sorted(p.relative_to(tmp_path) for p in tmp_path.rglob("*.*"))
-    assert drawn == sorted(p.relative_to(DUMMY_DATA) for p in DUMMY_DATA.rglob("*.*"))
-    for path in drawn:
-        if path.suffix == ".pts":
-            assert (tmp_path / path).read_bytes() == (DUMMY_DATA / path).read_bytes()
-        else:
-            new = np.asarray(Image.open(tmp_path / path)).astype(int)
-            kept = np.asarray(Image.open(DUMMY_DATA / path)).astype(int)
-            assert np.abs(new - kept).mean() < 1
+    assert_same_files(make_dummy_data.main, tmp_path, DUMMY_DATA)

@@ -1,0 +1,217 @@
+"""What the builders share: features of the same names, strictness, and how files are met."""
+
+from __future__ import annotations
+
+import abc
+import logging
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import tensorflow_datasets as tfds
+from PIL import Image
+
+from keras_facealign.data.images import is_plain_jpeg
+from keras_facealign.data.pairs import ImagePair
+from keras_facealign.data.reading import LabelledFace, Survey
+from keras_facealign.data.samples import Example
+from keras_facealign.errors import FaceAlignError
+
+__all__ = ["FaceBuilder", "LabelConfig", "LocalBuilder", "PairBuilder", "stored_image"]
+
+_logger = logging.getLogger(__name__)
+
+# Further labels that several sets have, so that they are called and shaped alike.
+EXTRA_FEATURES = {
+    "published_box": ((4,), np.float32, "x0, y0, x1, y1 in 0-based pixels, as the set gives it."),
+    "attributes": ((6,), np.int32, "pose, expression, illumination, make-up, occlusion, blur."),
+    "pose": ((3,), np.float32, "Pitch, yaw and roll in degrees."),
+    "depth": ((68,), np.float32, "z of the 3D landmarks in pixels."),
+    "pose_parameters": ((7,), np.float32, "3DMM: pitch, yaw, roll in radians, t3d, scale."),
+    "shape_parameters": ((199,), np.float32, "3DMM: weights of the shape's components."),
+    "expression_parameters": ((29,), np.float32, "3DMM: weights of the expression's components."),
+}
+
+
+class LabelConfig(tfds.core.BuilderConfig):
+    """One of several kinds of labels or faces that a data set has."""
+
+
+class LocalBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # pyright: ignore
+    """Builds a data set from the user's own copy in `manual_dir`; never uses the network.
+
+    Args:
+        strict: Stop at the first broken file. Without it, broken files are named in warnings,
+            counted and left out.
+        **kwargs: As for every `tfds.core.DatasetBuilder`: `data_dir`, `config`, `version`,
+            `file_format`.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First version."}
+
+    HOMEPAGE: ClassVar[str]
+    PUBLISHED: ClassVar[Mapping[str, int]]
+
+    def __init__(self, *, strict: bool = False, **kwargs: Any):
+        super().__init__(**kwargs)
+        self._strict = strict
+        # The base class rebuilds a pickled builder from these arguments.
+        self._original_state["strict"] = strict
+
+    @abc.abstractmethod
+    def _survey(self, root: Path) -> Survey:
+        """Counts what is in the copy."""
+
+    @abc.abstractmethod
+    def _load(self, root: Path, split: str) -> Iterable[Any]:
+        """Reads a split; the readers of `keras_facealign.data` pass over broken files."""
+
+    @abc.abstractmethod
+    def _to_features(self, root: Path, example: Any) -> tuple[str, dict[str, Any]]:
+        """Key and features of what `_load` yields."""
+
+    def _published(self) -> Mapping[str, int]:
+        """Samples that the authors' copy has, by split."""
+        return self.PUBLISHED
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
+        root = Path(os.fspath(dl_manager.manual_dir))
+        survey = self._survey(root)
+        if not survey.found:
+            raise FaceAlignError(
+                f"{root}: {self.name} cannot be built, for it lacks {', '.join(survey.missing)}; "
+                f"see {self.HOMEPAGE}"
+            )
+        published = self._published()
+        if survey.missing:
+            _logger.warning(
+                "%s: left out %s (not there), and so the splits %s.",
+                root,
+                ", ".join(survey.missing),
+                ", ".join(split for split in published if split not in survey.found) or "none",
+            )
+        for split, count in survey.found.items():
+            if count < published[split]:
+                _logger.warning(
+                    "%s: %s has %d of %d official samples.", root, split, count, published[split]
+                )
+        return {split: self._generate_examples(root, split) for split in survey.found}
+
+    def _generate_examples(self, root: Path, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        for example in self._load(root, split):
+            yield self._to_features(root, example)
+
+
+class FaceBuilder(LocalBuilder, skip_registration=True):  # pyright: ignore
+    """A `LocalBuilder` of single faces with landmarks."""
+
+    NUM_LANDMARKS: ClassVar[int]
+    VISIBILITY: ClassVar[str] = "here always 2"
+    SUBSET: ClassVar[str]
+    EXTRAS: ClassVar[tuple[str, ...]] = ()
+
+    def _num_landmarks(self) -> int:
+        return self.NUM_LANDMARKS
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        count = self._num_landmarks()
+        features: dict[str, Any] = {
+            "image": tfds.features.Image(shape=(None, None, 3), doc="RGB."),
+            "landmarks": tfds.features.Tensor(
+                shape=(count, 2), dtype=np.float32, doc="x, y in 0-based pixels."
+            ),
+            "visibility": tfds.features.Tensor(
+                shape=(count,),
+                dtype=np.int32,
+                doc=f"0 no position, 1 occluded, 2 visible; {self.VISIBILITY}.",
+            ),
+            "box": tfds.features.Tensor(
+                shape=(4,),
+                dtype=np.float32,
+                doc="x0, y0, x1, y1 in 0-based pixels, tight around the landmarks.",
+            ),
+            "file_name": tfds.features.Text(doc="Path of the image below manual_dir."),
+            "subset": tfds.features.Text(doc=self.SUBSET),
+        }
+        for name in self.EXTRAS:
+            shape, dtype, doc = EXTRA_FEATURES[name]
+            features[name] = tfds.features.Tensor(shape=shape, dtype=dtype, doc=doc)
+        return self.dataset_info_from_configs(
+            features=tfds.features.FeaturesDict(features),
+            supervised_keys=("image", "landmarks"),
+            homepage=self.HOMEPAGE,
+        )
+
+    def _to_features(self, root: Path, example: Example) -> tuple[str, dict[str, Any]]:
+        features = {
+            "landmarks": example.landmarks,
+            "visibility": example.visibility,
+            "box": example.box,
+            "file_name": example.file_name,
+            "subset": example.subset,
+        }
+        if isinstance(example, LabelledFace):
+            image = stored_image(example.image_path, example.image)
+            features.update({name: example.extras[name] for name in self.EXTRAS})
+            return example.key, {**features, "image": image}
+        image = stored_image(root / example.file_name, example.image)
+        return example.file_name, {**features, "image": image}
+
+
+class PairBuilder(LocalBuilder, skip_registration=True):  # pyright: ignore
+    """A `LocalBuilder` of pairs of pictures for verification."""
+
+    HAS_LANDMARKS: ClassVar[bool] = False
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        features: dict[str, Any] = {
+            "same": tfds.features.Scalar(dtype=np.bool_, doc="Whether both are one person."),
+            "fold": tfds.features.Scalar(
+                dtype=np.int32, doc="Part of the cross-validation, from 0."
+            ),
+        }
+        for side in ("1", "2"):
+            features[f"image{side}"] = tfds.features.Image(shape=(None, None, 3), doc="RGB.")
+            features[f"file_name{side}"] = tfds.features.Text(
+                doc="Path of the image below manual_dir."
+            )
+            if self.HAS_LANDMARKS:
+                features[f"landmarks{side}"] = tfds.features.Tensor(
+                    shape=(None, 2), dtype=np.float32, doc="x, y in pixels as the set gives them."
+                )
+        return self.dataset_info_from_configs(
+            features=tfds.features.FeaturesDict(features), homepage=self.HOMEPAGE
+        )
+
+    def _to_features(self, root: Path, example: ImagePair) -> tuple[str, dict[str, Any]]:
+        features: dict[str, Any] = {"same": example.same, "fold": example.fold}
+        for side in (0, 1):
+            image = stored_image(example.image_paths[side], example.images[side])
+            features[f"image{side + 1}"] = image
+            features[f"file_name{side + 1}"] = example.file_names[side]
+            if self.HAS_LANDMARKS:
+                features[f"landmarks{side + 1}"] = example.landmarks[side]
+        return example.key, features
+
+
+def stored_image(path: Path | None, image: np.ndarray) -> str | np.ndarray:
+    """What to give TFDS: the file of a plain JPEG or PNG, else the pixels.
+
+    A JPEG's own bytes are several times smaller than its pixels as PNG, and packing those takes
+    tens of milliseconds.
+    """
+    plain = path is not None and (is_plain_jpeg(path) or _is_plain_png(path))
+    return str(path) if plain else image
+
+
+def _is_plain_png(path: Path) -> bool:
+    """Whether every decoder gives the same for a PNG: RGB of 8 bits, upright, not transparent."""
+    with path.open("rb") as stream:
+        start = stream.read(26)
+    if start[:8] != b"\x89PNG\r\n\x1a\n" or start[24:26] != bytes([8, 2]):
+        return False
+    with Image.open(path) as picture:
+        return "transparency" not in picture.info and not picture.getexif()

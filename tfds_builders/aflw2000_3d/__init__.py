@@ -1,0 +1,1 @@
+"""The AFLW2000-3D builder for TensorFlow Datasets."""

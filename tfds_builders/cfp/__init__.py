@@ -1,0 +1,1 @@
+"""The CFP builder for TensorFlow Datasets."""

@@ -1,0 +1,1 @@
+"""The COFW builder for TensorFlow Datasets."""

@@ -1,0 +1,1 @@
+"""The COFW68 builder for TensorFlow Datasets."""

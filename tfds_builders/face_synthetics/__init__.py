@@ -1,0 +1,1 @@
+"""The FaceSynthetics builder for TensorFlow Datasets."""

@@ -1,0 +1,1 @@
+"""The LFW builder for TensorFlow Datasets."""

@@ -1,0 +1,1 @@
+"""The Menpo2D builder for TensorFlow Datasets."""

@@ -1,0 +1,46 @@
+"""Menpo2D as a TensorFlow data set, built from the user's own copy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from keras_facealign.data import menpo2d
+from keras_facealign.data.reading import LabelledFace, Survey
+from tfds_builders._common import FaceBuilder, LabelConfig
+
+
+class Builder(FaceBuilder):
+    """Builds `menpo2d` from the official files in `manual_dir`; see `LocalBuilder`."""
+
+    MANUAL_DOWNLOAD_INSTRUCTIONS = """
+    Get Menpo2D by the links at https://github.com/jiankangdeng/MenpoBenchmark or from
+    https://ibug.doc.ic.ac.uk/resources/2nd-facial-landmark-tracking-competition-menpo-ben/, unpack
+    it, and give the folder that holds the .jpg and .pts files, or their folders, as manual_dir.
+    """
+
+    HOMEPAGE = "https://github.com/jiankangdeng/MenpoBenchmark"
+    SUBSET = "Folder of the image."
+    BUILDER_CONFIGS = [  # noqa: RUF012
+        LabelConfig(name="semi_frontal", description="Semi-frontal faces with 68 landmarks."),
+        LabelConfig(name="profile", description="Profile faces with 39 landmarks."),
+    ]
+
+    def _num_landmarks(self) -> int:
+        return menpo2d.POSES[self.builder_config.name]
+
+    def _published(self) -> dict[str, int]:
+        return menpo2d.PUBLISHED[self.builder_config.name]
+
+    def _survey(self, root: Path) -> Survey:
+        pose = self.builder_config.name
+        labels = menpo2d.find_labels(root)
+        found = {
+            split: len(labels[pose, split])
+            for split in self._published()
+            if (pose, split) in labels
+        }
+        return Survey(found, tuple(split for split in self._published() if split not in found))
+
+    def _load(self, root: Path, split: str) -> Iterable[LabelledFace]:
+        return menpo2d.load_samples(root, split, self.builder_config.name, strict=self._strict)

@@ -1,0 +1,1 @@
+"""The MERL-RAV builder for TensorFlow Datasets."""

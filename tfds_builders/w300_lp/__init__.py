@@ -1,0 +1,1 @@
+"""The 300W-LP builder for TensorFlow Datasets."""

@@ -1,0 +1,1 @@
+"""The WFLW builder for TensorFlow Datasets."""
