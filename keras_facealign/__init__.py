@@ -17,7 +17,7 @@ from keras_facealign.errors import FaceAlignError
 
 if TYPE_CHECKING:
     from keras_facealign.inference import Face, FaceAligner
-    from keras_facealign.landmarks import IBUG68, LandmarkScheme, get_scheme
+    from keras_facealign.landmarks import IBUG68, LandmarkScheme, convert_landmarks, get_scheme
     from keras_facealign.models import (
         DenseUNetFaceAlign,
         DLAFaceAlign,
@@ -35,6 +35,7 @@ _HOMES = {
     "FaceAligner": "inference",
     "IBUG68": "landmarks",
     "LandmarkScheme": "landmarks",
+    "convert_landmarks": "landmarks",
     "get_scheme": "landmarks",
     "DLAFaceAlign": "models",
     "DenseUNetFaceAlign": "models",
@@ -60,6 +61,7 @@ __all__ = [
     "SATFaceAlign",
     "UNetFaceAlign",
     "__version__",
+    "convert_landmarks",
     "from_preset",
     "get_scheme",
     "list_presets",

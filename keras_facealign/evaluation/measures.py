@@ -11,13 +11,10 @@ from typing import Literal
 import numpy as np
 
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.evaluation.normalizers import (
-    check_landmarks,
-    check_normalizer,
-    normalizing_lengths,
-)
+from keras_facealign.evaluation.normalizers import check_landmarks, normalizing_lengths
+from keras_facealign.landmarks import LandmarkScheme
 
-__all__ = ["auc", "ced", "failure_rate", "landmark_errors", "nme"]
+__all__ = ["auc", "ced", "face_errors", "failure_rate", "landmark_errors", "nme"]
 
 
 def landmark_errors(
@@ -44,7 +41,8 @@ def landmark_errors(
         )
     predicted, _ = check_landmarks(prediction, labelled, what="prediction")
     offset = predicted - truth
-    return np.where(labelled, np.hypot(offset[..., 0], offset[..., 1]), np.nan)
+    x, y = offset[..., 0], offset[..., 1]
+    return np.where(labelled, np.sqrt(x * x + y * y), np.nan)
 
 
 def nme(
@@ -53,6 +51,8 @@ def nme(
     normalizer: str = "inter_ocular",
     visibility: np.ndarray | None = None,
     undefined: Literal["raise", "nan"] = "raise",
+    scheme: LandmarkScheme | None = None,
+    divide_by: Literal["labelled", "all"] = "labelled",
 ) -> np.ndarray:
     """Normalised mean error of each image.
 
@@ -65,13 +65,17 @@ def nme(
         visibility: (N, K), 0 where a landmark has no position; all have one if omitted.
         undefined: What becomes of an image without such a length, because landmarks that it needs
             are not labelled or coincide: an error, or NaN in its place.
+        scheme: What the landmarks are. Default: the scheme that has K points, if there is one.
+        divide_by: Divide a face's summed error by its number of labelled landmarks, or by K even
+            where fewer are labelled, as publications on MERL-RAV do.
 
     Returns:
         float64 (N,), percent.
 
     Raises:
         FaceAlignError: If shapes do not fit, a coordinate that counts is not finite, the normaliser
-            is unknown, or it is undefined for an image; the message names the image's index.
+            is unknown, or it is undefined for the scheme or for an image; the message names the
+            image's index.
 
     Example:
         >>> import numpy as np
@@ -80,12 +84,34 @@ def nme(
         array([2.])
     """
     errors = landmark_errors(prediction, ground_truth, visibility)
-    check_normalizer(normalizer, errors.shape[1])
-    lengths = normalizing_lengths(ground_truth, normalizer, visibility)
+    lengths = normalizing_lengths(ground_truth, normalizer, visibility, scheme)
     if undefined == "raise":
         _refuse_undefined(lengths, normalizer)
-    number = np.maximum(np.sum(~np.isnan(errors), axis=1), 1)
-    return 100 * np.nansum(errors, axis=1) / number / np.where(lengths > 0, lengths, np.nan)
+    return 100 * face_errors(errors, divide_by) / np.where(lengths > 0, lengths, np.nan)
+
+
+def face_errors(
+    errors: np.ndarray, divide_by: Literal["labelled", "all"] = "labelled"
+) -> np.ndarray:
+    """Mean error of each face over its landmarks, without those that are NaN (not labelled).
+
+    Args:
+        errors: (N, K), NaN where not labelled.
+        divide_by: As of `nme`.
+
+    Returns:
+        float64 (N,), NaN where no landmark is labelled.
+
+    Raises:
+        FaceAlignError: If `divide_by` is neither of the two.
+    """
+    if divide_by not in ("labelled", "all"):
+        raise FaceAlignError(f"divide_by is {divide_by!r}; give 'labelled' or 'all'.")
+    missing = np.isnan(errors)
+    labelled = errors.shape[-1] - np.count_nonzero(missing, axis=-1)
+    number = labelled if divide_by == "labelled" else np.where(labelled, errors.shape[-1], 0)
+    total = np.sum(np.where(missing, 0, errors), axis=-1)
+    return np.where(labelled > 0, total / np.maximum(number, 1), np.nan)
 
 
 def ced(nmes: np.ndarray, thresholds: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,10 @@ Publications differ in the length they take, and a number means nothing without 
 | `box_size` | sqrt(width * height) of the ground truth's tight box | AFLW2000-3D, MERL-RAV |
 | `box_diagonal` | diagonal of the ground truth's tight box | Menpo2D |
 
-The first three are defined on the 68 points of the iBUG scheme, the last two on any set of points.
+The first three are defined on schemes with eyes; the indices above are those of iBUG's 68 points.
+Other schemes have their own: inter-ocular is 8-9 of COFW's 29 and 60-72 of WFLW's 98, and the eye
+centres of COFW's are the pupils 16 and 17. Not every scheme has both corners of each eye. The last
+two are defined on any set of points.
 """
 
 from __future__ import annotations
@@ -18,37 +21,85 @@ from __future__ import annotations
 import numpy as np
 
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.landmarks import LandmarkScheme, scheme_of_size
 
-__all__ = ["NORMALIZERS", "check_landmarks", "check_normalizer", "normalizing_lengths"]
+__all__ = [
+    "NORMALIZERS",
+    "check_landmarks",
+    "check_normalizer",
+    "defined_normalizers",
+    "normalizing_lengths",
+]
 
-_EYE_GROUPS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
-    "inter_ocular": ((36,), (45,)),
-    "eye_centre": (tuple(range(36, 42)), tuple(range(42, 48))),
-    "eye_corner_centre": ((36, 39), (42, 45)),
-}
+_EYES = ("inter_ocular", "eye_centre", "eye_corner_centre")
 
-NORMALIZERS: tuple[str, ...] = (*_EYE_GROUPS, "box_size", "box_diagonal")
+NORMALIZERS: tuple[str, ...] = (*_EYES, "box_size", "box_diagonal")
 """Keys of all normalisers, in the order in which reports print them."""
 
 
-def check_normalizer(normalizer: str, num_landmarks: int) -> None:
-    """Makes sure that a normaliser exists and is defined for a number of landmarks.
+def _eye_groups(
+    normalizer: str, scheme: LandmarkScheme | None
+) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    """The points whose means an eye normaliser is measured between; None if undefined."""
+    if scheme is None:
+        return None
+    right, left = scheme.eye_corners
+    if normalizer == "inter_ocular":
+        return (right,), (left,)
+    if normalizer == "eye_corner_centre" and scheme.inner_corners is not None:
+        return (right, scheme.inner_corners[0]), (left, scheme.inner_corners[1])
+    return scheme.eyes if normalizer == "eye_centre" else None
+
+
+def defined_normalizers(
+    num_landmarks: int, scheme: LandmarkScheme | None = None
+) -> tuple[str, ...]:
+    """The normalisers that a scheme has.
+
+    Args:
+        num_landmarks: Number of landmarks of a face (K).
+        scheme: Their scheme. Default: the one that has K points, if there is one.
+
+    Returns:
+        Keys of `NORMALIZERS`, in their order.
+
+    Example:
+        >>> defined_normalizers(39)
+        ('box_size', 'box_diagonal')
+    """
+    scheme = scheme or scheme_of_size(num_landmarks)
+    return tuple(key for key in NORMALIZERS if key not in _EYES or _eye_groups(key, scheme))
+
+
+def check_normalizer(
+    normalizer: str, num_landmarks: int, scheme: LandmarkScheme | None = None
+) -> None:
+    """Makes sure that a normaliser exists and is defined for a scheme.
 
     Args:
         normalizer: A key of `NORMALIZERS`.
         num_landmarks: Number of landmarks of a face (K).
+        scheme: Their scheme. Default: the one that has K points, if there is one.
 
     Raises:
-        FaceAlignError: If the key is unknown, or needs the 68-point scheme and K is not 68.
+        FaceAlignError: If the key is unknown, not defined for the scheme, or the scheme has another
+            number of points.
     """
     if normalizer not in NORMALIZERS:
         raise FaceAlignError(
             f"Unknown normalizer {normalizer!r}; choose one of: {', '.join(NORMALIZERS)}."
         )
-    if normalizer in _EYE_GROUPS and num_landmarks != 68:
+    if scheme is not None and scheme.num_landmarks != num_landmarks:
         raise FaceAlignError(
-            f"The normalizer {normalizer!r} is defined on 68 landmarks, not on {num_landmarks}; "
-            "use 'box_size' or 'box_diagonal'."
+            f"The landmarks are {num_landmarks} a face, but the scheme {scheme.name!r} has "
+            f"{scheme.num_landmarks}; pass the scheme that they follow."
+        )
+    defined = defined_normalizers(num_landmarks, scheme)
+    if normalizer not in defined:
+        which = repr(scheme.name) if scheme else f"{num_landmarks} landmarks"
+        raise FaceAlignError(
+            f"The normalizer {normalizer!r} is not defined on {which}; use one of: "
+            f"{', '.join(defined)}."
         )
 
 
@@ -64,7 +115,8 @@ def check_landmarks(
 
     Returns:
         float64 landmarks (N, K, 2) with (0, 0) for unlabelled ones, which may hold anything in the
-        input, and bool (N, K) that tells which are labelled.
+        input, and bool (N, K) that tells which are labelled. Not to be written to: the landmarks
+        may be the input itself.
 
     Raises:
         FaceAlignError: For a wrong shape, a visibility that is negative or not a number, or a
@@ -97,7 +149,10 @@ def check_landmarks(
                 "it must be 0 (no position), 1 (occluded) or 2 (visible)."
             )
         labelled = marks > 0
-    broken = labelled & ~np.isfinite(points).all(axis=-1)
+    # A finite sum proves all finite at once; only where it is not, each landmark is looked at.
+    if labelled.all() and np.isfinite(points.sum()):
+        return points, labelled
+    broken = labelled & ~(np.isfinite(points[..., 0]) & np.isfinite(points[..., 1]))
     if broken.any():
         image, point = np.argwhere(broken)[0]
         raise FaceAlignError(
@@ -111,6 +166,7 @@ def normalizing_lengths(
     ground_truth: np.ndarray,
     normalizer: str = "inter_ocular",
     visibility: np.ndarray | None = None,
+    scheme: LandmarkScheme | None = None,
 ) -> np.ndarray:
     """Measures the normalising length of each face.
 
@@ -118,6 +174,7 @@ def normalizing_lengths(
         ground_truth: (N, K, 2) pixels.
         normalizer: A key of `NORMALIZERS`.
         visibility: (N, K), 0 where a landmark has no position; all have one if omitted.
+        scheme: What the landmarks are. Default: the scheme that has K points, if there is one.
 
     Returns:
         float64 (N,) in pixels. NaN where landmarks that the length needs are not labelled: for the
@@ -133,9 +190,10 @@ def normalizing_lengths(
         array([50.])
     """
     points, labelled = check_landmarks(ground_truth, visibility)
-    check_normalizer(normalizer, points.shape[1])
-    if normalizer in _EYE_GROUPS:
-        one, other = (list(group) for group in _EYE_GROUPS[normalizer])
+    check_normalizer(normalizer, points.shape[1], scheme)
+    groups = _eye_groups(normalizer, scheme or scheme_of_size(points.shape[1]))
+    if groups is not None:
+        one, other = (list(group) for group in groups)
         gap = points[:, one].mean(axis=1) - points[:, other].mean(axis=1)
         complete = labelled[:, one + other].all(axis=1)
         return np.where(complete, np.hypot(gap[:, 0], gap[:, 1]), np.nan)

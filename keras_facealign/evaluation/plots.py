@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,21 +15,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.evaluation.faces import ShownFace, crop_shown_face
 from keras_facealign.evaluation.measures import auc, ced
 from keras_facealign.evaluation.report import write_whole
-from keras_facealign.geometry import (
-    compose,
-    crop_matrix,
-    invert,
-    resize_matrix,
-    transform_points,
-)
 from keras_facealign.landmarks import IBUG68, LandmarkScheme
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["WorstFaces", "plot_ced"]
+__all__ = ["WorstFaces", "plot_ced", "save_faces"]
 
 # Told apart by hue and by lightness, so also in grey print and by colour-blind readers.
 _TRUTH, _PREDICTED = "#39e75f", "#ff3b6b"
@@ -102,7 +96,7 @@ class WorstFaces:
     scheme: LandmarkScheme = IBUG68
     # Rising heap of (error, -order of arrival, face): the order settles ties without comparing
     # faces, and lets the earlier of two equal errors stay.
-    _heap: list[tuple[float, int, _Face]] = field(default_factory=list, init=False, repr=False)
+    _heap: list[tuple[float, int, ShownFace]] = field(default_factory=list, init=False, repr=False)
     _arrivals: int = field(default=0, init=False, repr=False)
 
     def add(
@@ -128,7 +122,7 @@ class WorstFaces:
         if np.isnan(error) or (full and error <= self._heap[0][0]):
             return
         labelled = np.ones(len(ground_truth), bool) if visibility is None else visibility > 0
-        face = _crop(file_name, image, prediction, ground_truth, labelled, self.size)
+        face = crop_shown_face(file_name, image, prediction, ground_truth, labelled, self.size)
         entry = (float(error), -self._arrivals, face)
         self._arrivals += 1
         (heapq.heappushpop if full else heapq.heappush)(self._heap, entry)
@@ -151,71 +145,50 @@ class WorstFaces:
         Raises:
             FaceAlignError: If no face was kept.
         """
-        if not self._heap:
-            raise FaceAlignError("There is no face with a defined NME to draw.")
-        rows = -(-len(self._heap) // columns)
-        figure = _new_figure(2.6 * columns, 2.9 * rows + 0.4)
-        for place, (error, _, face) in enumerate(sorted(self._heap, reverse=True), start=1):
-            axes = figure.add_subplot(rows, columns, place)
-            axes.imshow(face.crop)
-            _draw(axes, face.ground_truth, face.labelled, self.scheme, _TRUTH)
-            every = np.ones(len(face.prediction), bool)
-            _draw(axes, face.prediction, every, self.scheme, _PREDICTED)
-            axes.set(xlim=(-0.5, self.size - 0.5), ylim=(self.size - 0.5, -0.5))
-            axes.set_axis_off()
-            axes.set_title(f"{_shorten(face.file_name)}\n{error:.2f} %", fontsize=8)
-        handles = [
-            _legend_line(_TRUTH, "ground truth"),
-            _legend_line(_PREDICTED, "prediction"),
-        ]
-        figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8)
-        return _save_png(figure, path)
+        ranking = [(error, face) for error, _, face in sorted(self._heap, reverse=True)]
+        return save_faces(path, ranking, self.scheme, columns)
 
 
-@dataclass(frozen=True)
-class _Face:
-    """A crop with landmarks in its own pixels."""
+def save_faces(
+    path: str | os.PathLike[str],
+    faces: Sequence[tuple[float, ShownFace]],
+    scheme: LandmarkScheme = IBUG68,
+    columns: int = 5,
+) -> Path:
+    """Draws faces with both sets of landmarks.
 
-    file_name: str
-    crop: np.ndarray
-    prediction: np.ndarray
-    ground_truth: np.ndarray
-    labelled: np.ndarray
+    Args:
+        path: The PNG file to write.
+        faces: Error in percent and crop of each, in the order in which they are drawn.
+        scheme: What the landmarks are; its edges are drawn.
+        columns: Faces in a row.
 
+    Returns:
+        The path.
 
-def _crop(
-    file_name: str,
-    image: np.ndarray,
-    prediction: np.ndarray,
-    ground_truth: np.ndarray,
-    labelled: np.ndarray,
-    size: int,
-) -> _Face:
-    """Cuts a square around the labelled ground truth and the predicted points near it."""
-    import cv2
-
-    truth = ground_truth[labelled]
-    low, high = truth.min(axis=0), truth.max(axis=0)
-    # The prediction may lie far off; a view of up to twice the face still shows where it went.
-    reach = (high - low).max() / 2
-    low = np.minimum(low, np.maximum(prediction.min(axis=0), low - reach))
-    high = np.maximum(high, np.minimum(prediction.max(axis=0), high + reach))
-    # Half a pixel around the outermost points, so that even a single point spans a box.
-    matrix = crop_matrix(np.concatenate([low - 0.5, high + 0.5]), size, margin=1.15)
-
-    # A large face is shrunk by area averaging first: bilinear sampling alone would alias.
-    shrink = max(min(int(1 / matrix[0, 0]), *image.shape[:2]), 1)
-    height, width = (side // shrink for side in image.shape[:2])
-    whole = np.ascontiguousarray(image[: height * shrink, : width * shrink])
-    small = cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)
-    warp = compose(matrix, invert(resize_matrix(1 / shrink)))
-    return _Face(
-        file_name=file_name,
-        crop=cv2.warpAffine(small, warp, (size, size)),
-        prediction=transform_points(matrix, prediction),
-        ground_truth=transform_points(matrix, ground_truth),
-        labelled=labelled,
-    )
+    Raises:
+        FaceAlignError: If there is no face.
+    """
+    if not faces:
+        raise FaceAlignError("There is no face with a defined NME to draw.")
+    rows = -(-len(faces) // columns)
+    figure = _new_figure(2.6 * columns, 2.9 * rows + 0.4)
+    for place, (error, face) in enumerate(faces, start=1):
+        axes = figure.add_subplot(rows, columns, place)
+        axes.imshow(face.crop)
+        _draw(axes, face.ground_truth, face.labelled, scheme, _TRUTH)
+        every = np.ones(len(face.prediction), bool)
+        _draw(axes, face.prediction, every, scheme, _PREDICTED)
+        size = len(face.crop)
+        axes.set(xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5))
+        axes.set_axis_off()
+        axes.set_title(f"{_shorten(face.file_name)}\n{error:.2f} %", fontsize=8)
+    handles = [
+        _legend_line(_TRUTH, "ground truth"),
+        _legend_line(_PREDICTED, "prediction"),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8)
+    return _save_png(figure, path)
 
 
 def _draw(

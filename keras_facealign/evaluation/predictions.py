@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Protocol
 
 import numpy as np
 
+from keras_facealign.errors import FaceAlignError
+from keras_facealign.evaluation.examples import PART_LABELS, as_example
+from keras_facealign.evaluation.prediction_files import read_arrays
 from keras_facealign.evaluation.report import EvaluationReport, write_whole
 from keras_facealign.geometry import box_overlap
+from keras_facealign.landmarks import conversion_matrix, convert_landmarks
 
-__all__ = ["MIN_OVERLAP", "Predictions", "predict"]
+__all__ = ["MIN_OVERLAP", "Predictions", "converter", "predict"]
 
 MIN_OVERLAP = 0.3
 """Least intersection over union by which a detected box is taken for the labelled face.
@@ -43,7 +48,8 @@ def predict(
 
     Args:
         aligner: Aligns batches, usually a `FaceAligner`.
-        examples: Labelled faces (`image`, `box`, ...) as `keras_facealign.data` reads them.
+        examples: Labelled faces (`image`, `box`, ...) as `keras_facealign.data` reads them, or as
+            TensorFlow Datasets yields them.
         detect: Let the aligner's detector find the face instead of giving it the example's box. Of
             the faces found, the one whose box overlaps the example's best is taken.
         batch_size: Images in a batch; as many are held in memory.
@@ -56,7 +62,7 @@ def predict(
         >>> for example, face in predict(aligner, load_samples("300w", "lfpw_test")):
         ...     print(example.file_name, face.landmarks.shape)
     """
-    stream = iter(examples)
+    stream = (as_example(example, index) for index, example in enumerate(examples))
     while batch := list(islice(stream, batch_size)):
         images = [example.image for example in batch]
         boxes = None if detect else [np.asarray(example.box)[None] for example in batch]
@@ -69,6 +75,45 @@ def predict(
             overlaps = [box_overlap(face.box, example.box) for face in faces]
             missed = max(overlaps, default=0.0) < min_overlap
             yield example, None if missed else faces[overlaps.index(max(overlaps))]
+
+
+def converter(source: str, target: str, name: str) -> Callable[[Any], Any]:
+    """What turns predicted faces into the scheme of the labels, where they are of another.
+
+    Args:
+        source: Name of the model's landmark scheme.
+        target: Name of the labels' scheme.
+        name: What error messages call the model.
+
+    Returns:
+        A function from a face (or None, a missed one) to one whose landmarks and confidence are of
+        the target.
+
+    Raises:
+        FaceAlignError: If the source's landmarks do not determine the target's.
+    """
+    if source == target:
+        return lambda face: face
+    try:
+        matrix = conversion_matrix(source, target)
+    except FaceAlignError as error:
+        raise FaceAlignError(f"{name} finds landmarks of {source!r}: {error}") from error
+    if not matrix.any(axis=1).all():
+        raise FaceAlignError(
+            f"{name} finds landmarks of {source!r}, which do not determine all of {target!r}; "
+            "choose another protocol or preset."
+        )
+
+    def convert(face: Any) -> Any:
+        if face is None:
+            return None
+        return SimpleNamespace(
+            landmarks=convert_landmarks(face.landmarks, source, target),
+            confidence=matrix @ np.asarray(face.confidence, np.float64),
+            box=face.box,
+        )
+
+    return convert
 
 
 @dataclass
@@ -97,10 +142,20 @@ class Predictions:
         Args:
             example: The labelled face (`landmarks`, `visibility`, `box`, `file_name`, `subset`).
             face: Its prediction (`landmarks`, `confidence`, `box`), None if it was missed.
+
+        Raises:
+            FaceAlignError: If a landmark that counts is not finite.
         """
         if face is None:
             self.missed.append(example.file_name)
             return
+        broken = (np.asarray(example.visibility) > 0) & ~np.isfinite(face.landmarks).all(axis=-1)
+        if broken.any():
+            point = int(np.flatnonzero(broken)[0])
+            raise FaceAlignError(
+                f"{example.file_name}: landmark {point} of the prediction is "
+                f"{np.asarray(face.landmarks)[point].tolist()}; coordinates must be finite"
+            )
         self.file_names.append(example.file_name)
         self.subsets.append(example.subset)
         row = {
@@ -111,18 +166,23 @@ class Predictions:
             "visibility": example.visibility,
             "ground_truth_box": example.box,
         }
+        extras = getattr(example, "extras", {})
+        row |= {key: extras[key] for key in PART_LABELS if key in extras}
         for key, value in row.items():
-            self._rows.setdefault(key, []).append(np.asarray(value))
+            if value is not None:
+                self._rows.setdefault(key, []).append(np.asarray(value))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Returns everything as arrays.
 
         `prediction` and `ground_truth` (N, K, 2) and `box` and `ground_truth_box` (N, 4) in pixels
-        of the images, `confidence` and `visibility` (N, K), `file_names` and `subsets` (N,), and
-        the names of `missed` faces (M,). The former are absent while no face was predicted.
+        of the images, `confidence` and `visibility` (N, K), `file_names` and `subsets` (N,), the
+        names of `missed` faces (M,), and `pose` and `attributes` where all faces are labelled so.
+        What is of faces is absent while none was predicted.
         """
+        number = len(self.file_names)
         return {
-            **{key: np.stack(rows) for key, rows in self._rows.items()},
+            **{key: np.stack(rows) for key, rows in self._rows.items() if len(rows) == number},
             "file_names": np.array(self.file_names, np.str_),
             "subsets": np.array(self.subsets, np.str_),
             "missed": np.array(self.missed, np.str_),
@@ -133,11 +193,47 @@ class Predictions:
         arrays: dict[str, Any] = self.arrays()
         return write_whole(path, lambda file: np.savez_compressed(file, **arrays))
 
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Predictions:
+        """Reads a file that `save` wrote; ground truth and names are in it.
+
+        Args:
+            path: The `.npz` file.
+
+        Returns:
+            The faces.
+
+        Raises:
+            FaceAlignError: If the file is broken, too large, or not of this kind.
+
+        Example:
+            >>> Predictions.load("report/predictions.npz").report()  # doctest: +SKIP
+        """
+        arrays = read_arrays(path)
+        missing = [key for key in ("file_names", "subsets", "missed") if key not in arrays]
+        if missing:
+            raise FaceAlignError(
+                f"{path}: has no array {missing[0]!r}, so it is not a file of predictions with "
+                "their ground truth; give the data as well"
+            )
+        names = [arrays.pop(key) for key in ("file_names", "subsets", "missed")]
+        number = len(names[0])
+        if number and not {"prediction", "ground_truth"} <= arrays.keys():
+            raise FaceAlignError(f"{path}: lacks the arrays prediction and ground_truth")
+        for key, value in {**arrays, "subsets": names[1]}.items():
+            if len(value) != number:
+                raise FaceAlignError(
+                    f"{path}: {key} is for {len(value)} faces, but there are {number} names"
+                )
+        file_names, subsets, missed = ([str(name) for name in values] for values in names)
+        rows = {key: list(value) for key, value in arrays.items()}
+        return cls(file_names, subsets, missed, rows)
+
     def report(self, **options: Any) -> EvaluationReport:
         """Measures the faces so far.
 
         Args:
-            **options: Further arguments of `EvaluationReport` (`scheme`, `normalizer`, `info`).
+            **options: Further arguments of `EvaluationReport` (`scheme`, `normalizer`, ...).
 
         Returns:
             The report.
@@ -151,6 +247,7 @@ class Predictions:
             prediction=arrays.get("prediction", none),
             ground_truth=arrays.get("ground_truth", none),
             visibility=arrays.get("visibility"),
+            confidence=arrays.get("confidence"),
             file_names=self.file_names,
             subsets=self.subsets,
             missed=self.missed,

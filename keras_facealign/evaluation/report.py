@@ -2,43 +2,53 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.evaluation.measures import auc, failure_rate, landmark_errors
+from keras_facealign.evaluation.measures import auc, face_errors, failure_rate, landmark_errors
 from keras_facealign.evaluation.normalizers import (
-    NORMALIZERS,
     check_normalizer,
+    defined_normalizers,
     normalizing_lengths,
 )
+from keras_facealign.evaluation.occlusion import occlusion_detection, visibility_errors
 from keras_facealign.landmarks import IBUG68, LandmarkScheme
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["THRESHOLDS", "EvaluationReport", "write_whole"]
+__all__ = ["THRESHOLDS", "EvaluationReport", "region_groups", "write_whole"]
 
 THRESHOLDS: tuple[float, ...] = (8.0, 10.0)
-"""Percent of the inter-ocular distance at which failure rate and AUC are reported."""
+"""Percent at which failure rate and AUC are reported where no protocol says otherwise."""
 
-# What papers call a region is at times two or three of the scheme's.
-_REGION_GROUPS: dict[str, tuple[str, ...]] = {
+# What papers call a region, and the words in the names of a scheme's regions that belong to it.
+_REGION_WORDS: dict[str, tuple[str, ...]] = {
     "jaw": ("jaw",),
-    "brows": ("right_brow", "left_brow"),
-    "nose": ("nose_bridge", "nostrils"),
-    "eyes": ("right_eye", "left_eye"),
-    "mouth": ("outer_lip", "inner_lip"),
+    "brows": ("brow",),
+    "nose": ("nose", "nostrils"),
+    "eyes": ("eye", "pupil", "iris"),
+    "mouth": ("lip",),
 }
+
+
+def region_groups(scheme: LandmarkScheme) -> dict[str, list[int]]:
+    """The points of jaw, brows, nose, eyes and mouth, as far as the scheme has them."""
+    groups: dict[str, list[int]] = {}
+    for name, words in _REGION_WORDS.items():
+        members = [key for key in scheme.regions if any(word in key for word in words)]
+        points = [i for member in members for i in scheme.regions[member]]
+        if points:
+            groups[name] = points
+    return groups
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,9 +57,8 @@ class EvaluationReport:
 
     A normaliser can be undefined for a face (an eye corner is not labelled, as in a profile, or its
     landmarks coincide). Such a face has NaN there, and each mean tells over how many faces it runs.
-    Failure rate, AUC and regions use `normalizer`. Faces that the detector missed have no
-    prediction, so no NME: they are listed and, where some are missed, failure rate and AUC are also
-    given with each of them counted as a failure.
+    Faces that the detector missed have no prediction, so no NME: they are listed and, where some
+    are missed, failure rate and AUC are also given with each of them counted as a failure.
 
     Args:
         prediction: (N, K, 2) pixels.
@@ -59,8 +68,15 @@ class EvaluationReport:
         subsets: N names of the subset that each image belongs to; empty if omitted.
         missed: File names of labelled faces without a prediction.
         scheme: What the K landmarks are.
-        normalizer: The normaliser of thresholds and regions.
+        normalizer: The main normaliser, of thresholds and regions.
         info: What to keep beside the numbers (model, data set, ...); values must fit JSON.
+        confidence: (N, K), 0 to 1, if the model gives it.
+        groups: Named parts of the set, bool (N,) each, that are reported apart as well.
+        balanced: Names of groups whose means are averaged with equal weight, for example the bins
+            of yaw of AFLW2000-3D.
+        thresholds: Percent at which failure rate and AUC are given: numbers, of the main
+            normaliser, or pairs of a normaliser and a number.
+        divide_by: As of `keras_facealign.evaluation.nme`.
 
     Raises:
         FaceAlignError: If shapes or numbers of names do not fit, there is no face, or a coordinate
@@ -83,6 +99,11 @@ class EvaluationReport:
     scheme: LandmarkScheme = IBUG68
     normalizer: str = "inter_ocular"
     info: dict[str, Any] = field(default_factory=dict)
+    confidence: np.ndarray | None = None
+    groups: Mapping[str, np.ndarray] = field(default_factory=dict)
+    balanced: Sequence[str] = ()
+    thresholds: Sequence[float | tuple[str, float]] = THRESHOLDS
+    divide_by: Literal["labelled", "all"] = "labelled"
 
     def __post_init__(self) -> None:
         number, points = self.landmark_errors.shape
@@ -91,22 +112,32 @@ class EvaluationReport:
                 f"There is no predicted face to evaluate ({len(self.missed)} were missed); check "
                 "the data and the boxes."
             )
-        if points != self.scheme.num_landmarks:
-            raise FaceAlignError(
-                f"The landmarks are {points} a face, but the scheme {self.scheme.name!r} has "
-                f"{self.scheme.num_landmarks}; pass the scheme that they follow."
-            )
-        check_normalizer(self.normalizer, points)
+        for key in (self.normalizer, *(key for key, _ in self.rates)):
+            check_normalizer(key, points, self.scheme)
         for what in ("file_names", "subsets"):
             names = list(getattr(self, what))
             if names and len(names) != number:
                 raise FaceAlignError(
                     f"{what} holds {len(names)} names for {number} faces; give one a face."
                 )
+        for name, members in self.groups.items():
+            if np.shape(members) != (number,) or np.asarray(members).dtype != bool:
+                raise FaceAlignError(f"The group {name!r} must be bool ({number},), one a face.")
+        unknown = sorted(set(self.balanced) - set(self.groups))
+        if unknown:
+            raise FaceAlignError(f"There is no group {unknown[0]!r} to balance over.")
         if not self.file_names:
             object.__setattr__(self, "file_names", [str(index) for index in range(number)])
         if not self.subsets:
             object.__setattr__(self, "subsets", [""] * number)
+
+    @property
+    def rates(self) -> list[tuple[str, float]]:
+        """Normaliser and threshold of each failure rate and AUC."""
+        return [
+            (self.normalizer, float(entry)) if isinstance(entry, (int, float)) else entry
+            for entry in self.thresholds
+        ]
 
     @cached_property
     def landmark_errors(self) -> np.ndarray:
@@ -116,18 +147,22 @@ class EvaluationReport:
     @cached_property
     def lengths(self) -> dict[str, np.ndarray]:
         """Normalising lengths (N,) in pixels by normaliser, NaN where undefined."""
-        points = self.landmark_errors.shape[1]
-        keys = NORMALIZERS if points == 68 else ("box_size", "box_diagonal")
         measured = {
-            key: normalizing_lengths(self.ground_truth, key, self.visibility) for key in keys
+            key: normalizing_lengths(self.ground_truth, key, self.visibility, self.scheme)
+            for key in defined_normalizers(self.landmark_errors.shape[1], self.scheme)
         }
         return {key: np.where(value > 0, value, np.nan) for key, value in measured.items()}
 
     @cached_property
     def nmes(self) -> dict[str, np.ndarray]:
         """NMEs (N,) in percent by normaliser, NaN where the normaliser is undefined."""
-        errors = _mean_of_labelled(self.landmark_errors)
+        errors = face_errors(self.landmark_errors, self.divide_by)
         return {key: 100 * errors / length for key, length in self.lengths.items()}
+
+    @cached_property
+    def normalized_errors(self) -> np.ndarray:
+        """Errors (N, K) of single landmarks in percent of the main normaliser; NaN: undefined."""
+        return 100 * self.landmark_errors / self.lengths[self.normalizer][:, None]
 
     @cached_property
     def region_errors(self) -> dict[str, np.ndarray]:
@@ -135,65 +170,49 @@ class EvaluationReport:
 
         NaN where no landmark of the region is labelled, or the normaliser is undefined.
         """
-        regions: dict[str, np.ndarray] = {}
-        for name, members in _REGION_GROUPS.items():
-            columns = [i for member in members for i in self.scheme.regions.get(member, ())]
-            if columns:
-                errors = _mean_of_labelled(self.landmark_errors[:, columns])
-                regions[name] = 100 * errors / self.lengths[self.normalizer]
-        return regions
+        length = self.lengths[self.normalizer]
+        return {
+            name: 100 * face_errors(self.landmark_errors[:, columns]) / length
+            for name, columns in region_groups(self.scheme).items()
+        }
+
+    @cached_property
+    def errors_by_landmark(self) -> np.ndarray:
+        """Mean error (K,) of each landmark in percent of the main normaliser; NaN: no label."""
+        return face_errors(self.normalized_errors.T)
 
     def summary(self) -> dict[str, Any]:
         """Returns all numbers as a dict that fits JSON; None stands for "no face to average"."""
         missed = list(self.missed)
-        main = self.nmes[self.normalizer]
-        main = main[~np.isnan(main)]
-        thresholds: list[dict[str, Any]] = []
-        for threshold in THRESHOLDS:
-            row: dict[str, Any] = {"threshold": threshold, **_rates(main, threshold)}
-            if missed:
-                with_missed = np.concatenate([main, np.full(len(missed), np.inf)])
-                row["missed_as_failures"] = _rates(with_missed, threshold)
-            thresholds.append(row)
-        return {
+        everyone = np.ones(len(self.landmark_errors), bool)
+        result: dict[str, Any] = {
             **self.info,
             "unit": "percent",
+            "scheme": self.scheme.name,
+            "normalizer": self.normalizer,
             "images": len(self.landmark_errors),
             "missed": len(missed),
             "missed_files": missed,
             "nme": {key: _moments(values) for key, values in self.nmes.items()},
-            "thresholds": {"normalizer": self.normalizer, "values": thresholds},
-            "regions": {
-                "normalizer": self.normalizer,
-                **{key: _moments(values) for key, values in self.region_errors.items()},
-            },
+            "rates": self._rates(everyone, len(missed)),
+            "regions": {key: _moments(values) for key, values in self.region_errors.items()},
+            "landmarks": [None if np.isnan(e) else float(e) for e in self.errors_by_landmark],
         }
+        if self.groups:
+            result["groups"] = {name: self._group(name) for name in self.groups}
+        if self.balanced:
+            result["balanced"] = self._balance()
+        if self.visibility is not None and (np.asarray(self.visibility) == 1).any():
+            result["visibility"] = visibility_errors(self.normalized_errors, self.visibility)
+            if self.confidence is not None:
+                result["occlusion"] = occlusion_detection(self.visibility, self.confidence)
+        return result
 
     def to_table(self, title: str = "Evaluation") -> Table:
         """Returns the numbers as a Rich table for a terminal."""
-        from rich.table import Table
-        from rich.text import Text
+        from keras_facealign.evaluation.tables import make_table
 
-        summary = self.summary()
-        caption = f"All values in percent, over {summary['images']} faces."
-        if self.missed:
-            caption += f" {len(self.missed)} missed faces have no prediction, so no NME."
-        table = Table(title=Text(title), caption=caption)
-        for heading in ("measure", "mean", "median", "faces"):
-            table.add_column(heading, justify="left" if heading == "measure" else "right")
-        for key, values in summary["nme"].items():
-            table.add_row(f"NME {key}", *_cells(values))
-        table.add_section()
-        for key in self.region_errors:
-            table.add_row(f"{key} ({self.normalizer})", *_cells(summary["regions"][key]))
-        table.add_section()
-        for row in summary["thresholds"]["values"]:
-            self._add_rates(table, row, row["threshold"], "")
-        for row in summary["thresholds"]["values"]:
-            if self.missed:
-                rates = row["missed_as_failures"]
-                self._add_rates(table, rates, row["threshold"], ", missed = failed")
-        return table
+        return make_table(self.summary(), title)
 
     def to_json(self, path: str | os.PathLike[str]) -> Path:
         """Writes `summary()` as a JSON file and returns its path."""
@@ -206,27 +225,56 @@ class EvaluationReport:
         Columns: file name, subset, status (`ok` or `missed`), number of labelled landmarks, the NME
         under each normaliser and the error of each region, in percent. Undefined values are empty.
         """
-        columns = {
-            **{f"nme_{key}": values for key, values in self.nmes.items()},
-            **{f"{key}_{self.normalizer}": values for key, values in self.region_errors.items()},
+        from keras_facealign.evaluation.tables import make_csv
+
+        return write_whole(path, lambda file: file.write(make_csv(self).encode()))
+
+    def to_html(self, path: str | os.PathLike[str], **options: Any) -> Path:
+        """Writes a page that opens in any browser without a network, and returns its path.
+
+        Args:
+            path: The file.
+            **options: As of `keras_facealign.evaluation.page.make_page`.
+        """
+        text = self.to_html_text(**options)
+        return write_whole(path, lambda file: file.write(text.encode()))
+
+    def to_html_text(self, **options: Any) -> str:
+        """Returns the page that `to_html` writes."""
+        from keras_facealign.evaluation.page import make_page
+
+        return make_page(self, **options)
+
+    def _group(self, name: str) -> dict[str, Any]:
+        members = np.asarray(self.groups[name])
+        return {
+            "images": int(members.sum()),
+            "nme": {key: _moments(values[members]) for key, values in self.nmes.items()},
+            "rates": self._rates(members, 0),
         }
-        labelled = np.sum(~np.isnan(self.landmark_errors), axis=1)
 
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["file_name", "subset", "status", "labelled", *columns])
-        for i, (name, subset) in enumerate(zip(self.file_names, self.subsets, strict=True)):
-            numbers = [values[i] for values in columns.values()]
-            cells = ["" if np.isnan(number) else f"{number:.6f}" for number in numbers]
-            writer.writerow([name, subset, "ok", labelled[i], *cells])
-        for name in self.missed:
-            writer.writerow([name, "", "missed", *[""] * (1 + len(columns))])
-        return write_whole(path, lambda file: file.write(text.getvalue().encode()))
+    def _rates(self, members: np.ndarray, missed: int) -> list[dict[str, Any]]:
+        rows = []
+        for key, threshold in self.rates:
+            values = self.nmes[key][members]
+            values = values[~np.isnan(values)]
+            row = {"normalizer": key, "threshold": threshold, **_rate(values, threshold)}
+            if missed:
+                with_missed = np.concatenate([values, np.full(missed, np.inf)])
+                row["missed_as_failures"] = _rate(with_missed, threshold)
+            rows.append(row)
+        return rows
 
-    def _add_rates(self, table: Table, rates: dict[str, Any], threshold: float, note: str) -> None:
-        for key, name in (("failure_rate", "FR"), ("auc", "AUC")):
-            label = f"{name} @ {threshold:g} % {self.normalizer}{note}"
-            table.add_row(label, _cell(rates[key]), "", str(rates["faces"]))
+    def _balance(self) -> dict[str, Any]:
+        """Mean and standard deviation of the groups' means; None if one has no face."""
+        values = [self._group(name)["nme"][self.normalizer]["mean"] for name in self.balanced]
+        if None in values:
+            return {"groups": list(self.balanced), "mean": None, "std": None}
+        return {
+            "groups": list(self.balanced),
+            "mean": float(np.mean(values)),
+            "std": float(np.std(values)),
+        }
 
 
 def write_whole(path: str | os.PathLike[str], write: Callable[[IO[bytes]], object]) -> Path:
@@ -250,12 +298,6 @@ def write_whole(path: str | os.PathLike[str], write: Callable[[IO[bytes]], objec
     return target
 
 
-def _mean_of_labelled(errors: np.ndarray) -> np.ndarray:
-    """Mean over the last axis without NaN; NaN (and no warning) where all are."""
-    number = np.sum(~np.isnan(errors), axis=-1)
-    return np.where(number > 0, np.nansum(errors, axis=-1) / np.maximum(number, 1), np.nan)
-
-
 def _moments(values: np.ndarray) -> dict[str, Any]:
     defined = values[~np.isnan(values)]
     if not defined.size:
@@ -267,7 +309,7 @@ def _moments(values: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _rates(nmes: np.ndarray, threshold: float) -> dict[str, Any]:
+def _rate(nmes: np.ndarray, threshold: float) -> dict[str, Any]:
     if not nmes.size:
         return {"failure_rate": None, "auc": None, "faces": 0}
     return {
@@ -275,11 +317,3 @@ def _rates(nmes: np.ndarray, threshold: float) -> dict[str, Any]:
         "auc": auc(nmes, threshold),
         "faces": int(nmes.size),
     }
-
-
-def _cell(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
-
-
-def _cells(values: dict[str, Any]) -> tuple[str, str, str]:
-    return _cell(values["mean"]), _cell(values["median"]), str(values["faces"])

@@ -24,6 +24,13 @@ REGION_COLOURS: dict[str, tuple[int, int, int]] = {
     "left_eye": (92, 230, 128),
     "outer_lip": (255, 92, 138),
     "inner_lip": (255, 152, 180),
+    # Of other schemes.
+    "right_pupil": (92, 230, 128),
+    "left_pupil": (92, 230, 128),
+    "right_iris": (92, 230, 128),
+    "left_iris": (92, 230, 128),
+    "right_eye_centre": (92, 230, 128),
+    "left_eye_centre": (92, 230, 128),
 }
 """RGB colour of each facial region; both sides of the face share theirs."""
 

@@ -3,8 +3,8 @@
 Sources of the orders:
     * 98: Wu et al., Look at Boundary: A Boundary-Aware Face Alignment Algorithm, CVPR 2018.
     * 106: Liu et al., Grand Challenge of 106-Point Facial Landmark Localization, ICME 2019 (JD),
-      and Liu et al., A New Dataset and Boundary-Attention Semantic Segmentation for Face Parsing, AAAI
-      2020 (LaPa). The model `2d106det` of insightface numbers its 106 points otherwise.
+      and Liu et al., A New Dataset and Boundary-Attention Semantic Segmentation for Face Parsing,
+      AAAI 2020 (LaPa). The model `2d106det` of insightface numbers its 106 points otherwise.
 """
 
 from __future__ import annotations

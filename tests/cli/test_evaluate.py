@@ -15,7 +15,7 @@ from PIL import Image
 from keras_facealign.cli import main
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.geometry import CROP_MARGIN
-from keras_facealign.landmarks import IBUG68
+from keras_facealign.landmarks import COFW29, IBUG68
 
 SIZE = 128
 # Offsets in crop pixels, one a picture; each is the picture's grey value too.
@@ -89,6 +89,7 @@ def test_numbers_and_files(data, model, tmp_path, capsys):
         "predictions.npz",
         "ced.png",
         "worst.png",
+        "report.html",
     }
     expected = [expected_nme(i) for i in range(5)]
     report = json.loads((output / "report.json").read_text())
@@ -136,7 +137,7 @@ def test_detected_boxes(data, model, tmp_path, capsys, monkeypatch):
     assert report["nme"]["inter_ocular"]["mean"] == pytest.approx(np.mean(expected), rel=1e-4)
     missed = [f"lfpw/testset/image_{i:04}.png" for i in (1, 3)]
     assert (report["images"], report["missed"], report["missed_files"]) == (3, 2, missed)
-    row = report["thresholds"]["values"][0]
+    row = report["rates"][0]
     assert row["failure_rate"] == pytest.approx(100 / 3)
     assert row["missed_as_failures"]["failure_rate"] == pytest.approx(300 / 5)
     printed = capsys.readouterr().out
@@ -191,7 +192,7 @@ def test_prediction_that_is_not_finite_names_the_file(data, model, tmp_path, cap
     assert evaluate(data, tmp_path / "results") == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert "image_0000.png" in error
-    assert "prediction is [nan, nan]" in error
+    assert "landmark 0 of the prediction is [nan, nan]" in error
 
 
 @pytest.mark.parametrize(
@@ -214,9 +215,9 @@ def test_wrong_input_is_one_line_and_exit_code_2(data, model, tmp_path, capsys, 
 
 
 def test_preset_of_another_scheme(data, model, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(FakeModel, "num_landmarks", 29)
+    monkeypatch.setattr(FakeModel, "scheme", COFW29)
     assert evaluate(data, tmp_path / "results") == 2
-    assert "29 landmarks and 300W labels 68" in capsys.readouterr().err
+    assert "good finds landmarks of 'cofw29'" in capsys.readouterr().err
 
 
 def test_output_that_cannot_be_a_folder(data, model, tmp_path, capsys):
@@ -224,3 +225,127 @@ def test_output_that_cannot_be_a_folder(data, model, tmp_path, capsys):
     assert evaluate(data, tmp_path / "taken") == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "taken" in line
+
+
+# ---- protocols and predictions from files -------------------------------------------------------
+
+
+def test_page_and_pictures(data, model, tmp_path):
+    output = tmp_path / "results"
+    assert evaluate(data, output) == 0
+    page = (output / "report.html").read_text(encoding="utf-8")
+    # Two each of the best, the median and the worst of five faces.
+    assert page.count("data:image/png;base64,") == 6
+    assert "good on 300W lfpw_test" in page
+    assert f"{np.mean([expected_nme(i) for i in range(5)]):.3f}" in page
+
+
+def test_earlier_predictions_need_neither_preset_nor_data(data, model, tmp_path, capsys):
+    first, second = tmp_path / "a", tmp_path / "b"
+    assert evaluate(data, first) == 0
+    arguments = ["--predictions", str(first / "predictions.npz"), "--output", str(second)]
+    assert main(["evaluate", *arguments]) == 0
+    reports = [json.loads((folder / "report.json").read_text()) for folder in (first, second)]
+    for key in ("nme", "rates", "regions", "images"):
+        assert reports[0][key] == reports[1][key]
+    assert reports[1]["predictions"] == "predictions.npz"
+    assert not (second / "worst.png").exists()
+    assert (second / "report.html").exists()
+
+
+def test_predictions_of_another_library_with_the_data(data, tmp_path, capsys):
+    faces = {}
+    for i in range(4):
+        points = 200 + 10 * i + (template() - (SIZE - 1) / 2) * scale_of(i)
+        faces[f"image_{i:04}"] = (points + np.array([0, 3])).tolist()
+    theirs = tmp_path / "theirs.json"
+    theirs.write_text(json.dumps(faces))
+    output = tmp_path / "results"
+    arguments = ["--predictions", str(theirs), "--data", str(data), "--output", str(output)]
+    assert main(["evaluate", *arguments]) == 0
+    report = json.loads((output / "report.json").read_text())
+    eyes = math.dist(*template()[[36, 45]])
+    expected = np.mean([300 / eyes / scale_of(i) for i in range(4)])
+    assert report["nme"]["inter_ocular"]["mean"] == pytest.approx(expected, rel=1e-4)
+    assert report["missed_files"] == ["lfpw/testset/image_0004.png"]
+    assert Image.open(output / "worst.png").size[0] > 300
+
+
+def test_protocol_by_name(data, model, tmp_path, capsys):
+    (data / "helen").mkdir()
+    (data / "helen" / "testset").mkdir()
+    for path in sorted((data / "lfpw" / "testset").iterdir()):
+        if path.stem in ("image_0001", "image_0002"):
+            (data / "helen" / "testset" / path.name).write_bytes(path.read_bytes())
+    output = tmp_path / "results"
+    assert evaluate(data, output, "--protocol", "300w_common") == 0
+    report = json.loads((output / "report.json").read_text())
+    expected = [expected_nme(i) for i in (1, 2, 0, 1, 2, 3, 4)]
+    assert report["nme"]["inter_ocular"]["mean"] == pytest.approx(np.mean(expected), rel=1e-4)
+    assert (report["protocol"], report["images"]) == ("300w_common", 7)
+    page = (output / "report.html").read_text(encoding="utf-8")
+    assert "SPIGA 2022" in page and "the official set has 554" in page
+
+
+def test_measure_of_the_original_code(data, model, tmp_path, monkeypatch):
+    (data / "lfpw").rename(data / "ibug_parts")
+    (data / "ibug_parts" / "testset").rename(data / "ibug")
+    seen = []
+
+    def predict_on_batch(self, crops):
+        seen.append(crops.shape)
+        maps = np.zeros((len(crops), 64, 64, 68), "float32")
+        maps[:, 30, 20] = 1
+        return [maps]
+
+    monkeypatch.setattr(FakeModel, "predict_on_batch", predict_on_batch, raising=False)
+    output = tmp_path / "results"
+    assert evaluate(data, output, "--protocol", "sdu_legacy", "--batch-size", "3") == 0
+    assert seen == [(3, 128, 128, 3), (2, 128, 128, 3)]
+    report = json.loads((output / "report.json").read_text())
+    assert report["normalizer"] == "eye_corner_centre"
+    assert report["measure"] == "dfa, 2D, margin of ibug"
+    assert report["images"] == 5
+    page = (output / "report.html").read_text(encoding="utf-8")
+    assert "7.052" in page
+    again = tmp_path / "again"
+    arguments = ["--protocol", "sdu_legacy", "--output", str(again)]
+    assert main(["evaluate", "--predictions", str(output / "predictions.npz"), *arguments]) == 0
+    assert json.loads((again / "report.json").read_text())["nme"] == report["nme"]
+
+
+def test_list_of_protocols(capsys):
+    assert main(["evaluate", "--protocol", "list"]) == 0
+    printed = capsys.readouterr().out
+    for name in ("300w_full", "wflw", "sdu_legacy"):
+        assert name in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["good", "--data", "DATA"], "--output is missing"),
+        (["--data", "DATA", "--output", "OUT"], "either a preset or --predictions"),
+        (["good", "--predictions", "p.npz", "--output", "OUT"], "not both"),
+        (["good", "--output", "OUT"], "--data is missing"),
+        (["--predictions", "p.csv", "--output", "OUT"], "p.csv: has no ground truth"),
+        (["good", "--protocol", "300w", "--data", "DATA", "--output", "OUT"], "Unknown protocol"),
+        (["good", "--protocol", "wflw", "--data", "DATA", "--output", "OUT"], "WFLW_images"),
+        (["good", "--protocol", "cofw68", "--data", "DATA", "--output", "OUT"], "COFW68"),
+        (
+            ["good", "--protocol", "sdu_legacy", "--boxes", "mtcnn", "--data", "DATA"],
+            "crops by the labels",
+        ),
+        (
+            ["--predictions", "p.npy", "--protocol", "sdu_legacy", "--data", "DATA"],
+            "give a preset",
+        ),
+    ],
+)
+def test_what_is_missing_or_contradicts(data, model, tmp_path, capsys, arguments, words):
+    places = {"DATA": str(data), "OUT": str(tmp_path / "results")}
+    if "sdu_legacy" in arguments:
+        arguments = [*arguments, "--output", "OUT"]
+    assert main(["evaluate", *(places.get(word, word) for word in arguments)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line

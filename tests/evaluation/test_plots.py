@@ -10,7 +10,7 @@ from PIL import Image
 
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.evaluation import WorstFaces, plot_ced
-from keras_facealign.evaluation.plots import _crop
+from keras_facealign.evaluation.faces import crop_shown_face
 
 GREEN, RED = (57, 231, 95), (255, 59, 107)
 
@@ -87,7 +87,7 @@ def test_crop_moves_picture_and_points_together(side):
     points[20] = x, y
     radius = max(side // 100, 1)
     image[y - radius : y + radius + 1, x - radius : x + radius + 1] = 255
-    shown = _crop("a", image, points, points, np.ones(68, bool), 256)
+    shown = crop_shown_face("a", image, points, points, np.ones(68, bool), 256)
     weights = shown.crop[..., 0].astype(float)
     rows, columns = np.indices(weights.shape)
     spot = np.array([(weights * columns).sum(), (weights * rows).sum()]) / weights.sum()
@@ -100,13 +100,13 @@ def test_crop_of_odd_faces():
     image = np.full((20, 30, 3), 200, "uint8")
     truth = face(centre=(10, 10), size=10)
     # A prediction far off does not shrink the face to a dot.
-    shown = _crop("a", image, truth + 5000, truth, np.ones(68, bool), 64)
+    shown = crop_shown_face("a", image, truth + 5000, truth, np.ones(68, bool), 64)
     spread = np.ptp(shown.ground_truth, axis=0).max()
     assert spread > 64 / 3
     # A single labelled landmark, and a face much larger than its picture.
     only = np.arange(68) == 3
-    assert _crop("a", image, truth, truth, only, 64).crop.shape == (64, 64, 3)
-    assert _crop("a", image, truth * 900, truth * 900, only, 64).crop.shape == (64, 64, 3)
+    assert crop_shown_face("a", image, truth, truth, only, 64).crop.shape == (64, 64, 3)
+    assert crop_shown_face("a", image, truth * 900, truth * 900, only, 64).crop.shape == (64, 64, 3)
 
 
 def test_worst_picture_shows_both_sets_of_landmarks(tmp_path):

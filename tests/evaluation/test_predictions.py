@@ -7,7 +7,9 @@ import pytest
 
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.evaluation import Predictions, nme, predict
+from keras_facealign.evaluation.predictions import converter
 from keras_facealign.geometry import box_overlap
+from keras_facealign.landmarks import convert_landmarks
 
 
 def example(name, box=(10, 10, 50, 50), seed=0):
@@ -140,3 +142,67 @@ def test_all_missed(tmp_path):
         assert file["missed"].tolist() == ["a.jpg"]
     with pytest.raises(FaceAlignError, match=r"no predicted face to evaluate.*1 were missed"):
         predictions.report()
+
+
+class Tensor:
+    """Stands for a tensor, as TensorFlow Datasets yields them."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def numpy(self):
+        return self.value
+
+
+def test_examples_of_tensorflow_datasets():
+    truth = np.random.default_rng(0).uniform(10, 50, (68, 2)).astype("float32")
+    features = {
+        "image": Tensor(np.zeros((64, 64, 3), "uint8")),
+        "landmarks": Tensor(truth),
+        "visibility": Tensor(np.full(68, 1, "int32")),
+        "box": Tensor(np.array([1, 2, 30, 40], "float32")),
+        "file_name": Tensor("é/1.jpg".encode()),
+        "subset": Tensor(b"AFLW2000"),
+        "pose": Tensor(np.array([1, -40, 2], "float32")),
+        "depth": Tensor(np.zeros(68)),
+    }
+    bare = {"landmarks": truth.tolist()}
+    aligner = FakeAligner({"é/1.jpg": [face()], "1": [face()]})
+    predictions = Predictions()
+    for example, found in predict(aligner, [features, {**bare, "image": features["image"]}]):
+        predictions.add(example, found)
+    assert aligner.calls[0][1][0].tolist() == [[1, 2, 30, 40]]
+    np.testing.assert_allclose(aligner.calls[0][1][1][0], [*truth.min(axis=0), *truth.max(axis=0)])
+    arrays = predictions.arrays()
+    assert arrays["file_names"].tolist() == ["é/1.jpg", "1"]
+    assert arrays["subsets"].tolist() == ["AFLW2000", ""]
+    assert arrays["visibility"][:, 0].tolist() == [1, 2]
+    # Only the first has a pose, so the set has none.
+    assert "pose" not in arrays
+    with pytest.raises(FaceAlignError, match="Example 0 has no 'landmarks'; it has image"):
+        next(iter(predict(aligner, [{"image": 0}])))
+
+
+def test_faces_of_a_model_of_another_scheme_are_converted():
+    points = np.random.default_rng(3).uniform(0, 50, (98, 2)).astype("float32")
+    found = SimpleNamespace(landmarks=points, confidence=np.linspace(0, 1, 98), box=np.zeros(4))
+    convert = converter("wflw98", "ibug68", "mine")
+    assert convert(None) is None
+    moved = convert(found)
+    np.testing.assert_allclose(moved.landmarks, convert_landmarks(points, "wflw98", "ibug68"))
+    assert moved.confidence[8] == pytest.approx(found.confidence[16])
+    assert converter("ibug68", "ibug68", "mine")(found) is found
+    with pytest.raises(FaceAlignError, match="mine finds landmarks of 'five': There is no"):
+        converter("five", "ibug68", "mine")
+    with pytest.raises(FaceAlignError, match="do not determine all of 'cofw29'"):
+        converter("ibug68", "cofw29", "mine")
+
+
+def test_a_prediction_that_is_not_finite_is_named():
+    broken = face()
+    broken.landmarks[9] = np.inf
+    with pytest.raises(FaceAlignError, match=r"a\.jpg: landmark 9 of the prediction is \[inf"):
+        Predictions().add(example("a.jpg"), broken)
+    hidden = example("a.jpg")
+    hidden.visibility[9] = 0
+    Predictions().add(hidden, broken)
