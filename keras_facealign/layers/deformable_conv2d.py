@@ -152,8 +152,14 @@ class DeformableConv2D(keras.layers.Layer):
                 regularizer=self.bias_regularizer,
                 constraint=self.bias_constraint,
             )
-        self.offset = None
+        self.offset: Any = None
         if not given:
+            if max(self.strides) > 1 and max(self.dilation_rate) > 1:
+                raise FaceAlignError(
+                    f"{self.name}: a convolution in Keras, and so that of the layer's own offsets, "
+                    f"has either strides or dilation, got {self.strides} and "
+                    f"{self.dilation_rate}; call it with [inputs, offsets]."
+                )
             # Padding in pixels is added by hand, as Keras's convolution only knows two words.
             self.offset = keras.layers.Conv2D(
                 self.samples * (3 if self.modulated else 2),
@@ -170,7 +176,7 @@ class DeformableConv2D(keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         inputs, given = self._split(inputs)
-        offsets, mask = (*given, None, None)[:2] if given else self._offsets(inputs)
+        offsets, mask = (*given, None, None)[:2] if given else self.compute_offsets(inputs)
         result = deform_conv2d(
             inputs,
             offsets,
@@ -187,8 +193,16 @@ class DeformableConv2D(keras.layers.Layer):
         )
         return self.activation(result)
 
-    def _offsets(self, inputs: Any) -> tuple[Any, Any]:
-        """Offsets and mask that the layer computes for itself."""
+    def compute_offsets(self, inputs: Any) -> tuple[Any, Any]:
+        """Offsets and mask that the layer computes for itself.
+
+        Args:
+            inputs: (B, H, W, C).
+
+        Returns:
+            (B, Ho, Wo, deformable_groups * kh * kw * 2) in pixels of the inputs, and where the
+            layer is modulated (B, Ho, Wo, deformable_groups * kh * kw), 0 to 1, else None.
+        """
         if not isinstance(self.padding, str):
             (vertical, horizontal) = self.padding
             inputs = ops.pad(inputs, ((0, 0), (vertical,) * 2, (horizontal,) * 2, (0, 0)))

@@ -49,7 +49,9 @@ def _axis(position: Any, size: Any, border: str) -> tuple[Any, Any, Any, Any]:
     inside = ops.logical_and(lowest_inside, position < size)
     # Replaced before anything is computed from it, a NaN reaches neither value nor gradient.
     position = ops.where(inside, position, ops.zeros_like(position))
-    low = ops.floor(position)
+    low = ops.cast(ops.floor(position), position.dtype)
+    # On PyTorch, Keras's floor rounds float64 to float32 first, perhaps up to a whole number.
+    low = ops.where(low > position, low - 1.0, low)
     fraction = position - low
     weight_low, weight_next = 1.0 - fraction, fraction
     if border == "zeros":
@@ -57,12 +59,6 @@ def _axis(position: Any, size: Any, border: str) -> tuple[Any, Any, Any, Any]:
         weight_low = ops.where(low >= 0.0, weight_low, zero)
         weight_next = ops.where(low < size - 1.0, weight_next, zero)
     return inside, ops.stop_gradient(low), weight_low, weight_next
-
-
-def _taps(out: Any, taps: int, stride: int, pad: Any, dilation: int, dtype: str) -> Any:
-    """Undisplaced positions (out, taps) that a kernel axis reads, in pixels."""
-    start = ops.arange(out, dtype=dtype) * stride - ops.cast(pad, dtype)
-    return ops.expand_dims(start, 1) + ops.arange(taps, dtype=dtype) * dilation
 
 
 def _corners(
@@ -86,20 +82,26 @@ def _corners(
     taps = kernel_size[0] * kernel_size[1]
 
     def ordered(values: Any) -> Any:
-        """(B, Ho, Wo, groups, kh, kw) as (N, taps, groups)."""
+        """(B, Ho * Wo, groups * taps) as (N, taps, groups)."""
         values = ops.reshape(values, (-1, deformable_groups, taps))
         return ops.transpose(values, (0, 2, 1))
 
-    shape = (-1, *out_size, deformable_groups, *kernel_size)
-    offsets = ops.reshape(ops.cast(offsets, dtype), (*shape, 2))
-    rows, columns = (
-        _taps(out_size[i], kernel_size[i], strides[i], pads[i], dilation_rate[i], dtype)
-        for i in range(2)
-    )
-    y = offsets[..., 0] + ops.reshape(rows, (1, out_size[0], 1, 1, kernel_size[0], 1))
-    x = offsets[..., 1] + ops.reshape(columns, (1, 1, out_size[1], 1, 1, kernel_size[1]))
-    inside_y, row, *y_weights = _axis(ordered(y), ops.cast(height, dtype), border)
-    inside_x, column, *x_weights = _axis(ordered(x), ops.cast(width, dtype), border)
+    # Never more than four axes: TFLite's built-in operators have no kernels for more.
+    samples = out_size[0] * out_size[1]
+    offsets = ops.reshape(ops.cast(offsets, dtype), (-1, samples, deformable_groups * taps, 2))
+    positions = []
+    for axis in range(2):
+        # Where the undisplaced taps lie, (1, Ho * Wo, groups * taps), in pixels.
+        first = ops.arange(out_size[axis], dtype=dtype) * strides[axis]
+        first = first - ops.cast(pads[axis], dtype)
+        tap = ops.arange(kernel_size[axis], dtype=dtype) * dilation_rate[axis]
+        first = ops.reshape(first, (-1, 1, 1, 1) if axis == 0 else (1, -1, 1, 1))
+        tap = ops.reshape(tap, (1, 1, -1, 1) if axis == 0 else (1, 1, 1, -1))
+        grid = ops.broadcast_to(first + tap, (*out_size, *kernel_size))
+        grid = ops.tile(ops.reshape(grid, (1, samples, taps)), (1, 1, deformable_groups))
+        positions.append(ordered(offsets[..., axis] + grid))
+    inside_y, row, *y_weights = _axis(positions[0], ops.cast(height, dtype), border)
+    inside_x, column, *x_weights = _axis(positions[1], ops.cast(width, dtype), border)
     factor = ops.cast(ops.logical_and(inside_y, inside_x), dtype)
     if mask is not None:
         factor = factor * ordered(ops.cast(mask, dtype))
@@ -130,11 +132,16 @@ def _lookup(inputs: Any, row: Any, column: Any, samples: Any) -> tuple[Any, list
     return table, lines
 
 
+def _read(table: Any, lines: Any) -> Any:
+    """Lines of a table; JAX forgets an axis where there are none to read, hence the reshaping."""
+    return ops.reshape(ops.take(table, lines, axis=0), (*ops.shape(lines), table.shape[1]))
+
+
 def _sample_tap(table: Any, lines: list[Any], weights: Any, tap: int) -> Any:
     """What one tap reads: (N, C)."""
     result = None
     for line, weight in zip(lines, weights, strict=True):
-        corner = ops.take(table, line[:, tap], axis=0)
+        corner = _read(table, line[:, tap])
         corner = corner * ops.cast(ops.expand_dims(weight[:, tap], -1), corner.dtype)
         result = corner if result is None else result + corner
     return ops.reshape(result, (-1, table.shape[1] * lines[0].shape[2]))
@@ -193,7 +200,7 @@ def sampled_product(
         result = None
         for tap in range(lines[0].shape[1]):
             columns = _split(_sample_tap(table, lines, weights, tap), groups)
-            part = ops.matmul(columns, kernel[tap])
+            part = columns @ kernel[tap]  # Keras's matmul rounds float64 to float32 on PyTorch
             result = part if result is None else result + part
         return _join(result)
 
@@ -261,7 +268,7 @@ def _product_gradient(
     d_samples = ops.reshape(d_samples, (-1, taps, lines[0].shape[2], table.shape[1]))
     d_table, d_weights = None, []
     for line, weight in zip(lines, weights, strict=True):
-        d_weight = _row_dots(ops.take(table, line, axis=0), d_samples)
+        d_weight = _row_dots(_read(table, line), d_samples)
         d_weights.append(ops.cast(d_weight, weight.dtype))
         part = d_samples * ops.cast(ops.expand_dims(weight, -1), d_samples.dtype)
         part = ops.reshape(part, (-1, table.shape[1]))

@@ -231,3 +231,31 @@ def test_face_is_frozen_and_turns_into_plain_numbers():
     }
     with pytest.raises(dataclasses.FrozenInstanceError):
         face.score = 1.0
+
+
+def test_runtime_is_resolved_and_reported():
+    assert aligner().runtime == "keras"
+    with pytest.raises(FaceAlignError, match="Unknown runtime 'gpu'"):
+        FaceAligner(DotModel(), None, runtime="gpu")
+    unfit = FaceAligner(DotModel(), None, runtime="openvino")
+    for use in (lambda: unfit.runtime, lambda: unfit.align(np.zeros((200, 200, 3), "uint8"), BOX)):
+        with pytest.raises(FaceAlignError, match="DotModel is no FaceAlignModel"):
+            use()
+
+
+def test_every_runtime_finds_the_same_face():
+    pytest.importorskip("openvino", reason="openvino is not installed")
+    from keras_facealign.presets import from_preset
+
+    model = from_preset("sat1_cab_mobile")
+    image = np.random.default_rng(0).integers(0, 256, (90, 80, 3)).astype("uint8")
+    faces = {}
+    for runtime in ("auto", "keras"):
+        subject = FaceAligner(model, None, runtime)
+        faces[subject.runtime] = subject.align(image, [(10, 10, 70, 70), (0, 20, 50, 90)])
+    assert list(faces) == ["openvino", "keras"]
+    for one, other in zip(*faces.values(), strict=True):
+        np.testing.assert_allclose(one.confidence, other.confidence, atol=1e-4)
+        moved = np.abs(one.landmarks - other.landmarks).max(axis=-1)
+        # Noise for a face: where two peaks are equal, rounding picks one.
+        assert np.mean(moved < 0.01) > 0.95
