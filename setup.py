@@ -1,13 +1,84 @@
-"""What setup.cfg cannot say: which folders are packages. All the rest is in setup.cfg."""
+"""What setup.cfg cannot say: which folders are packages, and native code where it can be built.
 
-from setuptools import find_namespace_packages, setup
+The library of deformable convolutions is compiled here only if the environment that builds has a
+C++ compiler and TensorFlow or JAX, whose headers it takes; pip's isolated builds have neither
+framework. Otherwise the wheel is pure Python, and the library is compiled when it is first used.
+What goes wrong with it fails no installation, and `KERAS_FACEALIGN_NATIVE=0` leaves it out.
+"""
 
+import importlib.util
+import os
+from pathlib import Path
+
+from setuptools import Distribution, find_namespace_packages, setup
+from setuptools.command.build_py import build_py
+
+NATIVE = Path("keras_facealign", "ops", "native")
 # Presets lie at the top of the repository, where people look for them, and are installed inside
 # the package, where `from_preset` finds them.
 PRESETS = "keras_facealign.saved_models"
 
+
+def load_native_build():
+    """The module that builds the library, by its path: importing the package would need Keras."""
+    path = Path(__file__).parent / NATIVE / "build.py"
+    spec = importlib.util.spec_from_file_location("keras_facealign_native_build", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def buildable_frameworks():
+    """Those whose library could be compiled here and now."""
+    if os.environ.get("KERAS_FACEALIGN_NATIVE") == "0":
+        return []
+    try:
+        build = load_native_build()
+    except Exception as error:
+        print(f"native code is left for first use: {error}")
+        return []
+    found = []
+    for framework in build.PACKAGES:
+        try:
+            build.compile_command(framework, "cpu", Path("unused"))
+            found.append(framework)
+        except Exception as error:
+            print(f"native code for {framework} is left for first use: {error}")
+    return found
+
+
+class BuildPythonAndNative(build_py):
+    """Puts the libraries that can be built beside their sources."""
+
+    def run(self):
+        super().run()
+        if self.editable_mode:
+            return
+        folder = Path(self.build_lib) / NATIVE / "built"
+        for framework in buildable_frameworks():
+            try:
+                library = load_native_build().build_library(framework, folder=folder.resolve())
+                library.with_suffix(".lock").unlink()
+            except Exception as error:
+                print(f"native code for {framework} is left for first use: {error}")
+
+
+class MaybeNativeDistribution(Distribution):
+    """A wheel with libraries in it is for one platform, one without is for all."""
+
+    def has_ext_modules(self):
+        return bool(buildable_frameworks())
+
+
 code = find_namespace_packages(
     include=["keras_facealign", "keras_facealign.*", "tfds_builders", "tfds_builders.*"],
-    exclude=["*.dummy_data", "*.dummy_data.*", "*.__pycache__"],
+    exclude=["*.dummy_data", "*.dummy_data.*", "*.__pycache__", "*.built", "*.built.*"],
 )
-setup(packages=[*code, PRESETS], package_dir={PRESETS: "saved_models"})
+setup(
+    packages=[*code, PRESETS],
+    package_dir={PRESETS: "saved_models"},
+    package_data={"keras_facealign.ops.native": ["*.h", "*.cc", "*.cu", "*.cuh"]},
+    ext_modules=[],  # asked for where has_ext_modules says yes
+    cmdclass={"build_py": BuildPythonAndNative},
+    distclass=MaybeNativeDistribution,
+)

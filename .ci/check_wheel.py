@@ -26,7 +26,9 @@ for path in filter(None, tracked):
     if top == "saved_models":
         if path.endswith((".json", ".h5", ".tflite")):
             wanted.add(f"keras_facealign/saved_models/{rest}")
-    elif "/dummy_data/" not in path and path.endswith((".py", ".md", ".bib", ".txt")):
+    elif "/dummy_data/" not in path and path.endswith(
+        (".py", ".md", ".bib", ".txt", ".h", ".cc", ".cu", ".cuh")
+    ):
         wanted.add(path)
 
 missing = sorted(wanted - held)

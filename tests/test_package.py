@@ -125,7 +125,8 @@ def test_every_module_imports_without_tensorflow(backend):
     names = [
         module.name
         for module in pkgutil.walk_packages(keras_facealign.__path__, "keras_facealign.")
-        if "saved_models" not in module.name
+        # A binding of native code belongs to one framework and is imported by that one's users.
+        if "saved_models" not in module.name and not module.name.endswith("_binding")
     ]
     assert len(names) > 10
     hidden = {"tensorflow", "tensorflow_datasets", "tensorboard", "mtcnn"}

@@ -1,0 +1,232 @@
+"""Compiles the native library for a framework, once, into a cache.
+
+The library is built against the XLA-FFI headers that TensorFlow and jaxlib carry, so nothing is
+needed but a C++17 compiler (g++ or clang++; nvcc for CUDA). Its file name holds a hash of all that
+it depends on: sources, headers, compiler command, and with it the processor's vector instructions.
+A library that does not fit is therefore never found, and old ones do no harm.
+
+This module needs the standard library alone: `setup.py` runs it before the package exists.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+__all__ = [
+    "BuildError",
+    "build_library",
+    "cache_folder",
+    "compile_command",
+    "cpu_level",
+    "find_headers",
+    "find_library",
+    "source_tag",
+]
+
+SOURCES = Path(__file__).resolve().parent
+INSTALLED = SOURCES / "built"  # where an installation puts what it could build
+PACKAGES = {"tensorflow": "tensorflow", "jax": "jaxlib"}
+HEADERS = ("c_api.h", "api.h", "ffi.h")
+TIMEOUT = 600  # seconds
+
+# Chosen by what the processor has, not by -march=native: a home folder may be shared by several.
+LEVELS = {
+    "avx512": (
+        {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd", "fma", "f16c", "bmi2"},
+        "-mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512cd -mfma -mf16c -mbmi2 "
+        "-mprefer-vector-width=512",
+    ),
+    "avx2": ({"avx2", "fma", "f16c", "bmi2"}, "-mavx2 -mfma -mf16c -mbmi2"),
+    "base": (set(), ""),
+}
+# The last entry is also kept as PTX, for GPUs that are newer.
+CUDA_ARCHITECTURES = ("80", "90")
+
+
+class BuildError(RuntimeError):
+    """There is no library, and none can be built; the message says why."""
+
+
+@functools.cache
+def source_tag() -> str:
+    """Eight hexadecimal digits that stand for the C++ and CUDA sources."""
+    digest = hashlib.sha256()
+    for path in sorted(SOURCES.glob("*")):
+        if path.suffix in (".h", ".cc", ".cu", ".cuh"):
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:8]
+
+
+@functools.cache
+def cpu_level() -> str:
+    """The name of the best set of vector instructions in `LEVELS` that this processor has."""
+    flags: set[str] = set()
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
+            if line.startswith("flags"):
+                flags = set(line.partition(":")[2].split())
+                break
+    return next(level for level, (needed, _) in LEVELS.items() if needed <= flags)
+
+
+def find_headers(framework: str) -> Path | None:
+    """The include folder of a framework ("tensorflow" or "jax"), without importing it."""
+    spec = importlib.util.find_spec(PACKAGES[framework])
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        include = Path(folder) / "include"
+        if all((include / "xla/ffi/api" / name).is_file() for name in HEADERS):
+            return include
+    return None
+
+
+def _find_cpu_compiler() -> str | None:
+    names = [os.environ["CXX"]] if os.environ.get("CXX") else ["g++", "clang++", "c++"]
+    return next(filter(None, map(shutil.which, names)), None)
+
+
+def _find_nvcc() -> str | None:
+    places = [shutil.which("nvcc")]
+    for variable in ("CUDA_HOME", "CUDA_PATH"):
+        if os.environ.get(variable):
+            places.append(shutil.which("nvcc", path=str(Path(os.environ[variable]) / "bin")))
+    places.append(shutil.which("nvcc", path="/usr/local/cuda/bin"))
+    return next(filter(None, places), None)
+
+
+def compile_command(framework: str, device: str, output: Path) -> list[str]:
+    """The command that compiles the library.
+
+    Args:
+        framework: "tensorflow" or "jax".
+        device: "cpu" or "cuda".
+        output: File to write.
+
+    Raises:
+        BuildError: If headers or compiler are missing.
+    """
+    include = find_headers(framework)
+    if include is None:
+        raise BuildError(f"{PACKAGES[framework]} with its XLA-FFI headers is not installed")
+    if sys.platform == "win32":
+        raise BuildError("Windows is not supported")
+    tag = f'-DFACEALIGN_TAG="{source_tag()}"'
+    common = ["-O3", "-std=c++17", "-shared", tag, "-isystem", str(include), "-I", str(SOURCES)]
+    if device == "cuda":
+        compiler = _find_nvcc()
+        if compiler is None:
+            raise BuildError("no CUDA compiler (nvcc) was found")
+        targets = [f"-gencode=arch=compute_{a},code=sm_{a}" for a in CUDA_ARCHITECTURES]
+        newest = CUDA_ARCHITECTURES[-1]
+        targets.append(f"-gencode=arch=compute_{newest},code=compute_{newest}")
+        options = ["-Xcompiler=-fPIC,-fvisibility=hidden", *targets]
+        return [compiler, *common, *options, str(SOURCES / "ffi_cuda.cu"), "-o", str(output)]
+    compiler = _find_cpu_compiler()
+    if compiler is None:
+        raise BuildError("no C++ compiler was found (install g++ or clang++, or set CXX)")
+    options = ["-fPIC", "-pthread", "-fvisibility=hidden", "-ffp-contract=fast"]
+    options += LEVELS[cpu_level()][1].split()
+    return [compiler, *common, *options, str(SOURCES / "ffi_cpu.cc"), "-o", str(output)]
+
+
+def _file_name(framework: str, device: str) -> str:
+    """The library's name; equal names mean equal libraries. Needs the headers, not the compiler."""
+    include = find_headers(framework)
+    if include is None:
+        raise BuildError(f"{PACKAGES[framework]} with its XLA-FFI headers is not installed")
+    digest = hashlib.sha256(source_tag().encode())
+    for name in HEADERS:
+        digest.update((include / "xla/ffi/api" / name).read_bytes())
+    level = "-".join(CUDA_ARCHITECTURES) if device == "cuda" else cpu_level()
+    digest.update(f"{sys.platform} {platform.machine()} {LEVELS[cpu_level()][1]}".encode())
+    return f"deform-{framework}-{device}-{level}-{digest.hexdigest()[:16]}.so"
+
+
+def cache_folder() -> Path:
+    """Where libraries are kept: `KERAS_FACEALIGN_CACHE`, else the user's cache folder."""
+    chosen = os.environ.get("KERAS_FACEALIGN_CACHE")
+    if chosen:
+        return Path(chosen) / "native"
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "keras_facealign" / "native"
+
+
+def find_library(framework: str, device: str = "cpu") -> Path | None:
+    """A library that was built before and fits, or None.
+
+    Raises:
+        BuildError: If the framework's headers are missing, so that none can fit.
+    """
+    name = _file_name(framework, device)
+    places = (INSTALLED / name, cache_folder() / name)
+    return next((path for path in places if path.is_file()), None)
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Holds an exclusive lock on a file; processes that start together build once."""
+    import fcntl
+
+    with open(path, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def build_library(framework: str, device: str = "cpu", folder: Path | None = None) -> Path:
+    """Finds the library or builds it.
+
+    Args:
+        framework: "tensorflow" or "jax".
+        device: "cpu" or "cuda".
+        folder: Where to build, whatever exists elsewhere; None for the cache.
+
+    Returns:
+        The library's path.
+
+    Raises:
+        BuildError: If it cannot be built.
+
+    Example:
+        >>> build_library("jax")  # doctest: +SKIP
+        PosixPath('.../deform-jax-cpu-avx2-0123456789abcdef.so')
+    """
+    found = find_library(framework, device) if folder is None else None
+    if found is not None:
+        return found
+    folder = cache_folder() if folder is None else folder
+    target = folder / _file_name(framework, device)
+    compile_command(framework, device, target)  # fails early where no compiler is
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _locked(target.with_suffix(".lock")):
+            if not target.is_file():
+                _compile(framework, device, target)
+    except OSError as error:
+        raise BuildError(f"cannot write to {folder} ({error}); set KERAS_FACEALIGN_CACHE") from None
+    return target
+
+
+def _compile(framework: str, device: str, target: Path) -> None:
+    """Compiles under a temporary name and renames: no one ever loads half a library."""
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        output = Path(scratch) / target.name
+        command = compile_command(framework, device, output)
+        try:
+            subprocess.run(command, check=True, capture_output=True, text=True, timeout=TIMEOUT)
+        except subprocess.TimeoutExpired:
+            raise BuildError(f"{command[0]} took longer than {TIMEOUT} s") from None
+        except subprocess.CalledProcessError as error:
+            lines = [line for line in error.stderr.splitlines() if "error" in line]
+            reason = lines[0] if lines else f"exit code {error.returncode}"
+            raise BuildError(f"{command[0]} failed: {reason}") from None
+        os.replace(output, target)

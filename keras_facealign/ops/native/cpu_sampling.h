@@ -1,0 +1,258 @@
+// Sampling and its gradient on the CPU, vector by vector along the channels.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "cpu_vector.h"
+#include "sampling.h"
+
+namespace facealign {
+
+// What the kernels read. Positions are in the type of the arithmetic: float, or double for double.
+template <class T>
+struct Sources {
+  const T* inputs;
+  const Compute<T>* offsets;
+  const Compute<T>* mask;  // null: all ones
+};
+
+// What the gradient adds to; d_mask is null where there is no mask.
+template <class Real>
+struct Gradients {
+  Real* inputs;
+  Real* offsets;
+  Real* mask;
+};
+
+// A run of channels of one tap, all displaced alike, and the column where it begins.
+struct Segment {
+  int64_t tap, deformable_group, channel, count, column;
+};
+
+// Cuts columns [begin, end) of the list "tap by tap, channels [channel, channel + count)" into
+// segments, with columns counted from `begin`.
+inline std::vector<Segment> cut_segments(const Geometry& geometry, int64_t channel, int64_t count,
+                                         int64_t begin, int64_t end) {
+  std::vector<Segment> segments;
+  for (int64_t column = begin; column < end;) {
+    const int64_t tap = column / count, first = channel + column % count;
+    const int64_t group = first / geometry.group_channels();
+    const int64_t last = std::min(channel + count, (group + 1) * geometry.group_channels());
+    const int64_t length = std::min(last - first, end - column);
+    segments.push_back({tap, group, first, length, column - begin});
+    column += length;
+  }
+  return segments;
+}
+
+// to[c] = sum of weights[i] * rows[i][c] over Count rows.
+template <int Count, class T, class To>
+inline void blend(const T* const* rows, const Compute<T>* weights, int64_t channels, To* to) {
+  using Real = Compute<T>;
+  int64_t c = 0;
+  for (; c + kLanes<Real> <= channels; c += kLanes<Real>) {
+    Vector<Real> sum{};
+#pragma GCC unroll 4
+    for (int i = 0; i < Count; ++i) sum += weights[i] * load(rows[i] + c);
+    store(sum, to + c);
+  }
+  for (; c < channels; ++c) {
+    Real sum = 0;
+    for (int i = 0; i < Count; ++i) sum += weights[i] * read(rows[i][c]);
+    write(sum, to + c);
+  }
+}
+
+// The values of `count` channels at the point that `corners` describes, times `scale`.
+template <class T, class To>
+inline void sample_channels(const T* image, int64_t pixel_size, const Corners<Compute<T>>& corners,
+                            Compute<T> scale, int64_t channel, int64_t count, To* to) {
+  const T* rows[4];
+  Compute<T> weights[4];
+  int used = 0;
+  for (int corner = 0; corner < 4; ++corner) {
+    if (corners.weight[corner] == 0) continue;
+    rows[used] = image + corners.pixel[corner] * pixel_size + channel;
+    weights[used++] = corners.weight[corner] * scale;
+  }
+  switch (used) {
+    case 4: return blend<4>(rows, weights, count, to);
+    case 3: return blend<3>(rows, weights, count, to);
+    case 2: return blend<2>(rows, weights, count, to);
+    case 1: return blend<1>(rows, weights, count, to);
+    default: return blend<0>(rows, weights, count, to);
+  }
+}
+
+// The part of one corner in spread_channels: returns the products of `upstream` and `row`, lane by
+// lane; a corner without weight receives nothing and adds nothing to `to`.
+template <bool Recompute, class T>
+inline Vector<Compute<T>> spread_corner(const T* row, Compute<T>* d_row, Compute<T> weight,
+                                        int64_t count, const Compute<T>* upstream,
+                                        Compute<T>* to) {
+  using Real = Compute<T>;
+  constexpr int lanes = kLanes<Real>;
+  Vector<Real> dot{};
+  int64_t c = 0;
+  for (; c + lanes <= count; c += lanes) {
+    const Vector<Real> value = load(row + c), gradient = load(upstream + c);
+    dot += value * gradient;
+    if (weight == 0) continue;
+    store(load(d_row + c) + weight * gradient, d_row + c);
+    if (Recompute) store(load(to + c) + weight * value, to + c);
+  }
+  for (; c < count; ++c) {
+    const Real value = read(row[c]);
+    dot[0] += value * upstream[c];
+    if (weight == 0) continue;
+    d_row[c] += weight * upstream[c];
+    if (Recompute) to[c] += weight * value;
+  }
+  return dot;
+}
+
+// The gradient of sample_channels: `upstream` flows to d_image, and its products with the corners'
+// values are returned in dots, one for each corner. Where Recompute, `to` gets the values sampled.
+template <bool Recompute, class T>
+inline void spread_channels(const T* image, Compute<T>* d_image, int64_t pixel_size,
+                            const Corners<Compute<T>>& corners, Compute<T> scale, int64_t channel,
+                            int64_t count, const Compute<T>* upstream, Compute<T>* to,
+                            Vector<Compute<T>> dots[4]) {
+  using Real = Compute<T>;
+  constexpr int lanes = kLanes<Real>;
+  const T* rows[4];
+  Real* d_rows[4];
+  Real weights[4];
+  bool all = true;
+  for (int i = 0; i < 4; ++i) {
+    rows[i] = image + corners.pixel[i] * pixel_size + channel;
+    d_rows[i] = d_image + corners.pixel[i] * pixel_size + channel;
+    weights[i] = corners.weight[i] * scale;
+    dots[i] = Vector<Real>{};
+    all = all && weights[i] != 0;
+  }
+  int64_t c = 0;
+  if (all) {  // four different pixels: one pass over the channels serves them all
+    // Plain locals stay in registers, which elements of arrays need not.
+    const T *const row0 = rows[0], *const row1 = rows[1], *const row2 = rows[2];
+    const T* const row3 = rows[3];
+    Real *const d_row0 = d_rows[0], *const d_row1 = d_rows[1], *const d_row2 = d_rows[2];
+    Real* const d_row3 = d_rows[3];
+    const Vector<Real> none{};
+    const Vector<Real> weight0 = none + weights[0], weight1 = none + weights[1];
+    const Vector<Real> weight2 = none + weights[2], weight3 = none + weights[3];
+    Vector<Real> dot0{}, dot1{}, dot2{}, dot3{};
+    for (; c + lanes <= count; c += lanes) {
+      const Vector<Real> gradient = load(upstream + c);
+      const Vector<Real> pixel0 = load(row0 + c), pixel1 = load(row1 + c);
+      const Vector<Real> pixel2 = load(row2 + c), pixel3 = load(row3 + c);
+      dot0 += gradient * pixel0;
+      dot1 += gradient * pixel1;
+      dot2 += gradient * pixel2;
+      dot3 += gradient * pixel3;
+      if (Recompute) {
+        store(weight0 * pixel0 + weight1 * pixel1 + weight2 * pixel2 + weight3 * pixel3, to + c);
+      }
+      const Vector<Real> sum0 = load(d_row0 + c) + weight0 * gradient;
+      const Vector<Real> sum1 = load(d_row1 + c) + weight1 * gradient;
+      const Vector<Real> sum2 = load(d_row2 + c) + weight2 * gradient;
+      const Vector<Real> sum3 = load(d_row3 + c) + weight3 * gradient;
+      store(sum0, d_row0 + c);
+      store(sum1, d_row1 + c);
+      store(sum2, d_row2 + c);
+      store(sum3, d_row3 + c);
+    }
+    dots[0] = dot0, dots[1] = dot1, dots[2] = dot2, dots[3] = dot3;
+  }
+  if (c == count) return;
+  if (Recompute) std::fill(to + c, to + count, Real(0));
+  for (int i = 0; i < 4; ++i) {
+    // At whole positions, the usual ones at the start of a training, three corners have no weight
+    // and one has no slope either; outside the image none has anything.
+    if (corners.weight[i] == 0 && corners.slope_y[i] == 0 && corners.slope_x[i] == 0) continue;
+    dots[i] += spread_corner<Recompute>(rows[i] + c, d_rows[i] + c, weights[i], count - c,
+                                        upstream + c, Recompute ? to + c : nullptr);
+  }
+}
+
+// Walks output pixels [first, first + count) of the whole batch in order.
+template <class Visit>
+inline void for_each_pixel(const Geometry& geometry, int64_t first, int64_t count,
+                           const Visit& visit) {
+  int64_t image = first / geometry.out_pixels(), pixel = first % geometry.out_pixels();
+  int64_t y = pixel / geometry.out_width, x = pixel % geometry.out_width;
+  for (int64_t i = 0; i < count; ++i) {
+    visit(i, image, y, x);
+    if (++x < geometry.out_width) continue;
+    x = 0;
+    if (++y < geometry.out_height) continue;
+    y = 0;
+    ++image;
+  }
+}
+
+// Samples the segments of output pixels [first, first + count) into rows of `to`.
+template <class T, class To>
+inline void sample_segments(const Geometry& geometry, const Sources<T>& sources,
+                            const std::vector<Segment>& segments, int64_t first, int64_t count,
+                            To* to, int64_t pitch) {
+  using Real = Compute<T>;
+  for_each_pixel(geometry, first, count, [&](int64_t i, int64_t image, int64_t y, int64_t x) {
+    const T* pixels = sources.inputs + image * geometry.image_size();
+    for (const Segment& segment : segments) {
+      const int64_t point = (first + i) * geometry.points() +
+                            segment.deformable_group * geometry.taps() + segment.tap;
+      To* target = to + i * pitch + segment.column;
+      Corners<Real> corners;
+      if (!locate_tap(geometry, y, x, segment.tap, sources.offsets + 2 * point, corners)) {
+        std::fill(target, target + segment.count, To{});
+        continue;
+      }
+      const Real scale = sources.mask ? sources.mask[point] : Real(1);
+      sample_channels(pixels, geometry.channels, corners, scale, segment.channel, segment.count,
+                      target);
+    }
+  });
+}
+
+// The gradient of sample_segments, added to `gradients`. Where Recompute, `values` gets the
+// sampled values in the layout of `upstream`.
+template <bool Recompute, class T>
+inline void spread_segments(const Geometry& geometry, const Sources<T>& sources,
+                            const std::vector<Segment>& segments, int64_t first, int64_t count,
+                            const Compute<T>* upstream, int64_t pitch, Compute<T>* values,
+                            const Gradients<Compute<T>>& gradients) {
+  using Real = Compute<T>;
+  for_each_pixel(geometry, first, count, [&](int64_t i, int64_t image, int64_t y, int64_t x) {
+    const T* pixels = sources.inputs + image * geometry.image_size();
+    Real* d_pixels = gradients.inputs + image * geometry.image_size();
+    for (const Segment& segment : segments) {
+      const int64_t point = (first + i) * geometry.points() +
+                            segment.deformable_group * geometry.taps() + segment.tap;
+      Real* target = Recompute ? values + i * pitch + segment.column : nullptr;
+      Corners<Real> corners;
+      if (!locate_tap(geometry, y, x, segment.tap, sources.offsets + 2 * point, corners)) {
+        if (Recompute) std::fill(target, target + segment.count, Real(0));
+        continue;
+      }
+      const Real scale = sources.mask ? sources.mask[point] : Real(1);
+      Vector<Real> dots[4];
+      spread_channels<Recompute>(pixels, d_pixels, geometry.channels, corners, scale,
+                                 segment.channel, segment.count,
+                                 upstream + i * pitch + segment.column, target, dots);
+      Vector<Real> along_y{}, along_x{}, along_scale{};
+      for (int corner = 0; corner < 4; ++corner) {
+        along_y += corners.slope_y[corner] * dots[corner];
+        along_x += corners.slope_x[corner] * dots[corner];
+        along_scale += corners.weight[corner] * dots[corner];
+      }
+      gradients.offsets[2 * point] += scale * sum<Real>(along_y);
+      gradients.offsets[2 * point + 1] += scale * sum<Real>(along_x);
+      if (gradients.mask) gradients.mask[point] += sum<Real>(along_scale);
+    }
+  });
+}
+
+}  // namespace facealign
