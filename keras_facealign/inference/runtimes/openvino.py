@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import keras
@@ -47,8 +48,7 @@ class OpenVINONetwork:
     def __init__(
         self, model: keras.Model, precision: str = "float32", threads: int | None = None
     ) -> None:
-        import openvino
-
+        openvino = _openvino()
         if precision not in ("float32", "bfloat16"):
             raise FaceAlignError(f"precision is {precision!r}; choose float32 or bfloat16.")
         if precision == "bfloat16" and not has_bfloat16():
@@ -91,11 +91,14 @@ class OpenVINONetwork:
         return np.concatenate([np.zeros((0, channels, height, width), np.float32), *parts])
 
 
+def _openvino(part: str = "") -> Any:
+    """The package or a module of it; its names are not visible to type checkers."""
+    return importlib.import_module(f"openvino{part}")
+
+
 def has_bfloat16() -> bool:
     """Whether OpenVINO computes in bfloat16 at full speed on this processor."""
-    import openvino
-
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in _openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def _largest_convolutions(graph: Graph, share: float) -> set[int]:
@@ -130,8 +133,7 @@ def to_openvino(graph: Graph, bfloat16: set[int] = frozenset()) -> Any:  # type:
         An `openvino.Model` that takes images (B, S, S, 3) of any B and gives the graph's outputs as
         (B, C, H, W).
     """
-    import openvino
-    from openvino import opset13 as op
+    openvino, op = _openvino(), _openvino(".opset13")
 
     images = op.parameter([-1, *graph.input.shape], np.float32, name="images")
     values: dict[int, Any] = {}
@@ -155,7 +157,7 @@ def to_openvino(graph: Graph, bfloat16: set[int] = frozenset()) -> Any:  # type:
             result = getattr(op, node.params["activation"])(result)
         values[id(node)] = result
     results = [op.result(values[id(node)]) for node in graph.outputs]
-    return openvino.Model(results, [images], "face_alignment")  # pyright: ignore[reportGeneralTypeIssues]
+    return openvino.Model(results, [images], "face_alignment")
 
 
 # ---- one writer an operation --------------------------------------------------------------------
