@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from keras_facealign.errors import FaceAlignError
 
 if TYPE_CHECKING:
-    from keras_facealign.inference import Face, FaceAligner
+    from keras_facealign.inference import Face, FaceAligner, FaceTracker
     from keras_facealign.landmarks import IBUG68, LandmarkScheme, convert_landmarks, get_scheme
     from keras_facealign.models import (
         DenseUNetFaceAlign,
@@ -33,6 +33,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Face": "inference",
     "FaceAligner": "inference",
+    "FaceTracker": "inference",
     "IBUG68": "landmarks",
     "LandmarkScheme": "landmarks",
     "convert_landmarks": "landmarks",
@@ -56,6 +57,7 @@ __all__ = [
     "FaceAlignError",
     "FaceAlignModel",
     "FaceAligner",
+    "FaceTracker",
     "HourglassFaceAlign",
     "LandmarkScheme",
     "SATFaceAlign",

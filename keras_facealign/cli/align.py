@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -27,6 +28,16 @@ class FaceFormat(str, Enum):
     JSON = "json"
     CSV = "csv"
     PTS = "pts"
+    COCO = "coco"
+
+
+class Runtime(str, Enum):
+    """What a network runs on, see `FaceAligner`."""
+
+    AUTO = "auto"
+    KERAS = "keras"
+    OPENVINO = "openvino"
+    OPENVINO_BFLOAT16 = "openvino_bfloat16"
 
 
 @dataclass(frozen=True)
@@ -67,6 +78,9 @@ def align(
     min_face: Annotated[
         float, typer.Option(min=4, help="Smallest face to look for, in pixels of the photo.")
     ] = 20,
+    runtime: Annotated[
+        Runtime, typer.Option(help="What the network runs on; auto: the fastest that is installed.")
+    ] = Runtime.AUTO,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with code 2 if any photo failed.")
     ] = False,
@@ -74,9 +88,10 @@ def align(
     """Find the faces of photos and their landmarks.
 
     Writes for each photo NAME_overlay.jpg, and for each face NAME_face0.json, NAME_face1.json, ...
-    (or .csv, .pts), the largest face first. Photos in subfolders get the same subfolders in the
-    output; of photos whose names differ in the ending only, the second becomes NAME_png and so on.
-    Existing results are replaced, the photos themselves never.
+    (or .csv, .pts), the largest face first; with --format coco, one coco.json for all photos.
+    Photos in subfolders get the same subfolders in the output; of photos whose names differ in the
+    ending only, the second becomes NAME_png and so on. Existing results are replaced, the photos
+    themselves never.
 
     A photo without a face, or one that cannot be read, stops nothing; the unreadable ones are
     listed at the end. The exit code is 0 if at least one photo was read, with or without a face in
@@ -93,7 +108,7 @@ def align(
     output.mkdir(parents=True, exist_ok=True)
 
     console = Console()
-    run = _Run(preset, face_format, given, overlay, min_face, console)
+    run = _Run(preset, runtime, face_format, given, overlay, min_face, console, output)
     total = len(jobs) + len(failures)
     if jobs:
         _run_all(run, jobs, failures, console)
@@ -113,13 +128,17 @@ class _Run:
     def __init__(
         self,
         preset: str,
+        runtime: Runtime,
         face_format: FaceFormat,
         boxes: dict[str, list[list[float]]] | None,
         overlay: bool,
         min_face: float,
         console: Console,
+        output: Path,
     ) -> None:
+        self.output = output
         self.preset = preset
+        self.runtime = runtime
         self.face_format = face_format
         self.boxes = boxes
         self.overlay = overlay
@@ -127,7 +146,9 @@ class _Run:
         self.console = console
         self.faces = 0
         self.photos = 0
+        self.files = ExitStack()
         self._aligner: Any = None
+        self._coco: Any = None
 
     def load(self) -> None:
         """Loads networks and detector. Faults here concern every photo, so they end the run."""
@@ -138,7 +159,9 @@ class _Run:
             if self.boxes is None:
                 detector = MTCNNDetector(min_face_size=self.min_face)
                 detector.load()
-            self._aligner = FaceAligner.from_preset(self.preset, detector)
+            self._aligner = FaceAligner.from_preset(
+                self.preset, detector, runtime=self.runtime.value
+            )
 
     def read(self, job: _Job) -> Any:
         """The photo of a job as an array."""
@@ -154,13 +177,15 @@ class _Run:
         boxes = None if self.boxes is None else _boxes_of(self.boxes, job.path)
         faces = self._aligner.align(image, boxes, name=name)
         self.photos += 1
+        scheme = self._aligner.model.scheme
+        size = (image.shape[1], image.shape[0])
+        if self.face_format is FaceFormat.COCO:
+            self._coco_file(scheme).add(job.path.as_posix(), size, faces)
         if not faces:
             _say(self.console, f"{name}: no face found")
             return
-        scheme = self._aligner.model.scheme
-        size = (image.shape[1], image.shape[0])
         job.target.parent.mkdir(parents=True, exist_ok=True)
-        for index, face in enumerate(faces):
+        for index, face in enumerate(faces if self._coco is None else ()):
             path = _beside(job.target, f"_face{index}.{self.face_format.value}")
             write_face(path, face, scheme=scheme.name, image=name, image_size=size)
         if self.overlay:
@@ -168,13 +193,21 @@ class _Run:
             write_image(_beside(job.target, "_overlay.jpg"), picture)
         self.faces += len(faces)
 
+    def _coco_file(self, scheme: Any) -> Any:
+        """The one file of all photos; it gets its name when `files` is closed."""
+        from keras_facealign.inference.coco import coco_writer
+
+        if self._coco is None:
+            self._coco = self.files.enter_context(coco_writer(self.output / "coco.json", scheme))
+        return self._coco
+
 
 def _run_all(run: _Run, jobs: list[_Job], failures: list[str], console: Console) -> None:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
     from rich.progress import TimeRemainingColumn as Remaining
 
     columns = (TextColumn("Aligning"), BarColumn(), MofNCompleteColumn(), Remaining())
-    with Progress(*columns, console=console) as progress:
+    with run.files, Progress(*columns, console=console) as progress:
         task = progress.add_task("", total=len(jobs))
         for job in jobs:
             try:

@@ -20,7 +20,9 @@ from keras_facealign.cli.convert import convert_mxnet
 from keras_facealign.cli.datasets import datasets
 from keras_facealign.cli.evaluate import evaluate
 from keras_facealign.cli.presets import presets
+from keras_facealign.cli.synthesize import synthesize_poses
 from keras_facealign.cli.train import train
+from keras_facealign.cli.video import video
 from keras_facealign.errors import FaceAlignError
 
 __all__ = ["app"]
@@ -108,5 +110,14 @@ def _options(
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
-for _command in (align, train, evaluate, convert_mxnet, datasets, presets):
+for _command in (
+    align,
+    video,
+    train,
+    evaluate,
+    convert_mxnet,
+    datasets,
+    presets,
+    synthesize_poses,
+):
     app.command()(_command)

@@ -11,7 +11,8 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,10 @@ from PIL import Image
 from keras_facealign.data.pts import write_pts
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.inference.aligner import Face
+from keras_facealign.inference.head_pose import estimate_head_pose
+from keras_facealign.landmarks import IBUG68
 
-__all__ = ["FACE_FORMATS", "write_face", "write_image"]
+__all__ = ["FACE_FORMATS", "replacing", "write_face", "write_image"]
 
 FACE_FORMATS = ("json", "csv", "pts")
 
@@ -39,7 +42,8 @@ def write_face(
 ) -> Path:
     """Writes one face; the file's ending chooses the format.
 
-    - `.json`: image, image_size, scheme, box, score, landmarks and confidence.
+    - `.json`: image, image_size, scheme, box, score, landmarks, confidence and, of iBUG's 68
+      points, the head's pose; `docs/formats.md` describes the fields.
     - `.csv`: a line `landmark,x,y,confidence` for each landmark.
     - `.pts`: the landmarks alone, 1-based, as 300W has them.
 
@@ -70,7 +74,8 @@ def write_face(
     if kind == "json":
         about = {"image": image, "image_size": image_size, "scheme": scheme}
         record = {key: value for key, value in about.items() if value is not None}
-        text = json.dumps(record | face.to_dict(), allow_nan=False) + "\n"
+        record |= face.to_dict() | _pose(face, scheme, image_size)
+        text = json.dumps(record, allow_nan=False) + "\n"
     else:
         text = _csv(face)
     return _replace(path, lambda temporary: temporary.write_bytes(text.encode("utf-8")))
@@ -103,6 +108,15 @@ def write_image(path: str | os.PathLike[str], image: np.ndarray, quality: int = 
     return _replace(path, lambda temporary: picture.save(temporary, format=kind, quality=quality))
 
 
+def _pose(face: Face, scheme: str, image_size: tuple[int, int] | None) -> dict[str, Any]:
+    if scheme != IBUG68.name or len(face.landmarks) != IBUG68.num_landmarks:
+        return {}
+    try:
+        return {"pose": estimate_head_pose(face.landmarks, image_size, face.confidence).to_dict()}
+    except FaceAlignError:  # Landmarks that are all unsure, or all in one place, have no pose.
+        return {}
+
+
 def _csv(face: Face) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
@@ -114,12 +128,32 @@ def _csv(face: Face) -> str:
 
 def _replace(path: Path, write: Callable[[Path], Any]) -> Path:
     """Has `write` fill a temporary file beside `path`, then renames it to `path`."""
+    with replacing(path) as temporary:
+        write(temporary)
+    return path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Gives a temporary file beside `path`, which takes its place when the block ends well.
+
+    When the block raises, the temporary file is removed and `path` stays as it was.
+
+    Args:
+        path: The file to write; an older one is replaced.
+
+    Yields:
+        Path of the temporary file, which is there and empty; its ending is that of `path`.
+
+    Raises:
+        FaceAlignError: If the file cannot be written.
+    """
     temporary: Path | None = None
     try:
         handle, name = tempfile.mkstemp(prefix=".", suffix=path.suffix, dir=path.parent)
         os.close(handle)
         temporary = Path(name)
-        write(temporary)
+        yield temporary
         # A temporary file is private by default; the result gets the rights of any other new file.
         temporary.chmod(0o666 & ~_umask())
         os.replace(temporary, path)
@@ -131,7 +165,6 @@ def _replace(path: Path, write: Callable[[Path], Any]) -> Path:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
-    return path
 
 
 def _umask() -> int:

@@ -42,7 +42,7 @@ def network(monkeypatch) -> list[str]:
     """Puts the stand-ins in the place of preset and detector; gives the presets asked for."""
     asked: list[str] = []
 
-    def from_preset(name, detector="mtcnn"):
+    def from_preset(name, detector="mtcnn", runtime="auto"):
         asked.append(name)
         if name == "no_such_preset":
             raise FaceAlignError("Unknown preset 'no_such_preset'")
@@ -98,6 +98,24 @@ def test_other_formats(kind, tmp_path):
     offset = 1 if kind == "pts" else 0
     np.testing.assert_allclose(np.array(points, float) - offset, dots_in(BOX), atol=0.05)
     assert BoxDetector.made == [{"min_face_size": 33.0}]
+
+
+def test_coco_is_one_file_for_all_photos(tmp_path, capsys):
+    paths = [save(tmp_path / "a.png"), save(tmp_path / "wall.png", np.zeros_like(FACE))]
+    paths.append(save(tmp_path / "b.png"))
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    out = tmp_path / "out"
+    words = [str(path) for path in [*paths, tmp_path / "broken.png"]]
+    assert main(["align", *words, "-o", str(out), "--format", "coco", "--no-overlay"]) == 0
+    assert results(out) == ["coco.json"]
+    record = json.loads((out / "coco.json").read_text(encoding="utf-8"))
+    assert [image["file_name"] for image in record["images"]] == [p.as_posix() for p in paths]
+    assert [item["image_id"] for item in record["annotations"]] == [1, 3]
+    for item in record["annotations"]:
+        points = np.array(item["keypoints"]).reshape(3, 3)
+        np.testing.assert_allclose(points[:, :2], dots_in(BOX), atol=0.05)
+    assert record["categories"][0]["keypoints"] == ["line_0", "line_1", "line_2"]
+    assert "2 faces in 3 photos" in capsys.readouterr().out
 
 
 def test_a_photo_without_a_face_is_said_and_is_no_error(tmp_path, capsys):

@@ -39,12 +39,31 @@ def failing_app(error: BaseException) -> typer.Typer:
 def test_help_lists_the_commands(capsys):
     assert main(["--help"]) == 0
     printed = capsys.readouterr().out
-    for command in ("align", "train", "evaluate", "presets", "convert-mxnet", "datasets"):
+    for command in (
+        "align",
+        "video",
+        "train",
+        "evaluate",
+        "presets",
+        "convert-mxnet",
+        "datasets",
+        "synthesize-poses",
+    ):
         assert command in printed
 
 
 @pytest.mark.parametrize(
-    "command", ["align", "train", "evaluate", "presets", "convert-mxnet", "datasets"]
+    "command",
+    [
+        "align",
+        "video",
+        "train",
+        "evaluate",
+        "presets",
+        "convert-mxnet",
+        "datasets",
+        "synthesize-poses",
+    ],
 )
 def test_each_command_explains_itself(command, capsys):
     assert main([command, "--help"]) == 0

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_facealign.data.pts import read_pts
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.inference import Face, write_face, write_image
+from keras_facealign.inference.head_pose import mean_face, rotation_matrix
 
 
 @pytest.fixture
@@ -56,6 +58,27 @@ def test_pts_counts_from_one(face, tmp_path):
     body = path.read_text(encoding="ascii").split("{")[1].split("}")[0]
     points = np.array([line.split() for line in body.strip().splitlines()], float)
     np.testing.assert_allclose(points - 1, face.landmarks, atol=1e-3)
+
+
+def test_pts_reads_back(face, tmp_path):
+    landmarks, visibility = read_pts(write_face(tmp_path / "f.pts", face), num_landmarks=68)
+    np.testing.assert_allclose(landmarks, face.landmarks, atol=1e-4)
+    assert (visibility == 2).all()
+
+
+def test_json_of_ibugs_points_has_the_pose(tmp_path):
+    seen = mean_face() @ rotation_matrix(20, -10, 5).T
+    face = Face((seen[:, :2] * 9 + 300).astype(np.float32), np.ones(68, np.float32), np.ones(4))
+    record = json.loads(write_face(tmp_path / "f.json", face).read_text())
+    found = [record["pose"][name] for name in ("yaw", "pitch", "roll")]
+    np.testing.assert_allclose(found, (20, -10, 5), atol=0.5)
+    for scheme, other in (
+        ("menpo68", face),  # no scheme of ours: its points could be any
+        ("ibug68", Face(np.full((68, 2), 7.0, np.float32), face.confidence, face.box)),
+        ("ibug68", Face(face.landmarks, np.zeros(68, np.float32), face.box)),
+    ):
+        path = write_face(tmp_path / "g.json", other, scheme=scheme)
+        assert "pose" not in json.loads(path.read_text())
 
 
 def test_pictures_come_back(tmp_path):

@@ -1,0 +1,51 @@
+"""Face profiling: a head fitted to a face's landmarks, and the face turned to larger yaws.
+
+Training for large poses needs faces seen from the side with landmarks of the whole head, hidden
+ones too. Few photographs have them, so they are made from annotated ones: `HeadFitter` finds the
+head behind 68 landmarks, `turned_views` draws the picture with the head turned, and `load_samples`
+reads what the command `synthesize-poses` wrote.
+
+After Zhu et al., Face Alignment Across Large Poses: A 3D Solution, CVPR 2016.
+"""
+
+from keras_facealign.data.face_profiling.camera import Camera
+from keras_facealign.data.face_profiling.fitting import FitSettings, HeadFit, HeadFitter
+from keras_facealign.data.face_profiling.model import MorphableModel, load_model
+from keras_facealign.data.face_profiling.rendering import TurnableFace, visible_landmarks
+from keras_facealign.data.face_profiling.snapping import snapped_vertices
+from keras_facealign.data.face_profiling.storage import (
+    is_written,
+    load_samples,
+    open_output,
+    read_labels,
+    survey,
+    write_views,
+)
+from keras_facealign.data.face_profiling.synthesis import (
+    View,
+    ViewSettings,
+    check_yaws,
+    turned_views,
+)
+
+__all__ = [
+    "Camera",
+    "FitSettings",
+    "HeadFit",
+    "HeadFitter",
+    "MorphableModel",
+    "TurnableFace",
+    "View",
+    "ViewSettings",
+    "check_yaws",
+    "is_written",
+    "load_model",
+    "load_samples",
+    "open_output",
+    "read_labels",
+    "snapped_vertices",
+    "survey",
+    "turned_views",
+    "visible_landmarks",
+    "write_views",
+]

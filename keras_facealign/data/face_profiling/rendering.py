@@ -1,0 +1,267 @@
+"""Turning the head in a picture: its skin as a mesh, its surroundings as a sheet bent along.
+
+What the picture shows of the skin is drawn again where the turned head has it. The rest of the
+picture is a sheet of squares that is fastened to the head's outline and to the picture's frame and
+bends smoothly in between (each coordinate is harmonic), so that hair, neck and background follow
+the head, and what the turn uncovers is filled with their stretched neighbourhood. After "face
+profiling" (Zhu et al., Face Alignment Across Large Poses, CVPR 2016).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from keras_facealign.data.face_profiling.camera import Camera
+from keras_facealign.data.face_profiling.rasterizer import rasterize
+
+__all__ = ["TurnableFace", "facing", "visible_landmarks"]
+
+# Cosines of the angles between which skin fades out as the picture shows it ever flatter.
+_FADED, _FULL = 0.02, 0.15
+# The outline of a fit is some pixels off, and a turn would smear what lies behind it over the
+# cheek: skin is looked up this far inside of the outline, in units of the head's height.
+_INSET = 0.035
+# Skin steeper than this (cosine) is moved, the more the steeper; less turned heads (degrees) less.
+_INSET_FROM, _INSET_ANGLE = 0.6, 20.0
+# Squares of the sheet along the picture's longer side, and how far it reaches past the picture.
+_SQUARES = 40
+_MARGIN = 0.6
+# How far skin may lie behind other skin and still count as seen, in units of the head's height.
+_TOLERANCE = 0.02
+# The sheet is drawn at a lower resolution: it is smooth.
+_COARSE = 2
+
+
+class TurnableFace:
+    """A picture with a head fitted to it, ready to be drawn from other sides.
+
+    Args:
+        image: uint8 (H, W, 3).
+        vertices: float (V, 3), the head in the model's units.
+        triangles: int (T, 3), counter-clockwise seen from outside.
+        camera: How the picture sees the head.
+
+    Example:
+        >>> face = TurnableFace(image, vertices, model.triangles, fit.camera)  # doctest: +SKIP
+        >>> picture = face.render(fit.camera.turned(40, vertices.mean(0)), crop, 256, 256)
+    """
+
+    def __init__(
+        self, image: np.ndarray, vertices: np.ndarray, triangles: np.ndarray, camera: Camera
+    ) -> None:
+        self._image = image
+        self._vertices = vertices
+        self._camera = camera
+        self._triangles = triangles
+        self._pixels = camera.project(vertices)
+        height, width = image.shape[:2]
+        normals = _vertex_normals(self._pixels, triangles)
+        self._shown = _shown(self._pixels, triangles, normals[:, 2], height, width)
+        steep = np.clip(1.0 - normals[:, 2] / _INSET_FROM, 0.0, 1.0)[:, None]
+        self._inset = -_INSET * np.ptp(self._pixels[:, 1]) * steep * normals[:, :2]
+        self._sheet()
+
+    def render(self, camera: Camera, crop: np.ndarray, height: int, width: int) -> np.ndarray:
+        """Draws the face as another camera sees the head.
+
+        Args:
+            camera: The other camera; with the picture's own, the picture comes back.
+            crop: float (2, 3), from the picture's pixels to those of the result.
+            height: Of the result, in pixels.
+            width: Likewise.
+
+        Returns:
+            uint8 (height, width, 3).
+        """
+        head = camera.project(self._vertices)
+        skin = self._triangles[facing(head, self._triangles) > 0]
+        front = rasterize(_cropped(head, crop), skin, height, width)
+        turn = camera.rotation @ self._camera.rotation.T
+        angle = np.degrees(np.arccos(np.clip(0.5 * (np.trace(turn) - 1.0), -1.0, 1.0)))
+        places = self._pixels[:, :2] + min(1.0, angle / _INSET_ANGLE) * self._inset
+        values = front.interpolate(skin, np.column_stack([places, self._shown]))
+        opacity = np.where(front.triangle >= 0, values[..., 2], 0.0)[..., None]
+        behind = self._sampled(self._sheet_places(camera, crop, height, width))
+        picture = behind + opacity * (self._sampled(values[..., :2]) - behind)
+        return np.rint(picture).astype(np.uint8)
+
+    def _sheet_places(
+        self, camera: Camera, crop: np.ndarray, height: int, width: int
+    ) -> np.ndarray:
+        """float32 (height, width, 2): where in the picture the sheet's part of a pixel lies."""
+        import cv2
+
+        rows, columns = -(-height // _COARSE), -(-width // _COARSE)
+        coarse = crop / _COARSE
+        coarse[:, 2] += 0.5 / _COARSE - 0.5
+        seen = rasterize(_cropped(self._bent(camera), coarse), self._squares, rows, columns)
+        places = seen.interpolate(self._squares, self._nodes[:, :2])
+        # Beyond the sheet the picture stays where it is.
+        y, x = np.mgrid[:rows, :columns]
+        still = np.stack([x, y], axis=-1) - coarse[:, 2]
+        still = still @ np.linalg.inv(coarse[:, :2]).T
+        places = np.where((seen.triangle >= 0)[..., None], places, still).astype(np.float32)
+        places = cv2.resize(
+            places, (columns * _COARSE, rows * _COARSE), interpolation=cv2.INTER_LINEAR
+        )
+        return places[:height, :width]
+
+    def _sampled(self, places: np.ndarray) -> np.ndarray:
+        """float32 (height, width, 3): the picture at these places."""
+        import cv2
+
+        x, y = (np.ascontiguousarray(places[..., i], np.float32) for i in (0, 1))
+        drawn = cv2.remap(self._image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return drawn.astype(np.float32)
+
+    def _bent(self, camera: Camera) -> np.ndarray:
+        """(N, 3): the sheet's nodes as another camera has them."""
+        origin = np.zeros(3)
+        shift = camera.project(origin) - self._camera.project(origin)
+        move = camera.project(self._held) - self._camera.project(self._held)
+        # `project` is affine: of its shift each node has the share by which it is held.
+        return self._nodes + (move - shift) + self._share[:, None] * shift
+
+    def _sheet(self) -> None:
+        """Lays the sheet and finds by how much the head holds each of its nodes."""
+        height, width = self._image.shape[:2]
+        step = max(height, width) / _SQUARES
+        margin = _MARGIN * max(height, width)
+        columns = int(np.ceil((width + 2 * margin) / step)) + 1
+        rows = int(np.ceil((height + 2 * margin) / step)) + 1
+        x, y = np.meshgrid(np.arange(columns) * step - margin, np.arange(rows) * step - margin)
+        index = np.arange(rows * columns).reshape(rows, columns)
+        a, b, c, d = (
+            part.ravel()
+            for part in (index[:-1, :-1], index[:-1, 1:], index[1:, :-1], index[1:, 1:])
+        )
+        self._squares = np.concatenate([np.stack([a, c, b], 1), np.stack([b, c, d], 1)])
+        in_nodes = self._pixels / [step, step, 1.0] + [margin / step, margin / step, 0.0]
+        skin = self._triangles[facing(self._pixels, self._triangles) > 0]
+        seen = rasterize(in_nodes, skin, rows, columns)
+        covered = seen.triangle >= 0
+        farthest = float(self._pixels[:, 2].min())
+        depth = np.where(covered, seen.depth, farthest)
+        place = self._camera.lift(np.stack([x, y, depth], axis=-1))
+        # Five numbers a node: the place in the head that holds it, how firmly, and its depth.
+        values = np.concatenate([place, np.ones((rows, columns, 1)), depth[..., None]], axis=-1)
+        values[~covered, :4] = 0.0
+        fixed = covered.copy()
+        fixed[[0, -1]] = fixed[:, [0, -1]] = True
+        values = _harmonic(values, fixed).reshape(-1, 5)
+        self._held, self._share = values[:, :3], values[:, 3]
+        self._nodes = np.column_stack([x.ravel(), y.ravel(), values[:, 4]])
+
+
+def _vertex_normals(pixels: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """float64 (V, 3): unit vectors out of the skin; z towards the viewer, y down."""
+    a, b, c = pixels[triangles].transpose(1, 0, 2)
+    across = np.cross(c - a, b - a)
+    normals = np.stack(
+        [
+            np.bincount(triangles.ravel(), np.repeat(across[:, axis], 3), len(pixels))
+            for axis in range(3)
+        ],
+        axis=1,
+    )
+    return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+
+
+def _shown(
+    pixels: np.ndarray, triangles: np.ndarray, slope: np.ndarray, height: int, width: int
+) -> np.ndarray:
+    """float (V,), 0 to 1: how well the picture shows each vertex.
+
+    0 for what is turned away or lies behind something else, 1 for what is seen well. `slope` is the
+    cosine between a vertex's normal and the direction to the viewer.
+    """
+    fade = np.clip((slope - _FADED) / (_FULL - _FADED), 0.0, 1.0)
+    seen = rasterize(pixels, triangles[facing(pixels, triangles) > 0], height, width)
+    column = np.rint(pixels[:, 0]).astype(int).clip(0, width - 1)
+    row = np.rint(pixels[:, 1]).astype(int).clip(0, height - 1)
+    tolerance = _TOLERANCE * np.ptp(pixels[:, 1])
+    hidden = pixels[:, 2] < seen.depth[row, column] - tolerance
+    # A vertex next to a hidden one is half on the other side.
+    beside = hidden[triangles].any(axis=1)
+    hidden[triangles[beside]] = True
+    return np.where(hidden, 0.0, fade)
+
+
+def facing(pixels: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """float (T,): cosine between triangles' outward normals and the direction to the viewer.
+
+    Args:
+        pixels: float (V, 3), vertices as `Camera.project` gives them.
+        triangles: int (T, 3), counter-clockwise seen from outside.
+    """
+    a, b, c = pixels[triangles].transpose(1, 0, 2)
+    normal = np.cross(b - a, c - a)
+    # The picture's y points down, which turns counter-clockwise into clockwise.
+    return -normal[:, 2] / np.maximum(np.linalg.norm(normal, axis=1), 1e-12)
+
+
+def visible_landmarks(
+    pixels: np.ndarray, triangles: np.ndarray, landmarks: np.ndarray, tolerance: float
+) -> np.ndarray:
+    """Which landmarks of a head are seen, and which it hides itself.
+
+    Args:
+        pixels: float (V, 3), vertices as `Camera.project` gives them.
+        triangles: int (T, 3), all of the head.
+        landmarks: int (K,), vertices.
+        tolerance: Depth in pixels by which the skin may lie before a landmark that is still seen.
+
+    Returns:
+        int32 (K,): 2 seen, 1 hidden.
+    """
+    marks = pixels[landmarks]
+    low = np.floor(pixels[:, :2].min(axis=0))
+    extent = np.ptp(pixels[:, :2], axis=0).max()
+    # 160 pixels across the head are enough to tell what is before what.
+    scale = 160.0 / max(float(extent), 1e-9)
+    moved = np.column_stack([(pixels[:, :2] - low) * scale + 1.0, pixels[:, 2]])
+    front = triangles[facing(pixels, triangles) > 0]
+    depth = rasterize(moved, front, 164, 164).depth
+    column, row = np.rint(moved[landmarks, :2]).astype(int).clip(1, 162).T
+    # The farthest of a pixel's neighbours: what lies on the outline is seen.
+    around = np.stack([depth[row + i, column + j] for i in (-1, 0, 1) for j in (-1, 0, 1)])
+    return np.where(marks[:, 2] >= around.min(axis=0) - tolerance, 2, 1).astype(np.int32)
+
+
+def _cropped(pixels: np.ndarray, crop: np.ndarray) -> np.ndarray:
+    return np.column_stack([pixels[:, :2] @ crop[:, :2].T + crop[:, 2], pixels[:, 2]])
+
+
+def _harmonic(values: np.ndarray, fixed: np.ndarray) -> np.ndarray:
+    """Fills a grid smoothly between its fixed nodes: each other one is its neighbours' mean.
+
+    Args:
+        values: float (H, W, C).
+        fixed: bool (H, W), true on the frame at least.
+    """
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.linalg import spsolve
+
+    free = np.flatnonzero(~fixed)
+    if not len(free):
+        return values
+    height, width, channels = values.shape
+    number = np.full(height * width, -1)
+    number[free] = np.arange(len(free))
+    flat = values.reshape(-1, channels)
+    right = np.zeros((len(free), channels))
+    rows, columns = [np.arange(len(free))], [np.arange(len(free))]
+    entries = [np.full(len(free), 4.0)]
+    for step in (-width, width, -1, 1):
+        neighbour = free + step
+        inside = number[neighbour] >= 0
+        rows.append(np.flatnonzero(inside))
+        columns.append(number[neighbour[inside]])
+        entries.append(np.full(int(inside.sum()), -1.0))
+        right[~inside] += flat[neighbour[~inside]]
+    matrix = coo_matrix(
+        (np.concatenate(entries), (np.concatenate(rows), np.concatenate(columns)))
+    ).tocsc()
+    filled = flat.copy()
+    filled[free] = spsolve(matrix, right).reshape(-1, channels)
+    return filled.reshape(values.shape)

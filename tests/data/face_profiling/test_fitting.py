@@ -1,0 +1,157 @@
+"""Fits of known heads, and the outline that their jaws' landmarks lie on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from keras_facealign.data.face_profiling import Camera, FitSettings, HeadFitter, snapped_vertices
+from keras_facealign.data.face_profiling.camera import rotation_from_angles
+from keras_facealign.data.face_profiling.silhouette import JAW, contour_lines
+from keras_facealign.errors import FaceAlignError
+
+
+def head(model, angles=(5.0, 20.0, -8.0), coefficients=(0.8, -0.6, 0.5, 0.4, 0.5, 0.3)):
+    camera = Camera(rotation_from_angles(*angles), 8.0, np.array([110.0, 100.0]))
+    return camera, np.array(coefficients), model.vertices(np.array(coefficients))
+
+
+def as_annotated(fitter, camera, coefficients, vertices):
+    """The landmarks of a 2D annotation: the jaw along the outline."""
+    points = camera.project(vertices[fitter.model.landmarks])[:, :2]
+    lines = fitter._lines.points(coefficients)
+    chosen = fitter._lines.outermost(lines, camera.rotation)
+    points[:JAW] = camera.project(lines[np.arange(JAW), chosen])[:, :2]
+    return points
+
+
+@pytest.mark.parametrize("angles", [(0, 0, 0), (5, 20, -8), (-12, -45, 20), (10, 65, 0)])
+def test_a_known_head_is_found(fitter, model, angles):
+    camera, coefficients, vertices = head(model, angles)
+    fit = fitter.fit(as_annotated(fitter, camera, coefficients, vertices))
+    np.testing.assert_allclose(fit.camera.angles, angles, atol=2.0)
+    assert fit.camera.scale == pytest.approx(camera.scale, rel=0.03)
+    found = fit.camera.project(model.vertices(fit.coefficients))[:, :2]
+    face = model.neutral[:, 2] > 0
+    off = np.linalg.norm(found - camera.project(vertices)[:, :2], axis=1)
+    # The face is 115 pixels wide.
+    assert off[face].mean() < 1.5
+    assert off[model.landmarks].mean() < 1.0
+    np.testing.assert_allclose(fit.coefficients[[1, 4]], coefficients[[1, 4]], atol=0.3)
+    if abs(angles[1]) < 30:  # from the side nobody can tell how wide a head is
+        assert fit.coefficients[0] == pytest.approx(coefficients[0], abs=0.3)
+
+
+def test_three_dimensional_landmarks_are_met_without_the_outline(model):
+    fitter = HeadFitter(model, FitSettings(silhouette=False, iterations=30))
+    camera, _, vertices = head(model, (5, 50, 0))
+    points = camera.project(vertices[model.landmarks])[:, :2]
+    fit = fitter.fit(points)
+    assert np.linalg.norm(fit.residuals, axis=1).max() < 1.0
+    np.testing.assert_allclose(
+        points - fit.residuals,
+        fit.camera.project(model.vertices(fit.coefficients)[model.landmarks])[:, :2],
+        atol=1e-3,
+    )
+
+
+def test_a_fit_moves_and_grows_with_the_landmarks(fitter, model):
+    points = as_annotated(fitter, *head(model))
+    first = fitter.fit(points)
+    second = fitter.fit(3.0 * points + np.array([40.0, -7.0]))
+    np.testing.assert_allclose(second.coefficients, first.coefficients, atol=1e-4)
+    np.testing.assert_allclose(second.camera.angles, first.camera.angles, atol=1e-2)
+    assert second.camera.scale == pytest.approx(3 * first.camera.scale, rel=1e-4)
+
+
+def test_one_wild_landmark_spoils_little(fitter, model):
+    points = as_annotated(fitter, *head(model))
+    wild = points.copy()
+    wild[48] += (40.0, 30.0)
+    calm, found = fitter.fit(points), fitter.fit(wild)
+    np.testing.assert_allclose(found.camera.angles, calm.camera.angles, atol=3.0)
+    assert np.linalg.norm(found.residuals[48]) > 30
+
+
+def test_landmarks_without_a_position_play_no_part(fitter, model):
+    points = as_annotated(fitter, *head(model))
+    seen = np.full(68, 2)
+    seen[[3, 20, 40, 60]] = 0
+    moved = points.copy()
+    moved[[3, 20, 40, 60]] = np.nan
+    first, second = fitter.fit(points, seen), fitter.fit(moved, seen)
+    np.testing.assert_array_equal(first.coefficients, second.coefficients)
+    assert (second.residuals[[3, 20, 40, 60]] == 0).all()
+
+
+def test_occluded_landmarks_weigh_less(fitter, model):
+    points = as_annotated(fitter, *head(model))
+    points[30:36] += (2.5, 0.0)
+    seen = np.full(68, 2)
+    trusted = fitter.fit(points, seen).residuals[30:36, 0].mean()
+    seen[30:36] = 1
+    assert fitter.fit(points, seen).residuals[30:36, 0].mean() > trusted + 0.1
+
+
+def test_expressions_stay_within_their_range(fitter, model):
+    camera, coefficients, vertices = head(model, coefficients=(0, 0, 0, 0, 1.8, 0))
+    fit = fitter.fit(as_annotated(fitter, camera, coefficients, vertices))
+    first = len(model.identity)
+    assert fit.coefficients[first] == pytest.approx(1.0, abs=0.05)
+    assert (fit.coefficients[first:] >= 0).all() and (fit.coefficients[first:] <= 1).all()
+
+
+def test_contour_lines_lie_on_the_skin(model):
+    lines = contour_lines(model)
+    for line in lines.neutral[[0, 4, 8, 12]].reshape(-1, 3):
+        # The nearest vertex is no farther than a side of the mesh's quadrilaterals.
+        assert np.linalg.norm(model.neutral - line, axis=1).min() < 0.6
+    # Each line passes by its landmark.
+    marks = model.neutral[model.landmarks[:JAW]]
+    nearest = np.linalg.norm(lines.neutral - marks[:, None], axis=2).min(axis=1)
+    assert nearest.max() < 0.5
+
+
+@pytest.mark.parametrize("yaw", [-60, -30, 30, 60])
+def test_the_outline_of_the_far_side_is_that_of_all_vertices(model, yaw):
+    lines = contour_lines(model)
+    rotation = rotation_from_angles(0, yaw, 0)
+    points = lines.points(np.zeros(model.num_coefficients))
+    chosen = lines.outermost(points, rotation)
+    side = 2 if yaw > 0 else 14  # the far side's landmark at the cheek
+    found = points[side, chosen[side]] @ rotation.T
+    level = np.abs(model.neutral[:, 1] - lines.neutral[side, 0, 1]) < 0.4
+    everything = model.neutral[level & (model.neutral[:, 2] > -2)] @ rotation.T
+    reach = everything[:, 0].min() if yaw > 0 else everything[:, 0].max()
+    assert found[0] == pytest.approx(reach, abs=0.35)
+
+
+def test_snapping_meets_the_landmarks_and_leaves_the_rest(fitter, model):
+    points = as_annotated(fitter, *head(model))
+    points[36:42] += (1.2, -0.8)
+    fit = fitter.fit(points)
+    plain, bent = model.vertices(fit.coefficients), snapped_vertices(model, fit)
+    inner = model.landmarks[JAW:]
+    before = np.linalg.norm(fit.camera.project(plain[inner])[:, :2] - points[JAW:], axis=1)
+    after = np.linalg.norm(fit.camera.project(bent[inner])[:, :2] - points[JAW:], axis=1)
+    assert after.mean() < 0.5 * before.mean()
+    # Depth stays, and so does the back of the head.
+    depth = fit.camera.project(bent)[:, 2] - fit.camera.project(plain)[:, 2]
+    assert np.abs(depth).max() < 1e-6
+    back = model.neutral[:, 2] < -7
+    assert np.abs(bent - plain)[back].max() < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("points", "seen", "message"),
+    [
+        (np.zeros((67, 2)), None, r"shape \(67, 2\); \(68, 2\) is due"),
+        (np.full((68, 2), np.nan), None, "not all finite"),
+        (np.zeros((68, 2)), np.zeros(68), "Only 0 landmarks"),
+        (np.zeros((68, 2)), None, "span no area"),
+        (np.zeros((68, 2)), np.zeros(5), r"shape \(5,\); \(68,\) is due"),
+    ],
+)
+def test_landmarks_that_cannot_be_fitted_are_refused(fitter, points, seen, message):
+    with pytest.raises(FaceAlignError, match=message):
+        fitter.fit(points, seen)
