@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from PIL import ImageOps
 
 from keras_facealign.landmarks import IBUG68
 from tfds_builders._drawing import draw_face, run, write_image, write_mat5
@@ -43,7 +44,7 @@ def main(folder: Path) -> None:
         write_mat5(root / "landmarks" / subset / f"{stem}_pts.mat", labels)
         if subset != "IBUG":
             continue
-        mirrored = picture.transpose(method=0)  # left to right
+        mirrored = ImageOps.mirror(picture)
         corner = np.array([picture.width - 1, 0])
         flipped = {
             name: (corner + points * [-1, 1])[IBUG68.flip_permutation]
