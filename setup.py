@@ -77,7 +77,6 @@ code = find_namespace_packages(
 setup(
     packages=[*code, PRESETS],
     package_dir={PRESETS: "saved_models"},
-    package_data={"keras_facealign.ops.native": ["*.h", "*.cc", "*.cu", "*.cuh"]},
     ext_modules=[],  # asked for where has_ext_modules says yes
     cmdclass={"build_py": BuildPythonAndNative},
     distclass=MaybeNativeDistribution,
