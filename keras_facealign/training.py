@@ -13,6 +13,7 @@ from typing import Any
 
 import keras
 
+from keras_facealign.averaging import WeightAverage
 from keras_facealign.data.batches import BoxJitter, FaceBatches
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.models import FaceAlignModel
@@ -42,6 +43,8 @@ class Schedule:
         compile: Further arguments of `FaceAlignModel.compile`, its recipe among them.
         optimizer: "adamw"; or Keras's Nadam, "nadam", or MXNet's, "shared_nadam", as
             `keras_facealign.optimizers.recipe_optimizer` makes them for the recipe.
+        average: What the moving average of the weights keeps of itself in a step, such as 0.999;
+            validation and the preset then use the average. 0: no average.
     """
 
     epochs: int = 60
@@ -54,11 +57,14 @@ class Schedule:
     seed: int = 0
     compile: dict[str, Any] = field(default_factory=dict)
     optimizer: str = "adamw"
+    average: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "learning_rate", "clipnorm"):
             if not getattr(self, name) > 0:
                 raise FaceAlignError(f"{name} is {getattr(self, name)}; it must be positive.")
+        if not 0 <= self.average < 1:
+            raise FaceAlignError(f"average is {self.average}; give 0 for none, or a decay below 1.")
         if not 0 <= self.seed < 2**32:
             raise FaceAlignError(f"seed is {self.seed}; give an integer from 0 to 4294967295.")
         if self.optimizer not in OPTIMIZERS:
@@ -102,10 +108,14 @@ def fit(
     on, and `preset/` at its end. A run that was killed goes on where its last whole epoch ended
     when it is called again with the same arguments.
 
+    With `Schedule.average`, validation judges the averaged weights. At the end it judges the last
+    step's as well, and the better of the two go into the preset; without validation, the averaged.
+
     Args:
         model: The model to train; its weights are the start.
-        train: Examples to train on, see `FaceBatches`.
-        validation: Examples whose NME each epoch reports, or None.
+        train: Examples to train on, see `FaceBatches`; or batches that are ready, `FaceBatches` or
+            `PackedFaces`, which settle batch size, order, jitter and boxes by themselves.
+        validation: Examples, or batches, whose NME each epoch reports; or None.
         output: Folder of the run.
         schedule: How to train.
         metadata: What the preset's `metadata.json` says.
@@ -122,25 +132,28 @@ def fit(
     """
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
-    batches = FaceBatches(
-        train,
-        schedule.batch_size,
-        model.input_size,
-        shuffle=True,
-        jitter=BoxJitter() if schedule.jitter else None,
-        seed=schedule.seed,
-        boxes=boxes,
-    )
+    batches: Any = train
+    if not isinstance(train, keras.utils.PyDataset):
+        jitter = BoxJitter() if schedule.jitter else None
+        batches = FaceBatches(
+            train, schedule.batch_size, model.input_size, True, jitter, schedule.seed, boxes
+        )
+    if batches.input_size != model.input_size:
+        raise FaceAlignError(
+            f"The faces are packed for an input of {batches.input_size} pixels, and this network "
+            f"takes {model.input_size}; pack them anew."
+        )
     _claim(output, model, schedule, len(batches.file_names))
-    held_out = None
-    if validation is not None:
+    held_out: Any = validation
+    if validation is not None and not isinstance(validation, keras.utils.PyDataset):
         held_out = FaceBatches(validation, schedule.batch_size, model.input_size)
     settings = {"jit_compile": "auto", **schedule.compile}
     settings["augmentation"] = {"seed": schedule.seed, **settings.get("augmentation", {})}
     model.compile(make_optimizer(schedule, schedule.epochs * len(batches)), **settings)
     # Restoring a backup needs the optimiser's variables to exist.
     model.optimizer.build(model.trainable_variables)
-    backup = _Backup(output / "backup")
+    average = WeightAverage(schedule.average) if schedule.average else None
+    backup = _Backup(output / "backup", average)
     first_epoch = backup.restore(model)
     log = output / "log.csv"
     _keep_rows(log, first_epoch)
@@ -155,15 +168,47 @@ def fit(
             _SameOrder(batches),
             keras.callbacks.CSVLogger(str(log), append=first_epoch > 0),
             *_tensorboard(output),
+            *([] if average is None else [average]),
             backup,
             *callbacks,
         ],
     )
     seconds = time.monotonic() - started
     last = _last_row(log)
-    save_to_preset(model, output / "preset", {**(metadata or {}), "last_epoch": last})
+    metadata = dict(metadata or {})
+    if average is not None:
+        metadata["average"] = _keep_better(model, average, held_out, last)
+    save_to_preset(model, output / "preset", {**metadata, "last_epoch": last})
     backup.remove()
     return {**last, "seconds": seconds}
+
+
+def _keep_better(
+    model: FaceAlignModel, average: WeightAverage, held_out: Any, last: dict[str, float]
+) -> dict[str, Any]:
+    """Leaves the model with the average, or with the last step's weights where those do better.
+
+    Args:
+        model: The model, with the last step's weights.
+        average: The average.
+        held_out: Batches to judge by, or None.
+        last: The log's last row, whose validation is the average's; changed to that of the weights
+            that stay.
+
+    Returns:
+        What the preset's metadata says of it.
+    """
+    note: dict[str, Any] = {"decay": average.decay}
+    if held_out is None:
+        average.apply()
+        return {**note, "kept": "average"}
+    plain = model.evaluate(held_out, verbose=0, return_dict=True)
+    note["nme"] = {"average": last["val_nme"], "last step": float(plain["nme"])}
+    if plain["nme"] < last["val_nme"]:
+        last.update({f"val_{name}": float(value) for name, value in plain.items()})
+        return {**note, "kept": "last step"}
+    average.apply()
+    return {**note, "kept": "average"}
 
 
 class _Backup(keras.callbacks.Callback):
@@ -173,9 +218,10 @@ class _Backup(keras.callbacks.Callback):
     says the epoch, once it is whole, and the one before it goes only then.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, average: WeightAverage | None = None) -> None:
         super().__init__()
         self.folder = folder
+        self.average = average
 
     def _files(self) -> list[Path]:
         return sorted(self.folder.glob("epoch_*.weights.h5"))
@@ -187,17 +233,28 @@ class _Backup(keras.callbacks.Callback):
         newest = self._files()[-1]
         try:
             model.load_weights(str(newest))
-            return int(newest.name.removeprefix("epoch_").removesuffix(".weights.h5"))
+            epochs = int(newest.name.removeprefix("epoch_").removesuffix(".weights.h5"))
         except Exception as error:  # h5py meets damage with errors of every kind
             reason = str(error).partition("\n")[0] or type(error).__name__
             raise FaceAlignError(
                 f"{newest} cannot be resumed from ({reason}); delete the run's folder to start "
                 "anew."
             ) from error
+        if self.average is not None:
+            self.average.load(self._average_file(epochs), model)
+        return epochs
+
+    def _average_file(self, epochs: int) -> Path:
+        return self.folder / f"epoch_{epochs:06d}.average.npz"
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self.folder.mkdir(exist_ok=True)
-        older = self._files()
+        older = [*self._files(), *self.folder.glob("*.average.npz")]
+        if self.average is not None:
+            # Before the weights: once they have their name, all of the backup is there.
+            average = self._average_file(epoch + 1)
+            self.average.save(average)
+            older = [path for path in older if path != average]
         part = self.folder / "unfinished.weights.h5"
         self.model.save_weights(str(part))
         part.replace(self.folder / f"epoch_{epoch + 1:06d}.weights.h5")

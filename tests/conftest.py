@@ -25,6 +25,10 @@ if "KERAS_BACKEND" not in os.environ:
 NEUTRAL_FOLDERS = ("ops", "layers", "models")
 NEUTRAL_FILES = (
     "test_augmentation.py",
+    "test_augmentation_disturbances.py",
+    "test_augmentation_effects.py",
+    "test_device_steps.py",
+    "test_examples_train_gpu.py",
     "test_geometry.py",
     "test_losses.py",
     "test_metrics.py",

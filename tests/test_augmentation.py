@@ -1,14 +1,12 @@
 """The augmentation's draws, and that landmarks stay on what they mark."""
 
-import math
-
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
 from keras_facealign import geometry
-from keras_facealign.augmentation import PairedAugmentation, TransformRange
+from keras_facealign.augmentation import Disturbances, PairedAugmentation, TransformRange
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.landmarks import IBUG68
 
@@ -289,56 +287,6 @@ def test_68_points_by_default_scheme():
     np.testing.assert_allclose(x[:, 62], CROP - 1 - points[:, 62, 0] - 16, atol=1e-4)
 
 
-# ---- colour and erasing -------------------------------------------------------------------------
-
-
-def test_no_disturbance_by_default():
-    images = np.random.default_rng(10).uniform(0, 255, (2, SIZE, SIZE, 3)).astype(np.float32)
-    np.testing.assert_array_equal(
-        to_numpy(augmentation().disturb(ops.convert_to_tensor(images))), images
-    )
-
-
-@pytest.mark.parametrize("settings", [{"color": 0.9}, {"erase": 1.0}, {"color": 0.5, "erase": 0.5}])
-def test_disturbed_pictures_stay_in_range(settings):
-    images = np.random.default_rng(11).uniform(0, 255, (16, SIZE, SIZE, 3)).astype(np.float32)
-    found = to_numpy(augmentation(**settings).disturb(ops.convert_to_tensor(images)))
-    assert found.dtype == np.float32 and found.shape == images.shape
-    assert found.min() >= 0 and found.max() <= 255
-    assert np.abs(found - images).mean() > 3
-
-
-def test_color_changes_a_channel_as_a_whole():
-    """Each channel of each image undergoes one linear change of moderate strength."""
-    images = np.random.default_rng(12).uniform(100, 156, (8, SIZE, SIZE, 3)).astype(np.float32)
-    found = to_numpy(augmentation(color=0.2).disturb(ops.convert_to_tensor(images)))
-    slopes = []
-    for b in range(8):
-        for c in range(3):
-            x, y = images[b, :, :, c].ravel(), found[b, :, :, c].ravel()
-            slope, offset = np.polyfit(x, y, 1)
-            np.testing.assert_allclose(y, slope * x + offset, atol=0.05)
-            slopes.append(slope)
-    assert min(slopes) >= 0.8 * 0.9 - 1e-3 and max(slopes) <= 1.2 * 1.1 + 1e-3
-    assert np.ptp(slopes) > 0.1
-
-
-def test_erasing_covers_one_rectangle_with_one_color():
-    layer = augmentation(erase=0.6, seed=13)
-    images = np.full((200, SIZE, SIZE, 3), -1, np.float32)
-    found = to_numpy(layer._erase(ops.convert_to_tensor(images), 200))
-    covered = (found != -1).all(-1)
-    erased = covered.any((1, 2))
-    assert abs(erased.mean() - 0.6) < 0.12
-    for mask, image in zip(covered[erased], found[erased], strict=True):
-        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-        assert mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].all()
-        assert mask.sum() == len(rows) * len(columns)
-        assert max(len(rows), len(columns)) <= math.ceil(0.46 * SIZE)
-        assert np.ptp(image[mask], axis=0).max() == 0
-        assert image[mask].min() >= 0 and image[mask].max() <= 255
-
-
 # ---- configuration ------------------------------------------------------------------------------
 
 
@@ -348,10 +296,26 @@ def test_config_round_trip_keeps_settings_and_draws():
         pair={**STILL.to_dict(), "flip": 0.4},
         color=0.2,
         erase=0.1,
+        hue=20.0,
+        jpeg=60.0,
         seed=14,
     )
     copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
     assert copy.get_config() == layer.get_config()
     assert copy.base == layer.base and copy.pair.flip == 0.4
+    assert copy.disturbances == Disturbances(color=0.2, erase=0.1, hue=20.0, jpeg=60.0)
     for a, b in zip(layer.draw_base(3, CROP), copy.draw_base(3, CROP), strict=True):
         np.testing.assert_array_equal(to_numpy(a), to_numpy(b))
+
+
+def test_settings_over_what_the_layer_was_made_with():
+    layer = augmentation(blur=1.0, noise=4.0)
+    layer.configure({"noise": 0, "occlusion": 1})
+    assert layer.disturbances == Disturbances(blur=1.0, occlusion=1.0)
+    layer.configure({"jpeg": 50})
+    assert layer.disturbances == Disturbances(blur=1.0, noise=4.0, jpeg=50.0)
+    with pytest.raises(FaceAlignError, match="'sepia'.*base, pair, color.*jpeg and seed"):
+        layer.configure({"sepia": 1.0})
+    with pytest.raises(FaceAlignError, match="occlusion=1.5"):
+        layer.configure({"occlusion": 1.5})
+    assert layer.disturbances.jpeg == 50.0

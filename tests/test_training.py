@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from keras_facealign import training
+from keras_facealign.averaging import WeightAverage
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.landmarks import IBUG68
 from keras_facealign.models import SATFaceAlign
@@ -280,6 +281,12 @@ def test_schedules_that_cannot_be(name, value):
         Schedule(**{name: value})
 
 
+@pytest.mark.parametrize("average", [-0.1, 1.0, float("nan")])
+def test_averages_that_cannot_be(average):
+    with pytest.raises(FaceAlignError, match=f"average is {average}"):
+        Schedule(average=average)
+
+
 @pytest.mark.parametrize("seed", [-1, 2**32])
 def test_seeds_that_cannot_be(seed):
     with pytest.raises(FaceAlignError, match=f"seed is {seed}"):
@@ -314,6 +321,230 @@ def test_a_killed_run_of_a_code_keeps_its_momentum_schedule(tmp_path):
     for (path, value), (_, saved) in zip(going_on.start, killed.last, strict=True):
         np.testing.assert_array_equal(value, saved, err_msg=path)
     assert int(as_numpy(model.optimizer.iterations)) == 2
+
+
+# ---- the average of the weights -----------------------------------------------------------------
+
+AVERAGED = dataclasses.replace(SCHEDULE, average=0.6)
+
+
+class Note(keras.callbacks.Callback):
+    """Keeps the weights after every step, and those that validation sees."""
+
+    def __init__(self):
+        super().__init__()
+        self.steps, self.judged = [], []
+
+    def weights(self):
+        if keras.backend.backend() == "jax":
+            self.model.jax_state_sync()
+        return [as_numpy(v).copy() for v in self.model.weights]
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.steps.append(self.weights())
+
+    def on_test_begin(self, logs=None):
+        self.judged.append(self.weights())
+
+
+def averages(start, steps, decay, every):
+    """The moving average after every step, by its definition."""
+    average, found = [w.astype(np.float64) for w in start], []
+    for t, weights in enumerate(steps, 1):
+        if t % every == 0:
+            kept = min(decay, (1 + t) / (10 + t)) ** every
+            average = [kept * a + (1 - kept) * w for a, w in zip(average, weights, strict=True)]
+        found.append(average)
+    return found
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_validation_judges_the_average_and_training_goes_on_without_it(every):
+    def train(*callbacks):
+        keras.utils.set_random_seed(0)
+        model = fix_weights(tiny_model())
+        model.compile(keras.optimizers.SGD(0.05), jit_compile=False)
+        start = [as_numpy(v).copy() for v in model.weights]
+        batches = training.FaceBatches(examples(6), 2, SIZE)
+        held_out = training.FaceBatches(examples(2, seed=9), 2, SIZE)
+        model.fit(
+            batches, validation_data=held_out, epochs=2, verbose=0, callbacks=[*callbacks],
+            shuffle=False,
+        )  # fmt: skip
+        return model, start
+
+    average, note, plain = WeightAverage(0.6, every), Note(), Note()
+    model, start = train(average, note)
+    expected = averages(start, note.steps, 0.6, every)
+    for judged, wanted in zip(note.judged, (expected[2], expected[5]), strict=True):
+        for a, b in zip(judged, wanted, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+    # The averages are not what the steps left, statistics of batch normalisation included.
+    moved = [np.abs(a - b).max() for a, b in zip(note.judged[0], note.steps[2], strict=True)]
+    assert np.mean(np.array(moved) > 1e-6) > 0.9
+    other, _ = train(plain)
+    for a, b, last in zip(model.weights, other.weights, note.steps[-1], strict=True):
+        np.testing.assert_array_equal(as_numpy(a), last, err_msg=a.path)
+        np.testing.assert_allclose(as_numpy(a), as_numpy(b), rtol=1e-3, atol=1e-4)
+    average.apply()
+    for v, wanted in zip(model.weights, expected[-1], strict=True):
+        np.testing.assert_allclose(as_numpy(v), wanted, rtol=1e-4, atol=1e-5, err_msg=v.path)
+
+
+def test_a_killed_run_with_an_average_ends_as_if_it_had_not_been(tmp_path):
+    run(tmp_path / "whole", AVERAGED)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "killed", AVERAGED, callbacks=[Kill(1, "at the end")])
+    names = sorted(p.name for p in (tmp_path / "killed" / "backup").iterdir())
+    assert names == ["epoch_000002.average.npz", "epoch_000002.weights.h5"]
+    resumed, _ = run(tmp_path / "killed", AVERAGED)
+    for row, expected in zip(log_of(tmp_path / "killed"), log_of(tmp_path / "whole"), strict=True):
+        for name in ("loss", "val_loss"):
+            assert float(row[name]) == pytest.approx(float(expected[name]), rel=0.02), name
+    notes = [
+        json.loads((tmp_path / name / "preset" / "metadata.json").read_text())["average"]
+        for name in ("whole", "killed")
+    ]
+    assert notes[0]["decay"] == notes[1]["decay"] == 0.6
+    preset = from_preset(tmp_path / "killed" / "preset")
+    for a, b in zip(preset.weights, resumed.weights, strict=True):
+        np.testing.assert_array_equal(as_numpy(a), as_numpy(b), err_msg=a.path)
+
+
+class Average(WeightAverage):
+    """Stands for an average of one's choice."""
+
+    def __init__(self, model, change):
+        super().__init__(0.9)
+        self.set_model(model)
+        self.on_train_begin()
+        self._average = [a + change for a in self._average]
+
+
+@pytest.mark.parametrize("better", ["average", "last step"])
+def test_the_better_weights_are_kept(better):
+    model = fix_weights(tiny_model())
+    model.compile("sgd", jit_compile=False)
+    held_out = training.FaceBatches(examples(2, seed=9), 2, SIZE)
+    plain = model.evaluate(held_out, verbose=0, return_dict=True)
+    before = [as_numpy(v).copy() for v in model.weights]
+    claimed = plain["nme"] + (-1.0 if better == "average" else 1.0)
+    last = {"val_nme": claimed, "val_loss": 3.0, "loss": 2.0}
+    note = training._keep_better(model, Average(model, 0.25), held_out, last)
+    change = 0.25 if better == "average" else 0.0
+    assert note["kept"] == better
+    assert note["nme"]["average"] == claimed
+    assert note["nme"]["last step"] == pytest.approx(plain["nme"])
+    assert last["val_nme"] == pytest.approx(claimed if better == "average" else plain["nme"])
+    assert last["loss"] == 2.0
+    for v, value in zip(model.weights, before, strict=True):
+        np.testing.assert_allclose(as_numpy(v), value + change, rtol=1e-6, err_msg=v.path)
+    assert training._keep_better(model, Average(model, 0.0), None, last)["kept"] == "average"
+
+
+def test_broken_averages_are_named(tmp_path):
+    model = tiny_model()
+    average = Average(model, 0.5)
+    average.steps = 7
+    path = tmp_path / "average.npz"
+    average.save(path)
+    other = WeightAverage(0.9)
+    other.load(path, model)
+    assert other.steps == 7
+    for a, b in zip(other._average, average._average, strict=True):
+        np.testing.assert_array_equal(as_numpy(a), as_numpy(b))
+    with pytest.raises(FaceAlignError, match="average.npz"):
+        other.load(path, tiny_model(stacks=2))
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(FaceAlignError, match="average.npz cannot be read.*start anew"):
+        other.load(path, model)
+    for options in ({"decay": 1.0}, {"decay": 0.9, "every": 0}):
+        with pytest.raises(FaceAlignError, match=f"{list(options)[-1]} is"):
+            WeightAverage(**options)
+
+
+# ---- faces without labels -----------------------------------------------------------------------
+
+
+def unlabelled(batch, faces_of):
+    """The batch with the labels of some faces gone: no visibility, positions that mean nothing."""
+    result = {name: value.copy() for name, value in batch.items()}
+    result["visibility"][faces_of] = 0
+    result["landmarks"][faces_of] = np.nan
+    return result
+
+
+def compiled(**settings):
+    model = fix_weights(tiny_model())
+    model.compile(keras.optimizers.SGD(0.1), landmark_weight=0.01, jit_compile=False, **settings)
+    return model
+
+
+def test_unlabelled_faces_train_by_the_coherent_loss_alone():
+    batch = unlabelled(faces(2), slice(None))
+    still, moving = compiled(coherent_weight=0.0), compiled(coherent_weight=1.0)
+    before = [as_numpy(v).copy() for v in still.trainable_weights]
+    logs = still.train_on_batch(batch, return_dict=True)
+    assert logs["loss"] == logs["heatmap_loss"] == 0
+    for v, value in zip(still.trainable_weights, before, strict=True):
+        np.testing.assert_array_equal(as_numpy(v), value, err_msg=v.path)
+    logs = moving.train_on_batch(batch, return_dict=True)
+    assert logs["heatmap_loss"] == 0
+    assert logs["loss"] == pytest.approx(logs["coherent_loss"]) and logs["coherent_loss"] > 0
+    values = [as_numpy(v) for v in moving.trainable_weights]
+    assert all(np.isfinite(v).all() for v in values)
+    assert any(np.abs(a - b).max() > 0 for a, b in zip(values, before, strict=True))
+
+
+def test_unlabelled_faces_beside_labelled_ones_add_to_the_coherent_loss_alone():
+    model = compiled()
+    batch = faces(4)
+    model.train_on_batch(batch)  # the random state exists, and can be set back
+    state = as_numpy(model.augmentation.seed_generator.state).copy()
+
+    def terms(batch):
+        model.augmentation.seed_generator.state.assign(state)
+        pair = model.draw_pair({name: keras.ops.convert_to_tensor(v) for name, v in batch.items()})
+        images = keras.ops.concatenate([pair.first.images, pair.second.images])
+        maps = model(images, training=False)[0]
+        found = model.pair_loss(pair, [maps[:4]], [maps[4:]])
+        both = as_numpy(pair.visible_in_both(model.scheme.flip_permutation))
+        return {name: float(as_numpy(value)) for name, value in found.items()}, both, pair, maps
+
+    found, both, pair, maps = terms(unlabelled(batch, [1, 3]))
+    assert both[[1, 3]].all() and np.isfinite(list(found.values())).all()
+    full = terms(batch)[1]
+    np.testing.assert_array_equal(both[[0, 2]], full[[0, 2]])
+    # The heatmap loss is that of the labelled faces, as if the others were not there.
+    alone = 0.0
+    for view, part in ((pair.first, maps[:4]), (pair.second, maps[4:])):
+        kept = np.array([0, 2])
+        part_view = type(view)(
+            None,
+            keras.ops.convert_to_tensor(as_numpy(view.landmarks)[kept]),
+            keras.ops.convert_to_tensor(as_numpy(view.visible)[kept]),
+        )
+        part_maps = keras.ops.convert_to_tensor(as_numpy(part)[kept])
+        alone += float(as_numpy(model.view_loss(part_view, [part_maps])[0]))
+    assert found["heatmap_loss"] == pytest.approx(alone, rel=1e-4)
+
+
+def test_a_run_of_labelled_and_unlabelled_faces(tmp_path):
+    mixed = examples(4)
+    for example in mixed[::2]:
+        example["visibility"] = np.zeros(68, np.float32)
+    batches = training.FaceBatches(mixed, 2, SIZE, shuffle=True)
+    model, result = fit_batches(tmp_path, batches)
+    assert np.isfinite(list(result.values())).all() and result["coherent_loss"] > 0
+    assert all(np.isfinite(as_numpy(v)).all() for v in model.weights)
+
+
+def fit_batches(output, batches):
+    """A run on batches that are ready."""
+    model = fix_weights(tiny_model())
+    once = dataclasses.replace(SCHEDULE, epochs=1)
+    held_out = training.FaceBatches(examples(2, seed=9), 2, SIZE)
+    return model, fit(model, batches, held_out, output, once, verbose=0)
 
 
 @pytest.mark.parametrize("warmup", [0, 10])

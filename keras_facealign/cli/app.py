@@ -19,6 +19,7 @@ from keras_facealign.cli.align import align
 from keras_facealign.cli.convert import convert_mxnet
 from keras_facealign.cli.datasets import datasets
 from keras_facealign.cli.evaluate import evaluate
+from keras_facealign.cli.pack import pack
 from keras_facealign.cli.presets import presets
 from keras_facealign.cli.synthesize import synthesize_poses
 from keras_facealign.cli.train import train
@@ -117,6 +118,7 @@ for _command in (
     evaluate,
     convert_mxnet,
     datasets,
+    pack,
     presets,
     synthesize_poses,
 ):

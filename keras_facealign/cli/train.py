@@ -105,6 +105,13 @@ def train(
     fine_tune: Annotated[
         bool, typer.Option("--fine-tune", help="Start from the preset's trained weights.")
     ] = False,
+    average: Annotated[
+        float,
+        typer.Option(
+            help="Average the weights over the steps, validate and keep that average if it is "
+            "better: what it keeps of itself in a step, such as 0.999. 0: no average."
+        ),
+    ] = 0.0,
     seed: Annotated[int, typer.Option(help="Decides initial weights, order, augmentation.")] = 0,
     jit: Annotated[
         bool | None,
@@ -139,6 +146,7 @@ def train(
             "jit_compile": "auto" if jit is None else jit,
         },
         optimizer=usual["optimizer"] if optimizer is None else optimizer.value,
+        average=average,
     )
     skipped: list[str] = []
     faces = _open(data_set, data, split, skipped)

@@ -1,17 +1,12 @@
 """Reading labelled faces, and making training batches of them.
 
-The readers need neither Keras nor TensorFlow. `FaceBatches` and its companions load Keras when they
-are first asked for.
+Each name loads its module, and what that needs, when it is first asked for: the readers need
+neither Keras nor TensorFlow, and `PackedFaces` neither Pillow nor OpenCV where the other is there.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-
-from keras_facealign.data.boxes import read_boxes
-from keras_facealign.data.images import read_image
-from keras_facealign.data.pts import read_pts, write_pts
-from keras_facealign.data.samples import Example, Sample
 
 if TYPE_CHECKING:
     from keras_facealign.data.batches import (
@@ -20,6 +15,11 @@ if TYPE_CHECKING:
         as_tf_dataset,
         crop_with_border,
     )
+    from keras_facealign.data.boxes import read_boxes
+    from keras_facealign.data.images import read_image
+    from keras_facealign.data.packed import PackedFaces, pack
+    from keras_facealign.data.pts import read_pts, write_pts
+    from keras_facealign.data.samples import Example, Sample
     from keras_facealign.data.streams import FaceStream, from_tfds, tf_dataset_from_tfds
 
 __all__ = [
@@ -27,10 +27,12 @@ __all__ = [
     "Example",
     "FaceBatches",
     "FaceStream",
+    "PackedFaces",
     "Sample",
     "as_tf_dataset",
     "crop_with_border",
     "from_tfds",
+    "pack",
     "read_boxes",
     "read_image",
     "read_pts",
@@ -38,16 +40,21 @@ __all__ = [
     "write_pts",
 ]
 
-# What needs Keras, by the module that has it.
-_LAZY = {
+# The modules that have them.
+_HOMES = {
     **dict.fromkeys(("BoxJitter", "FaceBatches", "as_tf_dataset", "crop_with_border"), "batches"),
+    "read_boxes": "boxes",
+    "read_image": "images",
+    **dict.fromkeys(("PackedFaces", "pack"), "packed"),
+    **dict.fromkeys(("read_pts", "write_pts"), "pts"),
+    **dict.fromkeys(("Example", "Sample"), "samples"),
     **dict.fromkeys(("FaceStream", "from_tfds", "tf_dataset_from_tfds"), "streams"),
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

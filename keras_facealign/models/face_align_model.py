@@ -45,7 +45,8 @@ class FaceAlignModel(LandmarkPrediction, BackendSteps, keras.Model):
     Each step draws two views of every image on the device and minimises equation 1 of Stacked Dense
     U-Nets (BMVC 2018), summed over the stacks; `draw_pair` and `pair_loss` are its two halves, and
     a subclass may override either, or `train_step`. Landmarks that have no position or lie outside
-    a view do not count.
+    a view do not count. Faces without a single landmark's position train by the coherent loss
+    alone: their two views have to agree, on whatever they show.
 
     Args:
         architecture: The network, an `Architecture` or its dict.
@@ -170,8 +171,9 @@ class FaceAlignModel(LandmarkPrediction, BackendSteps, keras.Model):
                 the few pixels near a landmark are not drowned by the background. 0 is the paper's.
             landmark_weight: Weight of the mean distance, in map pixels, between the ground truth
                 and the sub-pixel position that decoding reads. 0 is the paper's.
-            augmentation: Overrides of `PairedAugmentation`'s arguments `base`, `pair`, `color`,
-                `erase`, `seed`.
+            augmentation: Overrides of `PairedAugmentation`'s arguments: `base`, `pair`, `seed`, and
+                the strengths of what spoils the views, `color`, `erase`, `occlusion`, `hue`,
+                `grey`, `blur`, `low_resolution`, `noise` and `jpeg`, see `Disturbances`.
             recipe: A key of `TRAINING_RECIPES`: "paper", or one of the original codes', "dfa",
                 "insightface" and "old". Those do not train probabilities: set `decode_method` to
                 "upsample", as they decode, and expect nothing of the confidence.

@@ -54,6 +54,9 @@ class Pair:
     def visible_in_both(self, flip_permutation: Any) -> Any:
         """float32 (B, K): which landmarks, by the second view's order, both views show.
 
+        Of a face without any label all count: nothing says where they are, and the heatmaps of one
+        that neither view shows have to agree on that.
+
         Args:
             flip_permutation: int (K,), see `LandmarkScheme.flip_permutation`.
         """
@@ -63,7 +66,10 @@ class Pair:
             ops.take(self.first.visible, swap, axis=1),
             self.first.visible,
         )
-        return seen * self.second.visible
+        both = seen * self.second.visible
+        if self.first.labelled is None:
+            return both
+        return ops.maximum(both, 1.0 - ops.expand_dims(self.first.labelled, -1))
 
 
 def check_batch(data: Any, input_size: int, num_landmarks: int) -> dict[str, Any]:

@@ -143,6 +143,7 @@ def test_broken_files_are_named_at_the_end(command, tmp_path, capsys):
         (["--preset", "no_such_preset"], "no_such_preset"),
         (["--learning-rate", "-1"], "learning_rate is -1"),
         (["--learning-rate", "nan"], "learning_rate is nan"),
+        (["--average", "1"], "average is 1"),
         (["--seed", "-1"], "seed"),
         (["--data-set", "merl_rav"], "dummy_data"),
     ],

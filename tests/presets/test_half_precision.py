@@ -1,0 +1,57 @@
+"""Presets with 16-bit weights: half the size, the same network."""
+
+from __future__ import annotations
+
+import h5py
+import numpy as np
+import pytest
+
+from keras_facealign.errors import FaceAlignError
+from keras_facealign.presets import from_preset, save_to_preset
+from keras_facealign.presets.half_precision import store_half_precision
+from tests.models.tiny import SIZE, as_numpy, fix_weights, tiny_model
+
+
+def datasets(path):
+    found = {}
+    with h5py.File(path) as file:
+        file.visititems(
+            lambda name, item: found.update({name: item[()]}) if hasattr(item, "dtype") else None
+        )
+    return found
+
+
+def test_kernels_are_halved_and_come_back(tmp_path):
+    model = fix_weights(tiny_model())
+    folder = save_to_preset(model, tmp_path / "preset")
+    before = datasets(folder / "model.weights.h5")
+    path = store_half_precision(folder)
+    after = datasets(path)
+    assert set(after) == set(before) and [p.name for p in folder.glob("*.h5")] == [path.name]
+    for name, values in before.items():
+        kernel = values.ndim >= 2
+        assert after[name].dtype == (np.float16 if kernel else values.dtype), name
+        np.testing.assert_array_equal(after[name], values.astype(after[name].dtype))
+    loaded = from_preset(folder)
+    for a, b in zip(loaded.weights, model.weights, strict=True):
+        assert a.dtype == "float32"
+        np.testing.assert_allclose(as_numpy(a), as_numpy(b), rtol=1e-3, atol=1e-6, err_msg=a.path)
+    images = np.random.default_rng(0).uniform(0, 255, (2, SIZE, SIZE, 3)).astype(np.float32)
+    wanted, found = (as_numpy(m(images, training=False)[0]) for m in (model, loaded))
+    assert np.abs(found - wanted).max() < 0.01 * np.abs(wanted).max()
+    again = datasets(store_half_precision(folder))
+    for name, values in after.items():
+        np.testing.assert_array_equal(again[name], values)
+
+
+def test_what_16_bits_cannot_say_is_named(tmp_path):
+    model = fix_weights(tiny_model())
+    kernel = next(v for v in model.weights if len(v.shape) == 4)
+    for value in (1e6, np.nan):
+        kernel.assign(np.full(kernel.shape, value, np.float32))
+        folder = save_to_preset(model, tmp_path / "preset")
+        with pytest.raises(FaceAlignError, match="model.weights.h5: .* beyond 16-bit"):
+            store_half_precision(folder)
+        assert datasets(folder / "model.weights.h5")
+    with pytest.raises(FaceAlignError, match="there is no such file"):
+        store_half_precision(tmp_path)
