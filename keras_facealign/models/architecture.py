@@ -8,7 +8,7 @@ from typing import Any
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.layers import BLOCKS
 
-__all__ = ["ENCODER_DECODERS", "STEMS", "TOPOLOGIES", "VARIANTS", "Architecture"]
+__all__ = ["ENCODER_DECODERS", "STEMS", "TOPOLOGIES", "VARIANTS", "Architecture", "stem_widths"]
 
 ENCODER_DECODERS = ("hourglass", "unet")
 TOPOLOGIES = (*ENCODER_DECODERS, "dla", "sat_i", "sat_ii", "sat")
@@ -117,3 +117,8 @@ class Architecture:
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain Python values, for a configuration file."""
         return asdict(self)
+
+
+def stem_widths(width: float) -> tuple[int, int]:
+    """Channels of the stem's first convolution, and of its blocks."""
+    return max(int(64 * width), 32), max(int(128 * width), 32)

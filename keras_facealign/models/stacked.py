@@ -18,7 +18,7 @@ from keras_facealign.layers.deformable_unit import DeformableConvBatchNorm
 from keras_facealign.layers.factory import max_pool
 from keras_facealign.layers.spatial_transformer import RotateImages, estimate_rotation
 from keras_facealign.layers.unet import UNet
-from keras_facealign.models.architecture import Architecture
+from keras_facealign.models.architecture import Architecture, stem_widths
 
 __all__ = ["Network", "build_network", "prior_logit"]
 
@@ -87,14 +87,9 @@ def _block(arch: Architecture, x: keras.KerasTensor, filters: int, name: str) ->
     return make_block(arch.block, x.shape[-1], filters, name)(x)
 
 
-def _stem_filters(arch: Architecture) -> tuple[int, int]:
-    """Channels of the first convolution and of the first blocks."""
-    return max(int(64 * arch.width), 32), max(int(128 * arch.width), 32)
-
-
 def _stem(arch: Architecture, x: keras.KerasTensor) -> keras.KerasTensor:
     """From the normalised image to `filters` channels at the maps' resolution."""
-    narrow, middle = _stem_filters(arch)
+    narrow, middle = stem_widths(arch.width)
     if arch.stem == "light":
         # Stride 2 with "same" padding is lopsided for odd kernels; a 4x4 kernel padded by one pixel
         # keeps the grid of half-pixel centres symmetric: output i covers inputs 2i - 1 to 2i + 2.
@@ -151,7 +146,7 @@ def build_network(arch: Architecture) -> Network:
     filters, frame = arch.filters, None
     x = keras.layers.Rescaling(1 / 128, offset=-127.5 / 128, name="rescale")(images)
     if arch.spatial_transformer:
-        angle = estimate_rotation(x, _stem_filters(arch), filters // 2)
+        angle = estimate_rotation(x, stem_widths(arch.width), filters // 2)
         x, frame = RotateImages(name="stn_rotate")([x, angle])
     x = _stem(arch, x)
     heatmaps, trained = [], []

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from keras_facealign.models.architecture import ENCODER_DECODERS, Architecture
+from keras_facealign.models.architecture import ENCODER_DECODERS, Architecture, stem_widths
 
-__all__ = ["expected_arrays", "stem_widths"]
+__all__ = ["expected_arrays"]
 
 Shape = tuple[int, ...]
 Arrays = Iterator[tuple[str, Shape]]
@@ -45,11 +45,6 @@ def expected_arrays(arch: Architecture) -> Arrays:
     for name, shape in norms:
         yield f"aux:{name}_moving_mean", shape
         yield f"aux:{name}_moving_var", shape
-
-
-def stem_widths(width: float) -> tuple[int, int]:
-    """Channels of the stem's first convolution, and of its blocks."""
-    return max(int(64 * width), 32), max(int(128 * width), 32)
 
 
 def _arguments(arch: Architecture) -> Arrays:

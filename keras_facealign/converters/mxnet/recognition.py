@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_facealign.converters.mxnet.manifest import expected_arrays, stem_widths
+from keras_facealign.converters.mxnet.manifest import expected_arrays
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.models.architecture import ENCODER_DECODERS, Architecture
+from keras_facealign.models.architecture import ENCODER_DECODERS, Architecture, stem_widths
 
 __all__ = ["GRID_PREFIXES", "canonical_arrays", "describe", "listed", "recognize", "with_prefix"]
 
