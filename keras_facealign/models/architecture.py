@@ -32,8 +32,9 @@ class Architecture:
         num_landmarks: Heatmaps of each stack (K).
         input_size: Side of the square input in pixels, 2 or 4 times the 64 of the maps.
         map_size: Side of the heatmaps in pixels.
-        stem: "full" is the original. "light" is one strided 4x4 convolution: all blocks then run
-            inside the stacks, which saves narrow networks a third of their operations.
+        stem: "full" is the original. "light" is one strided 4x4 convolution for every halving of
+            the input: all blocks then run inside the stacks, which saves narrow networks a third
+            of their operations.
         head_prior: Probability that the heads give every pixel before training. The original's
             heads start at 0.5, which costs the cross-entropy many steps to unlearn; None keeps it.
         gate: SAT and DLA only: whether a node is multiplied by the mean of its neighbour
@@ -84,10 +85,9 @@ class Architecture:
                 f"map_size={self.map_size} cannot be halved depth={self.depth} times."
             )
         ratio = self.input_size / self.map_size
-        if ratio not in (2, 4) or (ratio == 4 and self.stem == "light"):
+        if ratio not in (2, 4):
             raise FaceAlignError(
-                f"input_size={self.input_size} must be 2 or 4 times map_size={self.map_size} "
-                "(only 2 times with the light stem)."
+                f"input_size={self.input_size} must be 2 or 4 times map_size={self.map_size}."
             )
         if self.dcn not in (0, 1, 2, 3):
             raise FaceAlignError(f"dcn is {self.dcn}; choose 0, 1, 2 or 3.")

@@ -93,9 +93,14 @@ def _stem(arch: Architecture, x: keras.KerasTensor) -> keras.KerasTensor:
     if arch.stem == "light":
         # Stride 2 with "same" padding is lopsided for odd kernels; a 4x4 kernel padded by one pixel
         # keeps the grid of half-pixel centres symmetric: output i covers inputs 2i - 1 to 2i + 2.
-        x = keras.layers.ZeroPadding2D(1, name="pad0")(x)
-        x = conv(arch.filters, 4, "conv0", strides=2, padding="valid")(x)
-        return keras.layers.ReLU(name="relu0")(batch_norm("bn0")(x))
+        halvings = (arch.input_size // arch.map_size).bit_length() - 1
+        for i in range(halvings):
+            x = keras.layers.ZeroPadding2D(1, name=f"pad{i}")(x)
+            x = conv(arch.filters >> (halvings - 1 - i), 4, f"conv{i}", strides=2, padding="valid")(
+                x
+            )
+            x = keras.layers.ReLU(name=f"relu{i}")(batch_norm(f"bn{i}")(x))
+        return x
     if arch.input_size == 4 * arch.map_size:
         x = keras.layers.ZeroPadding2D(3, name="pad0")(x)
         x = conv(narrow, 7, "conv0", strides=2, padding="valid")(x)

@@ -1,0 +1,54 @@
+"""Splitting a data set that has no split of the kind by its files' names, the same way for ever."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import PurePath
+
+from keras_facealign.data.samples import Example
+from keras_facealign.errors import FaceAlignError
+
+__all__ = ["PARTS", "part_of", "take_part"]
+
+PARTS = ("train", "calibration", "validation")
+"""The parts: three quarters, an eighth and an eighth."""
+
+_EIGHTHS = {0: "validation", 1: "calibration"}
+
+
+def part_of(file_name: str) -> str:
+    """The part that a file belongs to, decided by its name without folder and suffix.
+
+    Args:
+        file_name: Any path; the folders and the suffix do not matter.
+
+    Returns:
+        One of `PARTS`.
+
+    Example:
+        >>> part_of("frontal/image00013.jpg") == part_of("image00013.png")
+        True
+    """
+    return _EIGHTHS.get(zlib.crc32(PurePath(file_name).stem.encode()) % 8, "train")
+
+
+def take_part(examples: Iterable[Example], part: str) -> Iterator[Example]:
+    """The examples of one part.
+
+    Args:
+        examples: Labelled faces.
+        part: One of `PARTS`.
+
+    Returns:
+        An iterator of those whose `file_name` belongs to the part.
+
+    Raises:
+        FaceAlignError: If there is no such part.
+
+    Example:
+        >>> faces = take_part(merl_rav.load_samples(root, "train"), "calibration")  # doctest: +SKIP
+    """
+    if part not in PARTS:
+        raise FaceAlignError(f"There is no part {part!r}; choose one of: {', '.join(PARTS)}.")
+    return (example for example in examples if part_of(example.file_name) == part)
