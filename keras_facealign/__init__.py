@@ -1,7 +1,7 @@
 """Facial landmarks with Keras: find 68 points on a face, and train the networks that find them.
 
-The package imports in a blink and without any backend; each public name below loads its module,
-and with it Keras, at first use:
+The package imports in a blink and without any backend; each public name below loads its module at
+first use, and with it Keras, unless the network comes out of an exported file:
 
     from keras_facealign import FaceAligner
 
@@ -74,7 +74,16 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    try:
+        value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    except ModuleNotFoundError as error:
+        if error.name != "keras":
+            raise
+        raise ModuleNotFoundError(
+            f"{__name__}.{name} needs Keras and one of its backends; run: pip install "
+            '"keras_facealign[tensorflow]", or [jax], [torch] or [gpu]',
+            name=error.name,
+        ) from error
     globals()[name] = value
     return value
 

@@ -92,7 +92,16 @@ def test_requirements_parse_and_have_no_upper_bounds(setup_cfg):
 def test_one_tensorflow_wheel_for_each_platform(setup_cfg, system, machine, expected):
     wheels = requirements(setup_cfg["options.extras_require"]["tensorflow"])
     platform = {"sys_platform": system, "platform_machine": machine}
-    assert [w.name for w in wheels if w.marker.evaluate(platform)] == [expected]
+    assert [w.name for w in wheels if w.marker and w.marker.evaluate(platform)] == [expected]
+
+
+def test_keras_comes_with_every_backend_and_not_without_one(setup_cfg):
+    extras = setup_cfg["options.extras_require"]
+    for backend in ("tensorflow", "gpu", "jax", "torch"):
+        assert any("keras" in r.extras for r in requirements(extras[backend])), backend
+    alone = requirements(setup_cfg["options"]["install_requires"] + extras["litert"])
+    assert not {r.name for r in alone} & {"keras", "tensorflow", "matplotlib", "mtcnn"}
+    assert not any(r.extras for r in alone)
 
 
 def test_console_command_resolves(setup_cfg):
@@ -116,6 +125,36 @@ def test_import_loads_no_backend():
     loaded = set(json.loads(run_python(code)))
     assert "keras_facealign.errors" in loaded
     assert not loaded & {"keras", "tensorflow", "jax", "torch", "numpy", "cv2", "mtcnn"}
+
+
+def test_photos_and_videos_need_no_keras():
+    hidden = {"keras", "tensorflow", "jax", "torch", "matplotlib", "openvino", "mtcnn"}
+    code = HIDE.format(hidden=hidden) + (
+        "import numpy as np, sys, keras_facealign as kf\n"
+        "import keras_facealign.cli.app, keras_facealign.inference.video\n"
+        "import keras_facealign.inference.coco, keras_facealign.export.metadata\n"
+        "kf.FaceTracker, kf.list_presets(), kf.get_scheme('ibug68')\n"
+        "class Centre:\n"
+        "    input_size = 64\n"
+        "    def predict_landmarks(self, images, batch_size):\n"
+        "        shape = (len(images), 5)\n"
+        "        return np.full((*shape, 2), 31.5, 'float32'), np.ones(shape, 'float32')\n"
+        "photo = np.zeros((90, 80, 3), 'uint8')\n"
+        "(face,) = kf.FaceAligner(Centre(), None).align(photo, boxes=(10, 20, 50, 60))\n"
+        "assert not {name.partition('.')[0] for name in sys.modules} & " + repr(hidden) + "\n"
+        "for ask in (lambda: kf.FaceAlignModel, lambda: kf.from_preset('sat1_cab_mobile')):\n"
+        "    try:\n"
+        "        ask()\n"
+        "    except ModuleNotFoundError as error:\n"
+        "        print(error)\n"
+        "print(face.landmarks[0].round(3).tolist())\n"
+    )
+    *reasons, landmark = run_python(code).splitlines()
+    assert landmark == "[30.0, 40.0]"
+    assert len(reasons) == 2
+    assert (
+        "FaceAlignModel needs Keras" in reasons[0] and "keras_facealign[tensorflow]" in reasons[0]
+    )
 
 
 @pytest.mark.parametrize("backend", ["jax", "torch"])

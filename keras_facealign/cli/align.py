@@ -17,7 +17,7 @@ from keras_facealign.errors import FaceAlignError
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["FaceFormat", "align"]
+__all__ = ["FaceFormat", "Runtime", "align"]
 
 DEFAULT_PRESET = "sat1_cab_mobile"
 
@@ -38,6 +38,8 @@ class Runtime(str, Enum):
     KERAS = "keras"
     OPENVINO = "openvino"
     OPENVINO_BFLOAT16 = "openvino_bfloat16"
+    LITERT = "litert"
+    ONNX = "onnx"
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ def align(
         Path, typer.Option("--output", "-o", help="Folder for the results; made if missing.")
     ],
     preset: Annotated[
-        str, typer.Option(help="Name of a preset, or folder that holds one.")
+        str, typer.Option(help="Name of a preset, folder that holds one, or exported .tflite file.")
     ] = DEFAULT_PRESET,
     face_format: Annotated[
         FaceFormat, typer.Option("--format", "-f", help="Format of the landmark files.")

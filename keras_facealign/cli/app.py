@@ -16,9 +16,11 @@ from typer.core import TyperGroup
 
 from keras_facealign import __version__
 from keras_facealign.cli.align import align
+from keras_facealign.cli.calibrate import calibrate
 from keras_facealign.cli.convert import convert_mxnet
 from keras_facealign.cli.datasets import datasets
 from keras_facealign.cli.evaluate import evaluate
+from keras_facealign.cli.export import export
 from keras_facealign.cli.pack import pack
 from keras_facealign.cli.presets import presets
 from keras_facealign.cli.synthesize import synthesize_poses
@@ -33,6 +35,8 @@ EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 # Packages that an extra brings, by the name under which Python misses them.
 _EXTRAS = {
+    "keras": "tensorflow",
+    "matplotlib": "tensorflow",
     "tensorflow": "tensorflow",
     "jax": "jax",
     "torch": "torch",
@@ -116,7 +120,9 @@ for _command in (
     video,
     train,
     evaluate,
+    calibrate,
     convert_mxnet,
+    export,
     datasets,
     pack,
     presets,

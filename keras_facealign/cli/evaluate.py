@@ -48,10 +48,18 @@ def evaluate(
     split: Annotated[
         str,
         typer.Option(
-            help="Without a protocol, a split of 300W: train, helen_test, lfpw_test, common, "
-            "challenge, full or test."
+            help="Without a protocol, a split of the data set; of 300W: train, helen_test, "
+            "lfpw_test, common, challenge, full or test."
         ),
     ] = "lfpw_test",
+    data_set: Annotated[
+        str,
+        typer.Option(
+            help="Without a protocol, what the folder holds, by its builder's name; or "
+            "face_synthetics/ibug68, aflw_3d_crops, turned_faces. Of 68 landmarks; the main "
+            "normaliser is the box's size for all but 300W."
+        ),
+    ] = "ibug_300w",
     predictions: Annotated[
         Path | None,
         typer.Option(
@@ -64,7 +72,7 @@ def evaluate(
     ] = BoxSource.GROUND_TRUTH,
     batch_size: Annotated[int, typer.Option(min=1, help="Images aligned at a time.")] = 16,
 ) -> None:
-    """Measure a preset or predictions under a published protocol, or on a split of 300W.
+    """Measure a preset or predictions under a published protocol, or on a split of a data set.
 
     Prints NME under every normaliser, failure rates, AUC, errors by region and, where the labels
     tell, by visibility. Writes report.json, per_image.csv, report.html (curves, published results,
@@ -83,7 +91,7 @@ def evaluate(
         raise FaceAlignError("--output is missing; name a folder for the results")
     if bool(preset) == bool(predictions):
         raise FaceAlignError("give either a preset or --predictions, and not both")
-    task = _Task.choose(protocol, split, data)
+    task = _Task.choose(protocol, split, data, data_set)
     if predictions is None:
         kept, info = _run_preset(preset, task, boxes, batch_size, output, console)
     else:
@@ -110,16 +118,20 @@ class _Task:
     data: Path | None
     skipped: list[str]
     total: int | None
+    data_set: str = "ibug_300w"
 
     @classmethod
-    def choose(cls, protocol: str, split: str, data: Path | None) -> _Task:
-        """The protocol by its name, or else the split of 300W."""
+    def choose(cls, protocol: str, split: str, data: Path | None, data_set: str) -> _Task:
+        """The protocol by its name, or else the split of the data set."""
         from keras_facealign.data.ibug_300w import find_samples
         from keras_facealign.evaluation import get_protocol
 
         if protocol:
             chosen = get_protocol(protocol)
             return cls(chosen.title, chosen.scheme, chosen, "", data, [], None)
+        if data_set != "ibug_300w":
+            title = f"{data_set} {split}"
+            return cls(title, "ibug68", None, split, data, [], None, data_set)
         # Looking for the data is quick, loading a network is not.
         total = None if data is None else len(find_samples(data, split))
         return cls(f"300W {split}", "ibug68", None, split, data, [], total)
@@ -144,12 +156,12 @@ class _Task:
         return self.examples(lambda error: self.skipped.append(str(error)))
 
     def _load(self, note: Callable[[FaceAlignError], None]) -> Iterator[Any]:
-        from keras_facealign.data.ibug_300w import load_samples
+        from keras_facealign.data.catalogue import load
 
         assert self.data is not None
         if self.protocol is not None:
             return self.protocol.load(self.data, on_skip=note)
-        return load_samples(self.data, self.split, on_skip=note)
+        return load(self.data_set, self.data, self.split, on_skip=note)
 
     def report(self, kept: Predictions, info: dict[str, Any]) -> EvaluationReport:
         from keras_facealign.landmarks import get_scheme
@@ -157,7 +169,9 @@ class _Task:
         info = {**info, "data": self.title, "skipped": self.skipped}
         if self.protocol is not None:
             return self.protocol.report(kept, **info)
-        return kept.report(scheme=get_scheme(self.scheme), info=info)
+        # Other sets have faces seen from the side, whose eyes are near each other, or unlabelled.
+        main = "inter_ocular" if self.data_set == "ibug_300w" else "box_size"
+        return kept.report(scheme=get_scheme(self.scheme), normalizer=main, info=info)
 
 
 def _run_preset(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import Enum
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,10 +21,13 @@ __all__ = ["DataSet", "Optimizer", "Recipe", "train"]
 
 
 class DataSet(str, Enum):
-    """Data sets whose official layout can be read."""
+    """Data sets with 68 landmarks, as `keras_facealign.data.catalogue.LOADERS` calls them."""
 
     IBUG_300W = "ibug_300w"
     MERL_RAV = "merl_rav"
+    TURNED_FACES = "turned_faces"
+    FACE_SYNTHETICS = "face_synthetics/ibug68"
+    W300_LP = "w300_lp"
 
 
 class Recipe(str, Enum):
@@ -44,17 +48,35 @@ class Optimizer(str, Enum):
 
 
 def train(
-    data: Annotated[Path, typer.Option(help="Folder of the data set in its official layout.")],
+    data: Annotated[
+        list[Path],
+        typer.Option(
+            help="Folder of the data set in its official layout. Repeat it to train on several, "
+            "with as many --data-set and, where they differ, --split in the same order."
+        ),
+    ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder of the run; an unfinished one resumes.")
     ],
     preset: Annotated[
         str, typer.Option(help="Preset, by name or folder, whose architecture to train.")
     ] = "sat1_cab_mobile",
-    data_set: Annotated[DataSet, typer.Option(help="What the folder holds.")] = DataSet.IBUG_300W,
-    split: Annotated[str, typer.Option(help="Split to train on.")] = "train",
+    data_set: Annotated[
+        list[DataSet] | None,
+        typer.Option(
+            help="What the folder holds (turned_faces: what synthesize-poses wrote); ibug_300w "
+            "unless given."
+        ),
+    ] = None,
+    split: Annotated[
+        list[str] | None, typer.Option(help="Split to train on; train unless given.")
+    ] = None,
     validation: Annotated[
-        str, typer.Option(help="Split whose NME each epoch reports; 'none' for no validation.")
+        str,
+        typer.Option(
+            help="Split of the first data set whose NME each epoch reports; 'none' for no "
+            "validation."
+        ),
     ] = "lfpw_test",
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training faces.")] = 60,
     batch_size: Annotated[
@@ -149,10 +171,16 @@ def train(
         average=average,
     )
     skipped: list[str] = []
-    faces = _open(data_set, data, split, skipped)
-    held_out = None if validation == "none" else _open(data_set, data, validation, skipped)
+    sources = _sources(data, data_set or [DataSet.IBUG_300W], split or ["train"])
+    if boxes is not None and len(sources) > 1:
+        raise FaceAlignError("--boxes names pictures of one data set; give a single --data")
+    faces = chain.from_iterable([_open(*source, skipped) for source in sources])
+    held_out = None
+    if validation != "none":
+        held_out = _open(*sources[0][:2], validation, skipped)
     crops = None if boxes is None else read_boxes(boxes)
-    _run(schedule, preset, fine_tune, faces, held_out, crops, output, f"{data_set.value} {split}")
+    trained_on = ", ".join(f"{what.value} {part}" for what, _, part in sources)
+    _run(schedule, preset, fine_tune, faces, held_out, crops, output, trained_on)
     for line in skipped:
         typer.echo(f"skipped: {line}", err=True)
 
@@ -182,15 +210,26 @@ def _usual(recipe: Recipe | None) -> dict[str, Any]:
     }
 
 
+def _sources(
+    data: list[Path], data_sets: list[DataSet], splits: list[str]
+) -> list[tuple[DataSet, Path, str]]:
+    """What to train on; a single kind or split holds for all folders."""
+    for option, values in (("--data-set", data_sets), ("--split", splits)):
+        if len(values) not in (1, len(data)):
+            raise FaceAlignError(
+                f"{option} is given {len(values)} times for {len(data)} --data; give one for each"
+            )
+    count = len(data)
+    kinds = data_sets if len(data_sets) == count else data_sets * count
+    parts = splits if len(splits) == count else splits * count
+    return list(zip(kinds, data, parts, strict=True))
+
+
 def _open(data_set: DataSet, root: Path, split: str, skipped: list[str]) -> Iterator[Any]:
     """Starts reading a split; an unknown split or a folder without data fails at once."""
-    from keras_facealign.data import ibug_300w, merl_rav
+    from keras_facealign.data.catalogue import load
 
-    def note(error: FaceAlignError) -> None:
-        skipped.append(str(error))
-
-    reader = ibug_300w if data_set is DataSet.IBUG_300W else merl_rav
-    return reader.load_samples(root, split, on_skip=note)
+    return load(data_set.value, root, split, on_skip=lambda error: skipped.append(str(error)))
 
 
 def _run(

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from keras_facealign.cli.align import DEFAULT_PRESET
+from keras_facealign.cli.align import DEFAULT_PRESET, Runtime
 from keras_facealign.errors import FaceAlignError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from keras_facealign.inference import FaceAligner
     from keras_facealign.inference.tracking import FaceTracker
     from keras_facealign.inference.video import Frame, VideoReader
 
@@ -44,7 +45,7 @@ def video(
         Path | None, typer.Option("--coco", help="Landmarks as COCO keypoints, in JSON.")
     ] = None,
     preset: Annotated[
-        str, typer.Option(help="Name of a preset, or folder that holds one.")
+        str, typer.Option(help="Name of a preset, folder that holds one, or exported .tflite file.")
     ] = DEFAULT_PRESET,
     smooth: Annotated[
         bool, typer.Option("--smooth/--no-smooth", help="Smooth the landmarks over time.")
@@ -60,6 +61,9 @@ def video(
         float | None,
         typer.Option(help="Frames a second, where the video tells none or wrongly (default 25)."),
     ] = None,
+    runtime: Annotated[
+        Runtime, typer.Option(help="What the network runs on; auto: the fastest that is installed.")
+    ] = Runtime.AUTO,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with code 2 if the video is cut off.")
     ] = False,
@@ -82,25 +86,30 @@ def video(
     console = Console()
     with VideoReader(source, frame_rate) as reader:
         run = _Run(reader, targets, console)
-        run.go(lambda: _tracker(preset, smooth, max_faces, detect_every, min_face, reader))
+        run.go(
+            lambda: _tracker(
+                _aligner(preset, min_face, runtime), smooth, max_faces, detect_every, reader
+            )
+        )
     if strict and reader.cut_off:
         raise typer.Exit(2)
 
 
-def _tracker(
-    preset: str,
-    smooth: bool,
-    max_faces: int,
-    detect_every: int,
-    min_face: float,
-    reader: VideoReader,
-) -> FaceTracker:
-    from keras_facealign.inference import FaceAligner, FaceTracker, MTCNNDetector, Smoothing
+def _aligner(preset: str, min_face: float, runtime: Runtime) -> FaceAligner:
+    from keras_facealign.inference import FaceAligner, MTCNNDetector
 
     detector = MTCNNDetector(min_face_size=min_face)
     detector.load()
+    return FaceAligner.from_preset(preset, detector, runtime=runtime.value)
+
+
+def _tracker(
+    aligner: FaceAligner, smooth: bool, max_faces: int, detect_every: int, reader: VideoReader
+) -> FaceTracker:
+    from keras_facealign.inference import FaceTracker, Smoothing
+
     return FaceTracker(
-        FaceAligner.from_preset(preset, detector),
+        aligner,
         max_faces=max_faces,
         detect_every=detect_every,
         smoothing=Smoothing() if smooth else None,

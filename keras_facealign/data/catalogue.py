@@ -9,7 +9,9 @@ from functools import partial
 from pathlib import Path
 
 from keras_facealign.data import (
+    aflw_3d_crops,
     cofw,
+    face_profiling,
     face_synthetics,
     ibug_300w,
     menpo2d,
@@ -212,13 +214,16 @@ LOADERS: dict[str, Callable[..., Iterator[Example]]] = {
         f"aflw2000_3d/{labels}": partial(w300_lp.load_aflw2000, labels=labels)
         for labels in w300_lp.AFLW2000_LABELS
     },
+    "aflw_3d_crops": aflw_3d_crops.load_samples,
     "cofw": cofw.load_samples,
     "cofw68": cofw.load_cofw68,
     "face_synthetics": face_synthetics.load_samples,
+    "face_synthetics/ibug68": partial(face_synthetics.load_samples, pupils=False),
     "ibug_300w": ibug_300w.load_samples,
     "menpo2d": menpo2d.load_samples,
     **{f"menpo2d/{pose}": partial(menpo2d.load_samples, pose=pose) for pose in menpo2d.POSES},
     "merl_rav": _load_merl_rav,
+    "turned_faces": face_profiling.load_samples,
     "w300_lp": w300_lp.load_samples,
     **{
         f"w300_lp/{labels}": partial(w300_lp.load_samples, labels=labels)
@@ -226,7 +231,10 @@ LOADERS: dict[str, Callable[..., Iterator[Example]]] = {
     },
     "wflw": wflw.load_samples,
 }
-"""How to read the faces of a data set, by its builder's name, with or without a configuration."""
+"""How to read the faces of a data set, by its builder's name, with or without a configuration.
+
+`turned_faces` is what the command `synthesize-poses` wrote; it and `aflw_3d_crops` have no builder.
+"""
 
 
 def load(

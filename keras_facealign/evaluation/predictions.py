@@ -144,11 +144,17 @@ class Predictions:
             face: Its prediction (`landmarks`, `confidence`, `box`), None if it was missed.
 
         Raises:
-            FaceAlignError: If a landmark that counts is not finite.
+            FaceAlignError: If a landmark that counts is not finite, or the label is of another
+                scheme.
         """
         if face is None:
             self.missed.append(example.file_name)
             return
+        if np.shape(face.landmarks) != np.shape(example.landmarks):
+            raise FaceAlignError(
+                f"{example.file_name}: the prediction has {len(face.landmarks)} landmarks, the "
+                f"label {len(example.landmarks)}; choose labels of the same scheme"
+            )
         broken = (np.asarray(example.visibility) > 0) & ~np.isfinite(face.landmarks).all(axis=-1)
         if broken.any():
             point = int(np.flatnonzero(broken)[0])

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_facealign.export.graph import Graph, Node, trace
-from keras_facealign.export.simplify import simplify
+from keras_facealign.export.simplification import simplify
 
 __all__ = ["fold_batch_norm", "to_keras"]
 
@@ -143,6 +143,10 @@ def _sum(node: Node, inputs: list[Any], weights: list) -> Any:
     return total
 
 
+def _layer(node: Node, inputs: list[Any], weights: list) -> Any:
+    return node.params["layer"](inputs[0])
+
+
 def _upsample(node: Node, inputs: list[Any], weights: list) -> Any:
     return keras.layers.UpSampling2D(node.params["size"])(inputs[0])
 
@@ -161,6 +165,7 @@ _BUILDERS = {
         inputs[0], node.params["size"], node.params["size"], "valid"
     ),
     "pad": lambda node, inputs, weights: _padded(inputs[0], node.params["padding"]),
+    "layer": _layer,
     "upsample": _upsample,
     "global_average": lambda node, inputs, weights: ops.mean(inputs[0], axis=(1, 2), keepdims=True),
 }

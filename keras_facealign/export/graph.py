@@ -21,6 +21,8 @@ max_pool        size                                         of size x size pixe
 pad             padding                                      zeros around
 upsample        size                                         every pixel becomes size x size
 global_average                                               mean of all pixels, shape (1, 1, C)
+layer           layer, a Keras layer                         what none of the above can say, where
+                                                             `trace` was asked to keep such layers
 =============== ============================================ ======================================
 
 `conv`, `depthwise`, `deconv`, `affine` and `sum` may also carry `activation`, "relu" or "sigmoid".
@@ -123,19 +125,21 @@ class Graph:
         return sum(node.macs for node in self.nodes())
 
 
-def trace(model: keras.Model) -> Graph:
+def trace(model: keras.Model, keep_layers: bool = False) -> Graph:
     """Takes a model apart into a graph for inference.
 
     Args:
         model: A functional model with one image as input, such as any `FaceAlignModel`. Layers that
             the graph has no operation for are looked into.
+        keep_layers: Whether layers from one map to another that are more than the graph's
+            operations, such as deformable convolutions, become operations of their own.
 
     Returns:
-        The graph; weights are copies.
+        The graph; weights are copies, but for those of layers that are kept.
 
     Raises:
         UnsupportedLayerError: If something in the model has no counterpart in the graph, as
-            deformable convolutions and spatial transformers have none.
+            deformable convolutions (unless kept) and spatial transformers have none.
 
     Example:
         >>> inputs = keras.Input((8, 8, 3))
@@ -144,11 +148,11 @@ def trace(model: keras.Model) -> Graph:
         ['input', 'conv']
     """
     image = Node("input", [], _shape(model.inputs[0]), name="images")
-    outputs = _lower(list(model.outputs), [(model.inputs[0], image)])
+    outputs = _lower(list(model.outputs), [(model.inputs[0], image)], keep_layers)
     return Graph(image, outputs)
 
 
-def _lower(tensors: list[Any], known: list[tuple[Any, Node]]) -> list[Node]:
+def _lower(tensors: list[Any], known: list[tuple[Any, Node]], keep_layers: bool) -> list[Node]:
     """Nodes of symbolic tensors, given those of the tensors that they are computed from."""
     found = {id(tensor): node for tensor, node in known}
     waiting = list(reversed(tensors))
@@ -164,7 +168,8 @@ def _lower(tensors: list[Any], known: list[tuple[Any, Node]]) -> list[Node]:
             waiting += missing
             continue
         operands = [found[id(t)] for t in call.input_tensors]
-        node = _lower_call(history.operation, operands, call.arguments, _shape(tensor))
+        shape = _shape(tensor)
+        node = _lower_call(history.operation, operands, call.arguments, shape, keep_layers)
         found[id(tensor)] = node
     return [found[id(tensor)] for tensor in tensors]
 
@@ -180,18 +185,25 @@ def _shape(tensor: Any) -> Shape:
     return (int(shape[1]), int(shape[2]), int(shape[3]))
 
 
-def _lower_call(operation: Any, operands: list[Node], arguments: Any, shape: Shape) -> Node:
+def _lower_call(
+    operation: Any, operands: list[Node], arguments: Any, shape: Shape, keep_layers: bool
+) -> Node:
     kind = type(operation).__name__
     # Keras's own classes by name: those of `keras.ops` are not public.
     rule = _RULES.get(kind) if type(operation).__module__.startswith("keras.") else None
     if rule is not None:
         return rule(operation, operands, arguments, shape)
     if isinstance(operation, keras.layers.Layer) and len(operands) == 1:
-        return _look_into(operation, operands[0])
+        try:
+            return _look_into(operation, operands[0], keep_layers)
+        except UnsupportedLayerError:
+            if not keep_layers:
+                raise
+            return Node("layer", operands, shape, {"layer": operation}, operation.path)
     raise UnsupportedLayerError(f"{operation.name!r} ({kind}) has no place in a plain graph.")
 
 
-def _look_into(layer: keras.layers.Layer, operand: Node) -> Node:
+def _look_into(layer: keras.layers.Layer, operand: Node, keep_layers: bool) -> Node:
     """Lowers what a composite layer does in its `call`."""
     inside = keras.KerasTensor((None, *operand.shape), "float32")
     options = {"training": False} if "training" in inspect.signature(layer.call).parameters else {}
@@ -203,7 +215,7 @@ def _look_into(layer: keras.layers.Layer, operand: Node) -> Node:
         ) from error
     if not isinstance(result, keras.KerasTensor):
         raise UnsupportedLayerError(f"Layer {layer.name!r} does not give one tensor.")
-    (node,) = _lower([result], [(inside, operand)])
+    (node,) = _lower([result], [(inside, operand)], keep_layers)
     return node
 
 

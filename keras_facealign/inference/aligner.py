@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,17 @@ from keras_facealign.inference.detectors import (
     as_detections,
     get_detector,
 )
-from keras_facealign.inference.runtimes import LandmarkModel, check_runtime, choose_runtime
+from keras_facealign.inference.runtimes import (
+    LandmarkModel,
+    check_runtime,
+    choose_runtime,
+    load_model,
+)
 
 __all__ = ["Face", "FaceAligner"]
+
+# What networks may say of each landmark; the first two always.
+_OUTPUTS = ("landmarks", "confidence", "sigma", "visibility")
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,21 +43,31 @@ class Face:
         confidence: float32 (K,), 0 to 1 for each landmark.
         box: float32 (4,), x0, y0, x1, y1: the box that the face was cropped by, in the same pixels.
         score: The detector's certainty, 0 to 1; 1 for a box that was given.
+        sigma: float32 (K,), standard deviation of each landmark in pixels; None where the model is
+            not calibrated.
+        visibility: float32 (K,), probability that each landmark is not covered; None likewise.
     """
 
     landmarks: np.ndarray
     confidence: np.ndarray
     box: np.ndarray
     score: float = 1.0
+    sigma: np.ndarray | None = None
+    visibility: np.ndarray | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The face as plain lists and numbers, ready for JSON; pixels to three decimals."""
-        return {
+        record = {
             "box": _rounded(self.box, 3),
             "score": round(float(self.score), 4),
             "landmarks": _rounded(self.landmarks, 3),
             "confidence": _rounded(self.confidence, 4),
         }
+        if self.sigma is not None:
+            record["sigma"] = _rounded(self.sigma, 3)
+        if self.visibility is not None:
+            record["visibility"] = _rounded(self.visibility, 4)
+        return record
 
 
 def _rounded(values: np.ndarray, decimals: int) -> list[Any]:
@@ -69,16 +88,18 @@ class FaceAligner:
     """Finds the faces of photos and their landmarks.
 
     Args:
-        model: A `FaceAlignModel`, or any object with its `input_size` and `predict_landmarks`.
+        model: A `FaceAlignModel`, an `ExportedModel`, or any object with `input_size` and
+            `predict_landmarks` as they have them.
         detector: `"mtcnn"`, which is loaded when first needed; any callable from a `(H, W, 3)`
             uint8 RGB picture to a list of boxes or `Detection`s; or None where boxes are always
             given.
         runtime: What the network runs on: "keras", which is the model itself; "openvino", a float32
             copy on the processor, equal up to rounding and a good deal faster; "openvino_bfloat16",
             which is faster still on processors with AVX512_BF16 and moves landmarks by about 0.02
-            pixels of the crop; or "auto", which is "openvino" where that is installed and can run
-            the model, and "keras" elsewhere and on a GPU. A copy is made with the first photo:
-            weights that change later do not reach it.
+            pixels of the crop; "litert" or "onnx", for the exported files of these kinds, which
+            need no Keras; or "auto", which is "openvino" where that is installed and can run the
+            model, and "keras" elsewhere and on a GPU. A copy is made with the first photo: weights
+            that change later do not reach it.
 
     Raises:
         FaceAlignError: If the detector or the runtime is none of these.
@@ -95,6 +116,8 @@ class FaceAligner:
         check_runtime(runtime)
         self.model = model
         self.detector = get_detector(detector)
+        # An exported file says which crops its network was trained on.
+        self._margin = getattr(model, "box_scale", geometry.CROP_MARGIN)
         self._wanted_runtime = runtime
         self._running: tuple[str, LandmarkModel] | None = None
 
@@ -117,26 +140,29 @@ class FaceAligner:
     @classmethod
     def from_preset(
         cls,
-        name: str,
+        name: str | Path,
         detector: str | Detector | None = "mtcnn",
         load_weights: bool = True,
         runtime: str = "auto",
     ) -> FaceAligner:
-        """Makes an aligner of a bundled preset.
+        """Makes an aligner of a bundled preset or an exported file.
 
         Args:
-            name: Name of a preset (see `keras_facealign.presets.list_presets`), or a folder that
-                holds one.
+            name: Name of a preset (see `keras_facealign.presets.list_presets`), a folder that holds
+                one, or a `.tflite` or `.onnx` file that `keras-facealign export` wrote.
             detector: As in the constructor.
             load_weights: False for the architecture alone, with random weights.
-            runtime: As in the constructor.
+            runtime: As in the constructor. "litert" takes the preset's `model.tflite`; so does
+                "auto" where LiteRT is installed, and not both OpenVINO and Keras.
 
         Raises:
-            FaceAlignError: If there is no such preset or runtime.
-        """
-        from keras_facealign.presets import from_preset
+            FaceAlignError: If there is no such preset or runtime, or the file cannot be used.
 
-        return cls(from_preset(name, load_weights=load_weights), detector, runtime)
+        Example:
+            >>> FaceAligner.from_preset("face.tflite").runtime  # doctest: +SKIP
+            'litert'
+        """
+        return cls(load_model(name, runtime, load_weights), detector, runtime)
 
     def align(
         self, image: Any, boxes: Any = None, name: str | None = None, batch_size: int = 32
@@ -226,7 +252,7 @@ class FaceAligner:
             detections.sort(key=lambda d: -_area(d.box))
         pending = []
         for detection in detections:
-            matrix = geometry.crop_matrix(detection.box, self.model.input_size)
+            matrix = geometry.crop_matrix(detection.box, self.model.input_size, self._margin)
             crop = crop_face(pixels, matrix, self.model.input_size)
             pending.append(_Pending(crop, matrix, detection, index))
         return pending
@@ -235,19 +261,26 @@ class FaceAligner:
         """Runs the network once and files the faces under their photos."""
         crops = np.stack([item.crop for item in batch])
         _, network = self._network()
-        landmarks, confidence = network.predict_landmarks(crops, batch_size=len(batch))
+        outputs = _outputs(network, crops)
         # float64 keeps a tenth of a pixel in crops of pictures a hundred thousand pixels wide.
         inverse = geometry.invert(np.stack([item.matrix for item in batch]).astype(np.float64))
-        landmarks = geometry.transform_points(inverse, np.asarray(landmarks, np.float64))
-        for item, points, values in zip(batch, landmarks, confidence, strict=True):
+        points = np.asarray(outputs["landmarks"], np.float64)
+        outputs["landmarks"] = geometry.transform_points(inverse, points)
+        if "sigma" in outputs:
+            outputs["sigma"] = outputs["sigma"] * inverse[:, :1, 0]
+        for index, item in enumerate(batch):
+            fields = {name: np.asarray(v[index], np.float32) for name, v in outputs.items()}
             faces[item.image_index].append(
-                Face(
-                    landmarks=points.astype(np.float32),
-                    confidence=np.asarray(values, np.float32),
-                    box=item.detection.box,
-                    score=item.detection.score,
-                )
+                Face(box=item.detection.box, score=item.detection.score, **fields)
             )
+
+
+def _outputs(network: Any, crops: np.ndarray) -> dict[str, Any]:
+    """What a network says of the landmarks of crops, by the names of `Face`'s fields."""
+    if hasattr(network, "predict_outputs"):
+        found = network.predict_outputs(crops, batch_size=len(crops))
+        return {name: found[name] for name in _OUTPUTS if name in found}
+    return dict(zip(_OUTPUTS, network.predict_landmarks(crops, len(crops)), strict=False))
 
 
 def _area(box: np.ndarray) -> float:

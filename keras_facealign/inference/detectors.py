@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.inference.mtcnn.cascade import find_faces, load_cascade
 
 __all__ = [
     "Detection",
@@ -141,10 +142,11 @@ def shift_and_scale_box(box: np.ndarray, shift: tuple[float, float], scale: floa
 
 
 class MTCNNDetector:
-    """Faces by MTCNN (Zhang et al., 2016), through the `mtcnn` package with its bundled weights.
+    """Faces by MTCNN (Zhang et al., 2016), with the weights and the boxes of the `mtcnn` package.
 
-    Works whichever backend Keras runs on, but needs TensorFlow to be installed. The networks are
-    loaded on the first call.
+    Its three small networks are TFLite files (`keras_facealign/inference/mtcnn`), which LiteRT runs
+    or, where that is not installed, the same interpreter inside of TensorFlow; Keras has no part in
+    it. They are loaded on the first call.
 
     MTCNN sees a resized copy of the picture, on which the smallest wanted face is 20 pixels (what
     it was trained for), and whose longer side is at most `max_side` pixels. In a photo of 4096
@@ -157,7 +159,6 @@ class MTCNNDetector:
         min_face_size: Smallest face to look for, in pixels of the picture.
         threshold: Smallest score of a face, 0 to 1.
         max_side: Longest side of the picture that the detector sees, in pixels.
-        device: TensorFlow device that runs it.
 
     Example:
         >>> detector = MTCNNDetector(min_face_size=60)
@@ -167,8 +168,7 @@ class MTCNNDetector:
     SHIFT = (0.004, 0.155)
     SCALE = 0.926
 
-    # MTCNN looks for faces of 20 pixels and up. Its own option for this must stay at 20: with a
-    # larger one the pyramid gets levels too small to process, and no face at all is reported.
+    # MTCNN looks for faces of 20 pixels and up.
     _NATIVE_FACE = 20
     # Its pyramid has no level for a side below this.
     _MIN_SIDE = 48
@@ -178,7 +178,6 @@ class MTCNNDetector:
         min_face_size: float = 20,
         threshold: float = 0.8,
         max_side: int = 1024,
-        device: str = "CPU:0",
     ) -> None:
         if not min_face_size >= 4:
             raise FaceAlignError(f"min_face_size is {min_face_size}; give at least 4 pixels")
@@ -189,19 +188,22 @@ class MTCNNDetector:
         self.min_face_size = min_face_size
         self.threshold = threshold
         self.max_side = max_side
-        self.device = device
-        self._mtcnn: Any = None
+        self._cascade: Any = None
 
     def load(self) -> None:
         """Loads the networks now instead of on the first call.
 
         Raises:
-            FaceAlignError: If TensorFlow or the `mtcnn` package is missing.
+            FaceAlignError: If neither LiteRT nor TensorFlow is installed.
         """
-        if self._mtcnn is None:
-            from keras_facealign.inference.mtcnn_networks import build_mtcnn
-
-            self._mtcnn = build_mtcnn(self.device)
+        if self._cascade is None:
+            try:
+                self._cascade = load_cascade()
+            except ImportError as error:
+                raise FaceAlignError(
+                    f"MTCNN needs LiteRT or TensorFlow ({error}); run: pip install "
+                    '"keras_facealign[litert]", or give boxes or another detector'
+                ) from error
 
     def raw_boxes(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """MTCNN's own boxes, before the conversion to landmark boxes.
@@ -214,7 +216,7 @@ class MTCNNDetector:
             surest face first.
 
         Raises:
-            FaceAlignError: If TensorFlow or the `mtcnn` package is missing.
+            FaceAlignError: If neither LiteRT nor TensorFlow is installed.
         """
         self.load()
         height, width = image.shape[:2]
@@ -225,17 +227,10 @@ class MTCNNDetector:
         bottom, right = (max(0, self._MIN_SIDE - side) for side in seen.shape[:2])
         if bottom or right:
             seen = cv2.copyMakeBorder(seen, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
-        found = self._mtcnn.detect_faces(
-            seen,
-            fit_to_image=False,
-            box_format="xyxy",
-            output_type="numpy",
-            threshold_onet=self.threshold,
-        )
-        found = found[np.argsort(-found[:, 5], kind="stable")]
+        boxes, scores = find_faces(seen, self._cascade, self.threshold)
         factor = np.array([width / size[0], height / size[1]] * 2)
         # Half-pixel centres: the pixel x of the resized copy is (x + 0.5) * factor - 0.5 here.
-        return (found[:, 1:5] + 0.5) * factor - 0.5, found[:, 5]
+        return (boxes + 0.5) * factor - 0.5, scores
 
     def __call__(self, image: np.ndarray) -> list[Detection]:
         """Finds the faces of one picture.
@@ -247,7 +242,7 @@ class MTCNNDetector:
             The faces, the surest first, with boxes in the library's convention.
 
         Raises:
-            FaceAlignError: If TensorFlow or the `mtcnn` package is missing.
+            FaceAlignError: If neither LiteRT nor TensorFlow is installed.
         """
         boxes, scores = self.raw_boxes(image)
         height, width = image.shape[:2]

@@ -112,26 +112,41 @@ class _CSV:
 
     def __init__(self, stream: TextIO, info: VideoInfo) -> None:
         self._writer = csv.writer(stream, lineterminator="\n")
-        points = [f"{field}{i}" for i in range(info.num_landmarks) for field in ("x", "y", "c")]
+        self._num_landmarks = info.num_landmarks
+        self._has_header = False
+
+    def _header(self, face: TrackedFace | None) -> None:
+        """The first face tells which columns there are."""
+        fields = ["x", "y", "c"]
+        if face is not None:
+            fields += ["s"] * (face.sigma is not None) + ["v"] * (face.visibility is not None)
+        points = [f"{field}{i}" for i in range(self._num_landmarks) for field in fields]
         box = ["box_x0", "box_y0", "box_x1", "box_y1"]
         columns = ["frame", "time", "id", "score", *box, "yaw", "pitch", "roll", *points]
         self._writer.writerow(columns)
+        self._has_header = True
 
     def write(
         self, index: int, time: float, size: tuple[int, int], faces: Sequence[TrackedFace]
     ) -> None:
         for face in faces:
+            if not self._has_header:
+                self._header(face)
             pose = face.pose
             angles = ("", "", "") if pose is None else (pose.yaw, pose.pitch, pose.roll)
             row: list[Any] = [index, f"{time:.4f}", face.id, f"{face.score:.4f}"]
             row += [f"{side:.3f}" for side in face.box]
             row += [angle if angle == "" else f"{angle:.2f}" for angle in angles]
-            for (x, y), value in zip(face.landmarks, face.confidence, strict=True):
-                row += [f"{x:.3f}", f"{y:.3f}", f"{value:.4f}"]
+            for i, (x, y) in enumerate(face.landmarks):
+                row += [f"{x:.3f}", f"{y:.3f}", f"{face.confidence[i]:.4f}"]
+                row += [] if face.sigma is None else [f"{face.sigma[i]:.3f}"]
+                row += [] if face.visibility is None else [f"{face.visibility[i]:.4f}"]
             self._writer.writerow(row)
 
     def finish(self, num_frames: int, complete: bool) -> None:
-        """A table has no end of its own."""
+        """A table has no end of its own, but a header also where no face was seen."""
+        if not self._has_header:
+            self._header(None)
 
 
 FRAME_FORMATS: dict[str, Any] = {".json": _JSON, ".jsonl": _JSONLines, ".csv": _CSV}

@@ -303,6 +303,8 @@ class FaceTracker:
             confidence=face.confidence,
             box=face.box,
             score=track.score,
+            sigma=face.sigma,
+            visibility=face.visibility,
             id=track.id,
             pose=pose,
             raw_landmarks=face.landmarks,

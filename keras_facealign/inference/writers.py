@@ -44,7 +44,8 @@ def write_face(
 
     - `.json`: image, image_size, scheme, box, score, landmarks, confidence and, of iBUG's 68
       points, the head's pose; `docs/formats.md` describes the fields.
-    - `.csv`: a line `landmark,x,y,confidence` for each landmark.
+    - `.csv`: a line `landmark,x,y,confidence` for each landmark, and after that `sigma` and
+      `visibility` where the face has them.
     - `.pts`: the landmarks alone, 1-based, as 300W has them.
 
     Args:
@@ -120,9 +121,15 @@ def _pose(face: Face, scheme: str, image_size: tuple[int, int] | None) -> dict[s
 def _csv(face: Face) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["landmark", "x", "y", "confidence"])
-    for index, ((x, y), value) in enumerate(zip(face.landmarks, face.confidence, strict=True)):
-        writer.writerow([index, f"{x:.3f}", f"{y:.3f}", f"{value:.4f}"])
+    columns = {"confidence": (face.confidence, 4)}
+    if face.sigma is not None:
+        columns["sigma"] = (face.sigma, 3)
+    if face.visibility is not None:
+        columns["visibility"] = (face.visibility, 4)
+    writer.writerow(["landmark", "x", "y", *columns])
+    for index, (x, y) in enumerate(face.landmarks):
+        values = [f"{column[index]:.{digits}f}" for column, digits in columns.values()]
+        writer.writerow([index, f"{x:.3f}", f"{y:.3f}", *values])
     return stream.getvalue()
 
 

@@ -16,6 +16,7 @@ from keras_facealign.models.training_settings import (
     TRAINING_RECIPES,
     CoherentTerm,
 )
+from keras_facealign.models.widening import deepen, widen
 
 __all__ = [
     "COHERENT_TERMS",
@@ -32,4 +33,6 @@ __all__ = [
     "UNetFaceAlign",
     "build_network",
     "count_macs",
+    "deepen",
+    "widen",
 ]

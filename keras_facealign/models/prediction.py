@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
 from keras_facealign import geometry
+from keras_facealign.crops import check_crops
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.layers.heatmap_decoder import HeatmapDecoder
+
+if TYPE_CHECKING:
+    from keras_facealign.calibration import Calibration
 
 __all__ = ["LandmarkPrediction"]
 
 
 class LandmarkPrediction:
-    """Mix-in for `keras.Model` that supplies `predict_landmarks`.
+    """Mix-in for `keras.Model` that supplies `predict_landmarks` and what exported graphs put out.
 
     Attributes:
         decode_method: How heatmaps become landmarks, see `keras_facealign.ops.decode_heatmaps`.
+        calibration: What turns the shape of a heatmap into a standard deviation and a probability
+            of being visible; None where nobody has measured that. It belongs to the weights that it
+            was made for: training makes it wrong.
     """
 
     input_size: int
     num_landmarks: int
+    calibration: Calibration | None = None
     decode_method: str
     name: str
     inputs: list[Any]
@@ -45,14 +53,32 @@ class LandmarkPrediction:
         Raises:
             FaceAlignError: If the images have another shape or range, or `batch_size` is below 1.
         """
+        outputs = self.predict_outputs(images, batch_size)
+        return outputs["landmarks"], outputs["confidence"]
+
+    def predict_outputs(self, images: Any, batch_size: int = 32) -> dict[str, np.ndarray]:
+        """Finds the landmarks of cropped faces, with all that is known about each.
+
+        Args:
+            images: (B, S, S, 3), RGB 0 to 255, uint8 or float, S = `input_size`.
+            batch_size: Faces that go through the network at once.
+
+        Returns:
+            What `landmark_outputs` lists, as NumPy arrays.
+
+        Raises:
+            FaceAlignError: If the images have another shape or range, or `batch_size` is below 1.
+        """
         if batch_size < 1:
             raise FaceAlignError(f"batch_size is {batch_size}; it must be at least 1.")
         images = np.asarray(images)
-        self._check_images(images)
-        if not len(images):
-            k = self.num_landmarks
-            return np.zeros((0, k, 2), np.float32), np.zeros((0, k), np.float32)
+        check_crops(images, self.input_size)
         model = self._landmark_model()
+        if not len(images):
+            return {
+                name: np.zeros((0, *output.shape[1:]), np.float32)
+                for name, output in model.output.items()
+            }
         parts = []
         for start in range(0, len(images), batch_size):
             chunk = images[start : start + batch_size].astype(np.float32)
@@ -61,9 +87,38 @@ class LandmarkPrediction:
                 # XLA compiles once a batch size; powers of two bound how often that happens.
                 room = (1 << (count - 1).bit_length()) - count
                 chunk = np.concatenate([chunk, np.repeat(chunk[-1:], room, axis=0)])
-            parts.append([np.asarray(part)[:count] for part in model.predict_on_batch(chunk)])
-        landmarks, confidence = (np.concatenate(p) for p in zip(*parts, strict=True))
-        return landmarks, confidence
+            parts.append(model.predict_on_batch(chunk))
+            parts[-1] = {name: np.asarray(part)[:count] for name, part in parts[-1].items()}
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def landmark_outputs(self, heatmaps: Any, frames: Any = None) -> dict[str, Any]:
+        """What the network says of each landmark, in `keras.ops`: the end of every exported graph.
+
+        Args:
+            heatmaps: Logits, float (B, M, M, K), or a list of those of every stack, of which the
+                last counts.
+            frames: float32 (B, 2, 3) where the heatmaps show another frame than the input, as
+                after a spatial transformer: the matrix from the input's pixels to theirs.
+
+        Returns:
+            `landmarks`, float32 (B, K, 2) in pixels of the input, x before y, 0-based; and
+            `confidence`, float32 (B, K), 0 to 1, the highest probability of the map. With a
+            `calibration` also `sigma`, float32 (B, K), the standard deviation of the position along
+            each axis in pixels of the input, and `visibility`, float32 (B, K), the probability that
+            the landmark is not hidden.
+
+        Example:
+            >>> outputs = model.landmark_outputs(model(images))
+            >>> sorted(outputs)
+            ['confidence', 'landmarks', 'sigma', 'visibility']
+        """
+        last = heatmaps[-1] if isinstance(heatmaps, (list, tuple)) else heatmaps
+        landmarks, confidence = self._decode(last, frames)
+        outputs = {"landmarks": landmarks, "confidence": confidence}
+        if self.calibration is not None:
+            maps = keras.ops.cast(last, "float32")
+            outputs.update(self.calibration(maps, landmarks, confidence))
+        return outputs
 
     def _decode(self, heatmaps: Any, frames: Any) -> tuple[Any, Any]:
         """Landmarks in pixels of the input, and confidence, of heatmaps in frames of their own."""
@@ -76,27 +131,14 @@ class LandmarkPrediction:
     def _landmark_model(self) -> keras.Model:
         """The network with decoding at its end, sharing all weights."""
         key = f"_landmark_model_{self.decode_method}"
-        if key not in self.__dict__:
+        calibration, model = self.__dict__.get(key, (None, None))
+        if model is None or calibration is not self.calibration:
             # The input itself and not the list of inputs, the structure that callers will pass.
             images = self.inputs[0]
             heatmaps, frames = self._forward(images, training=False)
-            landmarks = self._decode(heatmaps[-1], frames)
-            model = keras.Model(images, landmarks, name=f"{self.name}_decoded")
+            outputs = self.landmark_outputs(heatmaps, frames)
+            model = keras.Model(images, outputs, name=f"{self.name}_decoded")
             # Set around Keras's attribute tracking: the layers are this model's own, and tracking
             # them twice would save every weight twice.
-            self.__dict__[key] = model
-        return self.__dict__[key]
-
-    def _check_images(self, images: np.ndarray) -> None:
-        size = self.input_size
-        if images.ndim != 4 or images.shape[1:] != (size, size, 3):
-            raise FaceAlignError(
-                f"images have shape {images.shape}, but this model takes (batch, {size}, {size}, "
-                "3); crop and resize faces first, or use FaceAligner, which does."
-            )
-        if images.dtype != np.uint8 and images.size:
-            low, high = float(np.min(images)), float(np.max(images))
-            if not (low >= 0 and high <= 255):
-                raise FaceAlignError(
-                    f"images have values from {low:g} to {high:g}; give RGB between 0 and 255."
-                )
+            self.__dict__[key] = self.calibration, model
+        return model

@@ -4,7 +4,11 @@ Every tap of the kernel reads the image at a place of its own, given in pixels a
 interpolated. Two rules say what lies beyond the border; for an axis of n pixels and a position p:
 
 * "zeros" (torchvision, DCNv1 and DCNv2): pixels beyond the border are 0, so that a value fades to
-  nothing between the last pixel and one pixel further out. Non-zero for -1 < p < n.
+  nothing between the last pixel and one pixel further out. Non-zero for -1 < p < n. At -1 itself
+  the value is 0 and the gradient of the position the right-hand derivative, as everywhere at whole
+  pixels. So it is in torchvision: `bilinear_interpolate` gives 0 for p <= -1 and n <= p, while
+  `get_coordinate_weight`, its derivative, asks of each corner alone whether it is inside
+  (torchvision/csrc/ops/cpu/deform_conv2d_kernel.cpp).
 * "mxnet" (the original networks): 0 unless 0 <= p < n, and the last pixel is repeated up to n.
 
 A NaN or infinite position is outside under both rules: its value is 0, and so is its gradient.
@@ -45,7 +49,7 @@ class _Corners(NamedTuple):
 
 def _axis(position: Any, size: Any, border: str) -> tuple[Any, Any, Any, Any]:
     """One axis of bilinear interpolation: (inside, lower pixel, its weight, the next's weight)."""
-    lowest_inside = position > -1.0 if border == "zeros" else position >= 0.0
+    lowest_inside = position >= -1.0 if border == "zeros" else position >= 0.0
     inside = ops.logical_and(lowest_inside, position < size)
     # Replaced before anything is computed from it, a NaN reaches neither value nor gradient.
     position = ops.where(inside, position, ops.zeros_like(position))

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -73,8 +74,20 @@ def _peak(heatmaps: Any) -> tuple[Any, Any]:
     """Row and column, each int32 (B, K), of the first highest pixel in row-major order."""
     height, width, k = (int(n) for n in heatmaps.shape[1:])
     flat = ops.reshape(heatmaps, (-1, height * width, k))
-    index = ops.cast(ops.argmax(flat, axis=1), "int32")
+    index = ops.cast(_argmax(flat), "int32")
     return index // width, index % width
+
+
+def _argmax(values: Any) -> Any:
+    """Index of the first highest value along axis 1.
+
+    For floats, Keras on TensorFlow tells -0 from 0 by their bits, for which TFLite has no operator.
+    """
+    if keras.backend.backend() == "tensorflow" and not isinstance(values, keras.KerasTensor):
+        import tensorflow as tf
+
+        return tf.argmax(values, axis=1)
+    return ops.argmax(values, axis=1)
 
 
 def _take_pixels(heatmaps: Any, rows: Any, columns: Any) -> Any:

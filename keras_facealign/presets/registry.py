@@ -1,32 +1,43 @@
 """Where presets lie, and how models go into them and come out.
 
 A preset is a folder: `config.json` (family and architecture), `metadata.json` (what a reader wants
-to know: description, accuracy, licence) and `model.weights.h5`. Nothing in it is executed when it
-is read.
+to know: description, accuracy, licence), `model.weights.h5`, and `calibration.json` if it has been
+measured how sure these weights are. Nothing in it is executed when it is read.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_facealign import models
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.models import Architecture, FaceAlignModel, count_macs
+
+# Models need Keras; where presets lie, and what is in them, can be told without it.
+if TYPE_CHECKING:
+    from keras_facealign.models import Architecture, FaceAlignModel
 
 __all__ = ["find_preset", "from_preset", "list_presets", "preset_architecture", "save_to_preset"]
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
-_FAMILIES: dict[str, type[FaceAlignModel]] = {
-    cls.__name__: cls
-    for cls in vars(models).values()
-    if isinstance(cls, type) and issubclass(cls, FaceAlignModel)
-}
+CALIBRATION = "calibration.json"
 _MAX_JSON_BYTES = 1_000_000
+
+
+@functools.cache
+def _families() -> dict[str, type[FaceAlignModel]]:
+    from keras_facealign import models
+
+    return {
+        cls.__name__: cls
+        for cls in vars(models).values()
+        if isinstance(cls, type) and issubclass(cls, models.FaceAlignModel)
+    }
 
 
 def _roots() -> list[Path]:
@@ -103,7 +114,7 @@ def from_preset(name: str | Path, load_weights: bool = True) -> FaceAlignModel:
     folder = find_preset(name)
     family, config = _read_config(folder)
     try:
-        model = _FAMILIES[family].from_config(config)
+        model = _families()[family].from_config(config)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise _bad_config(folder, error) from error
     if not load_weights:
@@ -122,7 +133,45 @@ def from_preset(name: str | Path, load_weights: bool = True) -> FaceAlignModel:
     for variable in model.weights:
         if not np.isfinite(np.asarray(variable.numpy(), np.float32)).all():
             raise FaceAlignError(f"{weights}: {variable.path} is not finite; restore the file.")
+    _load_calibration(model, folder / CALIBRATION)
     return model
+
+
+def _load_calibration(model: FaceAlignModel, path: Path) -> None:
+    from keras_facealign.calibration import read_calibration, weights_fingerprint
+
+    if not path.is_file():
+        return
+    calibration = read_calibration(path)
+    expected = model.scheme.name, model.input_size
+    if (calibration.scheme.name, calibration.input_size) != expected:
+        raise FaceAlignError(
+            f"{path} is for {calibration.scheme.name} and {calibration.input_size} pixels, but the "
+            f"network for {expected[0]} and {expected[1]}; delete the file and calibrate again."
+        )
+    if calibration.fingerprint != weights_fingerprint(model):
+        warnings.warn(
+            f"{path} was made for other weights and is not used; run keras-facealign calibrate.",
+            stacklevel=3,
+        )
+        return
+    model.calibration = calibration
+
+
+def _save_calibration(model: FaceAlignModel, path: Path) -> None:
+    """Writes a calibration that fits the weights, and lets none lie there that does not."""
+    from keras_facealign.calibration import weights_fingerprint, write_calibration
+
+    path.unlink(missing_ok=True)
+    if model.calibration is not None:
+        if model.calibration.fingerprint == weights_fingerprint(model):
+            write_calibration(model.calibration, path)
+        else:
+            warnings.warn(
+                f"The calibration was made for other weights and is not saved in {path.parent}; "
+                "run keras-facealign calibrate.",
+                stacklevel=3,
+            )
 
 
 def preset_architecture(name: str | Path) -> Architecture:
@@ -141,6 +190,8 @@ def preset_architecture(name: str | Path) -> Architecture:
         >>> preset_architecture("sat2_cab").topology
         'sat'
     """
+    from keras_facealign.models import Architecture
+
     folder = find_preset(name)
     _, config = _read_config(folder)
     try:
@@ -153,9 +204,9 @@ def _read_config(folder: Path) -> tuple[str, dict[str, Any]]:
     """Name of the family, and the arguments of its `from_config`."""
     value = _read_json(folder / CONFIG)
     family = value.get("class_name")
-    if not isinstance(family, str) or family not in _FAMILIES:
+    if not isinstance(family, str) or family not in _families():
         raise FaceAlignError(
-            f"{folder / CONFIG}: class_name is {family!r}; choose one of: {', '.join(_FAMILIES)}."
+            f"{folder / CONFIG}: class_name is {family!r}; choose one of: {', '.join(_families())}."
         )
     if not isinstance(value.get("config"), dict):
         raise _bad_config(folder, KeyError("config"))
@@ -182,14 +233,17 @@ def save_to_preset(
     Returns:
         The folder.
     """
+    from keras_facealign.models import count_macs
+
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     # A copy: a trained model would also save its optimiser's state, twice the size of the weights.
-    family = next(c for c in type(model).__mro__ if _FAMILIES.get(c.__name__) is c)
+    family = next(c for c in type(model).__mro__ if _families().get(c.__name__) is c)
     described = family.get_config(model)
     copy = family.from_config(described)
     copy.set_weights(model.get_weights())
     copy.save_weights(str(folder / WEIGHTS))
+    _save_calibration(model, folder / CALIBRATION)
     config = {"class_name": family.__name__, "config": described}
     _write_json(folder / CONFIG, config)
     cost = {"parameters": model.count_params(), "gflops": round(2e-9 * count_macs(model), 3)}

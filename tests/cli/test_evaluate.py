@@ -116,6 +116,26 @@ def test_numbers_and_files(data, model, tmp_path, capsys):
     assert "eye_corner_centre" in printed
 
 
+def test_another_data_set_and_labels_of_another_scheme(model, tmp_path, capsys):
+    folder = tmp_path / "synthetic"
+    folder.mkdir()
+    points = 60 + (template() - (SIZE - 1) / 2) * 0.5
+    for number in (8, 10):
+        Image.new("RGB", (120, 120), (4, 4, 4)).save(folder / f"{number:06}.png")
+        np.savetxt(folder / f"{number:06}_ldmks.txt", [*points, (50, 50), (70, 50)])
+    options = ["--data-set", "face_synthetics/ibug68", "--split", "held_out"]
+    assert evaluate(folder, tmp_path / "out", *options) == 0
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    # The template's box is a square of SIZE / CROP_MARGIN pixels of the crop.
+    assert report["nme"]["box_size"]["mean"] == pytest.approx(400 * CROP_MARGIN / SIZE, rel=1e-3)
+    assert (report["images"], report["normalizer"]) == (1, "box_size")
+    capsys.readouterr()
+    assert evaluate(folder, tmp_path / "two", "--data-set", "face_synthetics", *options[2:]) == 2
+    assert "has 68 landmarks, the label 70" in capsys.readouterr().err
+    assert evaluate(folder, tmp_path / "three", "--data-set", "ibug") == 2
+    assert "no data set 'ibug'" in capsys.readouterr().err
+
+
 def test_detected_boxes(data, model, tmp_path, capsys, monkeypatch):
     def detector(image):
         index = OFFSETS.index(int(image[0, 0, 0]))

@@ -12,7 +12,9 @@ from keras_facealign.cli import main
 from keras_facealign.presets import from_preset, save_to_preset
 from tests.models.tiny import fix_weights, tiny_model
 
-DATA = Path(__file__).parents[2] / "tfds_builders" / "ibug_300w" / "dummy_data"
+BUILDERS = Path(__file__).parents[2] / "tfds_builders"
+DATA = BUILDERS / "ibug_300w" / "dummy_data"
+SYNTHETIC = BUILDERS / "face_synthetics" / "dummy_data"
 
 
 @pytest.fixture(scope="module")
@@ -22,11 +24,16 @@ def preset(tmp_path_factory):
 
 @pytest.fixture
 def command(preset, tmp_path):
-    """The command's words; later options replace earlier ones."""
+    """The command's words; later options replace earlier ones, but for --data, which adds one."""
     return [
         *("train", "--data", str(DATA), "--output", str(tmp_path / "run"), "--no-jit"),
         *("--preset", str(preset), "--epochs", "1", "--batch-size", "2"),
     ]
+
+
+def with_data(command, data):
+    """The command with another folder."""
+    return [str(data) if word == str(DATA) else word for word in command]
 
 
 def refused(words, capsys):
@@ -52,6 +59,36 @@ def test_trains_and_the_result_is_a_preset(command, tmp_path, capsys):
     run = tmp_path / "run"
     assert epochs(run) == [0]
     assert from_preset(run / "preset").architecture == tiny_model().architecture
+
+
+def test_several_data_sets_are_trained_on_together(command, tmp_path, monkeypatch, capsys):
+    from keras_facealign import training
+
+    seen = {}
+
+    def note(model, train, validation, output, schedule, metadata, **options):
+        seen["train"] = [face.file_name for face in train]
+        seen["validation"] = [face.file_name for face in validation]
+        seen["trained_on"] = metadata["trained_on"]
+        return {"seconds": 0.0}
+
+    monkeypatch.setattr(training, "fit", note)
+    both = ["--data", str(SYNTHETIC), "--data-set", "ibug_300w"]
+    both += ["--data-set", "face_synthetics/ibug68"]
+    assert main([*command, *both]) == 0
+    assert len(seen["train"]) == 6 + 3  # drawn faces
+    assert seen["train"][0].startswith("afw/") and seen["train"][-1].endswith("2.png")
+    assert len(seen["validation"]) == 2
+    assert all(name.startswith("lfpw/testset/") for name in seen["validation"])
+    assert seen["trained_on"] == "ibug_300w train, face_synthetics/ibug68 train"
+
+    assert main([*command, *both, "--split", "helen_test", "--split", "train_part"]) == 0
+    assert len(seen["train"]) == 1 + 3
+    assert seen["trained_on"] == "ibug_300w helen_test, face_synthetics/ibug68 train_part"
+
+    three = refused([*command, *both, "--split", "train", "--split", "a", "--split", "b"], capsys)
+    assert "--split is given 3 times for 2 --data" in three
+    assert "--boxes" in refused([*command, *both, "--boxes", "boxes.csv"], capsys)
 
 
 def test_a_stopped_run_resumes_with_the_same_command(command, tmp_path, monkeypatch, capsys):
@@ -129,7 +166,7 @@ def test_broken_files_are_named_at_the_end(command, tmp_path, capsys):
     for folder in ("afw", "lfpw/testset"):
         shutil.copytree(DATA / folder, data / folder)
     (data / "afw" / "face_001.jpg").write_bytes(b"no picture")
-    assert main([*command, "--data", str(data)]) == 0
+    assert main(with_data(command, data)) == 0
     assert "skipped: " in (errors := capsys.readouterr().err)
     assert "face_001.jpg" in errors.split("skipped: ")[-1]
 
@@ -137,7 +174,6 @@ def test_broken_files_are_named_at_the_end(command, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--data", "no/such/folder"], "no/such/folder"),
         (["--split", "validation"], "'validation'"),
         (["--validation", "helen"], "'helen'"),
         (["--preset", "no_such_preset"], "no_such_preset"),
@@ -152,9 +188,13 @@ def test_what_cannot_be_is_one_line(command, options, words, capsys):
     assert words in refused([*command, *options], capsys)
 
 
+def test_a_folder_that_is_missing(command, capsys):
+    assert "no/such/folder" in refused(with_data(command, "no/such/folder"), capsys)
+
+
 def test_an_empty_folder_is_no_data_set(command, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
-    assert "empty" in refused([*command, "--data", str(tmp_path / "empty")], capsys)
+    assert "empty" in refused(with_data(command, tmp_path / "empty"), capsys)
 
 
 def test_output_that_is_a_file(command, tmp_path, capsys):

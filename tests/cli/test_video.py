@@ -63,7 +63,7 @@ def network(monkeypatch) -> list[str]:
     """Puts the stand-ins in the place of preset and detector; gives the presets asked for."""
     asked: list[str] = []
 
-    def from_preset(name, detector="mtcnn"):
+    def from_preset(name, detector="mtcnn", runtime="auto"):
         asked.append(name)
         return inference.FaceAligner(CoreModel(), detector)
 

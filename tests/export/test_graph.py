@@ -9,7 +9,7 @@ import pytest
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.export import UnsupportedLayerError, fold_batch_norm, simplify, trace
 from keras_facealign.export.folding import to_keras
-from keras_facealign.export.simplify import merge_upsampling
+from keras_facealign.export.simplification import merge_upsampling
 from keras_facealign.models import count_macs
 from tests.export.networks import heatmaps, images, network, relative_error
 

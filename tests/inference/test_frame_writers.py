@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import os
 import tracemalloc
@@ -135,3 +136,18 @@ def test_bad_input(tmp_path):
         frame_writer(tmp_path / "nowhere" / "f.json", INFO),
     ):
         pass
+
+
+def test_csv_has_columns_for_what_calibrated_presets_add(tmp_path):
+    sigma, visibility = np.linspace(0.5, 4, 68), np.linspace(0, 1, 68)
+    sure = dataclasses.replace(face(0, 1), sigma=sigma, visibility=visibility)
+    path = write(tmp_path / "f.csv", [[], [sure], [sure]])
+    with path.open(newline="", encoding="utf-8") as file:
+        first, second = csv.DictReader(file)
+    assert list(first)[-5:] == ["x67", "y67", "c67", "s67", "v67"]
+    for i in range(68):
+        assert float(second[f"s{i}"]) == pytest.approx(sigma[i], abs=6e-4)
+        assert float(second[f"v{i}"]) == pytest.approx(visibility[i], abs=6e-5)
+        assert float(second[f"y{i}"]) == pytest.approx(float(sure.landmarks[i, 1]), abs=6e-4)
+    header = write(tmp_path / "g.csv", [[]]).read_text().splitlines()
+    assert len(header) == 1 and header[0].endswith("x67,y67,c67")

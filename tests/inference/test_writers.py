@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import os
 import sys
@@ -51,6 +52,18 @@ def test_csv_holds_a_line_for_each_landmark(face, tmp_path):
     np.testing.assert_allclose(
         [float(row["confidence"]) for row in rows], face.confidence, atol=6e-5
     )
+
+
+def test_a_calibrated_face_has_sigma_and_visibility(face, tmp_path):
+    extra = {"sigma": np.linspace(0.5, 3, 68), "visibility": np.linspace(0, 1, 68)}
+    sure = dataclasses.replace(face, **extra)
+    record = json.loads(write_face(tmp_path / "f.json", sure).read_text())
+    with write_face(tmp_path / "f.csv", sure).open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    for name, values in extra.items():
+        np.testing.assert_allclose(record[name], values, atol=6e-4)
+        np.testing.assert_allclose([float(row[name]) for row in rows], values, atol=6e-4)
+    assert "sigma" not in json.loads(write_face(tmp_path / "g.json", face).read_text())
 
 
 def test_pts_counts_from_one(face, tmp_path):

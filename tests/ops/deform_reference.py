@@ -22,9 +22,8 @@ def corners(y, x, height, width, border):
                 continue
             wy, wx = abs(1 - i - (y - row)), abs(1 - j - (x - column))
             found.append((r, c, wy * wx, (2 * i - 1) * wx, (2 * j - 1) * wy))
-    # At -1 and below, and at n and above, the rule of zeros has no pixel of weight; its gradient
-    # there is 0 by definition, not that of the pixel next to it.
-    if border == "zeros" and not (-1 < y < height and -1 < x < width):
+    # At n the rule of zeros has no pixel of weight, nor to the right of it; at -1 it has a slope.
+    if border == "zeros" and not (-1 <= y < height and -1 <= x < width):
         return []
     return found
 

@@ -14,8 +14,8 @@ def corners(border: str, y: float, x: float, height: int, width: int) -> list[An
         return []
     if border == "mxnet" and not (0 <= y < height and 0 <= x < width):
         return []
-    if border == "zeros" and not (-1 < y < height and -1 < x < width):
-        return []  # at -1 itself nothing has weight, and by definition no slope
+    if border == "zeros" and not (-1 <= y < height and -1 <= x < width):
+        return []  # at -1 itself nothing has weight, but a slope to the right
     top, left = math.floor(y), math.floor(x)
     found = []
     for row, weight_y, slope_y in ((top, top + 1 - y, -1.0), (top + 1, y - top, 1.0)):

@@ -213,7 +213,7 @@ def test_the_rule_at_the_border(border):
     positions = np.float32([-1.5, -1, -0.75, -0.001, 0, 0.5, 0.999, 1])
     fades = np.float32([0, 0, 0.25, 0.999, 1, 0.5, 0.001, 0])
     cuts = np.float32([0, 0, 0, 0, 1, 1, 1, 0])
-    slopes = np.float32([0, 0, 1, 1, -1, -1, -1, 0])
+    slopes = np.float32([0, 1, 1, 1, -1, -1, -1, 0])  # at -1 that to the right
     offsets = np.zeros((1, 1, 8, 2), "float32")
     offsets[0, 0, :, 0] = positions
     offsets[0, 0, :, 1] = -np.arange(8)  # every output pixel looks at column 0

@@ -5,6 +5,15 @@ from keras_facealign.inference.runtimes.choice import (
     LandmarkModel,
     check_runtime,
     choose_runtime,
+    load_model,
 )
+from keras_facealign.inference.runtimes.exported import ExportedModel
 
-__all__ = ["RUNTIMES", "LandmarkModel", "check_runtime", "choose_runtime"]
+__all__ = [
+    "RUNTIMES",
+    "ExportedModel",
+    "LandmarkModel",
+    "check_runtime",
+    "choose_runtime",
+    "load_model",
+]

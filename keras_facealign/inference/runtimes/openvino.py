@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.export.graph import Graph, Node, trace
-from keras_facealign.export.simplify import merge_upsampling, simplify
+from keras_facealign.export.simplification import merge_upsampling, simplify
+
+if TYPE_CHECKING:
+    import keras
 
 __all__ = ["OpenVINONetwork", "has_bfloat16", "to_openvino"]
 

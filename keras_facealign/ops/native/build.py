@@ -90,6 +90,16 @@ def find_headers(framework: str) -> Path | None:
     return None
 
 
+def _required_headers(framework: str) -> Path:
+    include = find_headers(framework)
+    if include is None:
+        raise BuildError(
+            f"no installed {PACKAGES[framework]} brings the XLA-FFI headers "
+            "(TensorFlow does from 2.20 on)"
+        )
+    return include
+
+
 def _find_cpu_compiler() -> str | None:
     names = [os.environ["CXX"]] if os.environ.get("CXX") else ["g++", "clang++", "c++"]
     return next(filter(None, map(shutil.which, names)), None)
@@ -115,9 +125,7 @@ def compile_command(framework: str, device: str, output: Path) -> list[str]:
     Raises:
         BuildError: If headers or compiler are missing.
     """
-    include = find_headers(framework)
-    if include is None:
-        raise BuildError(f"{PACKAGES[framework]} with its XLA-FFI headers is not installed")
+    include = _required_headers(framework)
     if sys.platform == "win32":
         raise BuildError("Windows is not supported")
     tag = f'-DFACEALIGN_TAG="{source_tag()}"'
@@ -141,9 +149,7 @@ def compile_command(framework: str, device: str, output: Path) -> list[str]:
 
 def _file_name(framework: str, device: str) -> str:
     """The library's name; equal names mean equal libraries. Needs the headers, not the compiler."""
-    include = find_headers(framework)
-    if include is None:
-        raise BuildError(f"{PACKAGES[framework]} with its XLA-FFI headers is not installed")
+    include = _required_headers(framework)
     digest = hashlib.sha256(source_tag().encode())
     for name in HEADERS:
         digest.update((include / "xla/ffi/api" / name).read_bytes())

@@ -15,6 +15,7 @@
 #include "cpu_matrix.h"
 #include "cpu_parallel.h"
 #include "cpu_sampling.h"
+#include "cpu_tiles.h"
 
 namespace facealign {
 
@@ -52,6 +53,21 @@ struct Split {
   }
 };
 
+// Room for the points of `rows` output pixels, for each thread.
+template <class Real>
+class PointTables {
+ public:
+  PointTables(const Geometry& geometry, const Workers& workers, int64_t rows) {
+    for (int64_t worker = 0; worker < std::max<int64_t>(workers.threads, 1); ++worker) {
+      tables_.emplace_back(new Point<Real>[size_t(rows * geometry.points())]);
+    }
+  }
+  Point<Real>* of_worker(int64_t worker) const { return tables_[worker].get(); }
+
+ private:
+  std::vector<std::unique_ptr<Point<Real>[]>> tables_;
+};
+
 // Columns (rows, taps * channels), tap by tap.
 template <class T>
 void sample(const Geometry& geometry, const Sources<T>& sources, T* columns,
@@ -59,10 +75,13 @@ void sample(const Geometry& geometry, const Sources<T>& sources, T* columns,
   const int64_t pitch = geometry.columns(), rows = geometry.rows(), block = 64;
   if (pitch == 0) return;
   const auto segments = cut_segments(geometry, 0, geometry.channels, 0, pitch);
-  parallel_for(workers, (rows + block - 1) / block, [&](int64_t, int64_t index) {
-    const int64_t first = index * block;
-    sample_segments(geometry, sources, segments, first, std::min(block, rows - first),
-                    columns + first * pitch, pitch);
+  const PointTables<Compute<T>> tables(geometry, workers, block);
+  parallel_for(workers, (rows + block - 1) / block, [&](int64_t worker, int64_t index) {
+    const int64_t first = index * block, count = std::min(block, rows - first);
+    auto* points = tables.of_worker(worker);
+    locate_points(geometry, sources, first, count, points);
+    sample_segments(geometry, sources, segments, first, count, points, columns + first * pitch,
+                    pitch);
   });
 }
 
@@ -117,6 +136,7 @@ void sample_gradient(const Geometry& geometry, const Sources<T>& sources, const 
   const Split split(geometry.batch, geometry.channels, workers.threads);
   const PointGradients<Real> points(geometry, gradients, split.slices);
   const int64_t taps = geometry.taps();
+  const PointTables<Real> tables(geometry, workers, 1);
   std::vector<Scratch<Real>> rows;
   for (int64_t worker = 0; worker < std::max<int64_t>(workers.threads, 1); ++worker) {
     rows.emplace_back(geometry.columns());
@@ -147,8 +167,9 @@ void sample_gradient(const Geometry& geometry, const Sources<T>& sources, const 
           }
           converted = row;
         }
-        spread_segments<false>(geometry, sources, segments, index, 1, converted, 0,
-                               static_cast<Real*>(nullptr), points.of_slice(slice));
+        locate_points(geometry, sources, index, 1, tables.of_worker(worker));
+        spread_segments<false>(geometry, sources, segments, index, 1, tables.of_worker(worker),
+                               converted, 0, static_cast<Real*>(nullptr), points.of_slice(slice));
       }
     }
   });
@@ -157,47 +178,6 @@ void sample_gradient(const Geometry& geometry, const Sources<T>& sources, const 
 
 // ---------------------------------------------------------------------------------------------
 // The fused convolution. kernel (taps, channels / groups, filters), grouped as Keras groups it.
-
-struct Filters {
-  int64_t count, groups;
-
-  int64_t in_group() const { return count / groups; }
-};
-
-// The part of a convolution that reads `channels` channels from `channel` on, all of one group:
-// its own list of columns, cut into tiles, and where its factors begin in packed memory.
-struct Part {
-  struct Tile {
-    int64_t begin, columns;  // of the part's own list
-    std::vector<Segment> segments;
-  };
-  int64_t group, channel, channels;
-  int64_t packed = 0;
-  std::vector<Tile> tiles;
-
-  int64_t columns(const Geometry& geometry) const { return geometry.taps() * channels; }
-};
-
-inline std::vector<Part> cut_parts(const Geometry& geometry, const Filters& filters,
-                                   int64_t slices) {
-  std::vector<Part> parts;
-  const int64_t in_group = geometry.channels / filters.groups;
-  for (int64_t slice = 0; slice < slices; ++slice) {
-    for (int64_t group = 0; group < filters.groups; ++group) {
-      const int64_t begin = in_group * slice / slices, end = in_group * (slice + 1) / slices;
-      Part part{group, group * in_group + begin, end - begin};
-      const int64_t columns = part.columns(geometry);
-      for (int64_t first = 0; first < columns; first += kTileColumns) {
-        const int64_t count = std::min<int64_t>(kTileColumns, columns - first);
-        part.tiles.push_back({first, count,
-                              cut_segments(geometry, part.channel, part.channels, first,
-                                           first + count)});
-      }
-      parts.push_back(std::move(part));
-    }
-  }
-  return parts;
-}
 
 // Calls work(part, tile, index of the tile in its part) for all tiles, on all threads.
 template <class Work>
@@ -210,16 +190,6 @@ void for_each_tile(const std::vector<Part>& parts, const Workers& workers, const
     const auto [part, t] = tiles[index];
     work(*part, part->tiles[t], t);
   });
-}
-
-// Row of the kernel that belongs to a column of the part.
-template <class T>
-inline T* kernel_row(const Geometry& geometry, const Filters& filters, const Part& part,
-                     int64_t column, T* kernel) {
-  const int64_t in_group = geometry.channels / filters.groups;
-  const int64_t tap = column / part.channels;
-  const int64_t channel = part.channel - part.group * in_group + column % part.channels;
-  return kernel + (tap * in_group + channel) * filters.count + part.group * filters.in_group();
 }
 
 // outputs (rows, filters) = columns times kernel, plus bias unless that is null.
@@ -246,6 +216,7 @@ void convolve(const Geometry& geometry, const Filters& filters, const Sources<T>
       }
     }
   });
+  const PointTables<Real> tables(geometry, workers, kTileRows);
   std::vector<Scratch<Real>> columns, products;
   for (int64_t worker = 0; worker < std::max<int64_t>(workers.threads, 1); ++worker) {
     columns.emplace_back(kTileRows * kTilePitch);
@@ -254,15 +225,18 @@ void convolve(const Geometry& geometry, const Filters& filters, const Sources<T>
   parallel_for(workers, (rows + kTileRows - 1) / kTileRows, [&](int64_t worker, int64_t index) {
     const int64_t first = index * kTileRows, count = std::min<int64_t>(kTileRows, rows - first);
     Real *const values = columns[worker].get(), *const product = products[worker].get();
+    auto* points = tables.of_worker(worker);
+    locate_points(geometry, sources, first, count, points);
     for (const Part& part : parts) {
       for (const auto& tile : part.tiles) {
-        sample_segments(geometry, sources, tile.segments, first, count, values,
+        sample_segments(geometry, sources, tile.segments, first, count, points, values,
                         int64_t(kTilePitch));
         multiply<Real, kTilePitch, 1>(count, width / panel, tile.columns, values,
                                       kBlockRows * kTilePitch,
                                       packed.get() + part.packed + tile.begin * width, product,
-                                      width, tile.begin > 0);
+                                      width, !part.begins_group || tile.begin > 0);
       }
+      if (!part.ends_group) continue;
       const int64_t filter = part.group * filters.in_group();
       for (int64_t i = 0; i < count; ++i) {
         T* to = outputs + (first + i) * filters.count + filter;
@@ -289,7 +263,6 @@ void convolve_gradient(const Geometry& geometry, const Filters& filters, const S
 
   // Each part's kernel, transposed, as panels of columns; its gradient as rows of `width`.
   auto parts = cut_parts(geometry, filters, split.slices);
-  const int64_t parts_each = int64_t(parts.size()) / split.slices;
   int64_t kernel_size = 0, d_kernel_size = 0;
   std::vector<int64_t> d_kernel_begin;
   for (Part& part : parts) {
@@ -311,6 +284,7 @@ void convolve_gradient(const Geometry& geometry, const Filters& filters, const S
   std::vector<Scratch<Real>> sums;
   for (int64_t i = 0; i < split.images; ++i) sums.emplace_back(d_kernel_size);
 
+  const PointTables<Real> tables(geometry, workers, kTileRows);
   struct Buffers {
     Scratch<Real> values, d_values, pixel_blocks, filter_panels;
   };
@@ -326,19 +300,25 @@ void convolve_gradient(const Geometry& geometry, const Filters& filters, const S
     const auto target = points.of_slice(slice);
     const int64_t pixels = geometry.out_pixels();
     for (int64_t image = share; image < geometry.batch; image += split.images) {
-      for (int64_t p = slice * parts_each; p < (slice + 1) * parts_each; ++p) {
-        clear_channels(geometry, image, parts[p].channel, parts[p].channels, gradients.inputs);
+      for (const Part& part : parts) {
+        if (part.slice != slice) continue;
+        clear_channels(geometry, image, part.channel, part.channels, gradients.inputs);
       }
       for (int64_t pixel = 0; pixel < pixels; pixel += kTileRows) {
         const int64_t count = std::min<int64_t>(kTileRows, pixels - pixel);
         const int64_t first = image * pixels + pixel;
-        for (int64_t p = slice * parts_each; p < (slice + 1) * parts_each; ++p) {
+        auto* located = tables.of_worker(worker);
+        locate_points(geometry, sources, first, count, located);
+        for (size_t p = 0; p < parts.size(); ++p) {
           const Part& part = parts[p];
-          const T* upstream = d_outputs + first * filters.count + part.group * in_group;
-          pack_panels(upstream, in_group, 1, count, filters.count, int64_t(kBlockRows),
-                      mine.pixel_blocks.get());
-          pack_panels(upstream, count, filters.count, in_group, 1, panel,
-                      mine.filter_panels.get());
+          if (part.slice != slice) continue;
+          if (part.begins_group) {
+            const T* upstream = d_outputs + first * filters.count + part.group * in_group;
+            pack_panels(upstream, in_group, 1, count, filters.count, int64_t(kBlockRows),
+                        mine.pixel_blocks.get());
+            pack_panels(upstream, count, filters.count, in_group, 1, panel,
+                        mine.filter_panels.get());
+          }
           for (size_t t = 0; t < part.tiles.size(); ++t) {
             const auto& tile = part.tiles[t];
             multiply<Real, 1, kBlockRows>(
@@ -346,7 +326,7 @@ void convolve_gradient(const Geometry& geometry, const Filters& filters, const S
                 kBlockRows * in_group,
                 packed.get() + part.packed + int64_t(t) * kTileColumns * in_group,
                 mine.d_values.get(), kTilePitch, false);
-            spread_segments<true>(geometry, sources, tile.segments, first, count,
+            spread_segments<true>(geometry, sources, tile.segments, first, count, located,
                                   mine.d_values.get(), kTilePitch, mine.values.get(), target);
             multiply<Real, 1, kTilePitch>(
                 tile.columns, width / panel, count, mine.values.get(), int64_t(kBlockRows),

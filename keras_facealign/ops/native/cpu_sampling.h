@@ -26,6 +26,53 @@ struct Gradients {
   Real* mask;
 };
 
+// Walks output pixels [first, first + count) of the whole batch in order.
+template <class Visit>
+inline void for_each_pixel(const Geometry& geometry, int64_t first, int64_t count,
+                           const Visit& visit) {
+  int64_t image = first / geometry.out_pixels(), pixel = first % geometry.out_pixels();
+  int64_t y = pixel / geometry.out_width, x = pixel % geometry.out_width;
+  for (int64_t i = 0; i < count; ++i) {
+    visit(i, image, y, x);
+    if (++x < geometry.out_width) continue;
+    x = 0;
+    if (++y < geometry.out_height) continue;
+    y = 0;
+    ++image;
+  }
+}
+
+// A point that is sampled, found once for all channels that it displaces.
+template <class Real>
+struct Point {
+  Corners<Real> corners;
+  Real scale;
+  bool inside;  // without it, the rest is undefined
+};
+
+// Locates all points of output pixels [first, first + count), geometry.points() for each.
+template <class T>
+inline void locate_points(const Geometry& geometry, const Sources<T>& sources, int64_t first,
+                          int64_t count, Point<Compute<T>>* points) {
+  for_each_pixel(geometry, first, count, [&](int64_t i, int64_t, int64_t y, int64_t x) {
+    int64_t index = (first + i) * geometry.points();
+    const int64_t corner_y = y * geometry.stride_y - geometry.pad_top;
+    const int64_t corner_x = x * geometry.stride_x - geometry.pad_left;
+    for (int64_t group = 0; group < geometry.deformable_groups; ++group) {
+      for (int64_t tap_y = 0; tap_y < geometry.kernel_height; ++tap_y) {
+        for (int64_t tap_x = 0; tap_x < geometry.kernel_width; ++tap_x, ++index, ++points) {
+          points->inside = locate(
+              geometry,
+              Compute<T>(corner_y + tap_y * geometry.dilation_y) + sources.offsets[2 * index],
+              Compute<T>(corner_x + tap_x * geometry.dilation_x) + sources.offsets[2 * index + 1],
+              points->corners);
+          points->scale = sources.mask ? sources.mask[index] : Compute<T>(1);
+        }
+      }
+    }
+  });
+}
+
 // A run of channels of one tap, all displaced alike, and the column where it begins.
 struct Segment {
   int64_t tap, deformable_group, channel, count, column;
@@ -119,35 +166,35 @@ template <bool Recompute, class T>
 inline void spread_channels(const T* image, Compute<T>* d_image, int64_t pixel_size,
                             const Corners<Compute<T>>& corners, Compute<T> scale, int64_t channel,
                             int64_t count, const Compute<T>* upstream, Compute<T>* to,
-                            Vector<Compute<T>> dots[4]) {
+                            Compute<T> dots[4]) {
   using Real = Compute<T>;
   constexpr int lanes = kLanes<Real>;
-  const T* rows[4];
-  Real* d_rows[4];
+  image += channel;
+  d_image += channel;
+  int64_t begin[4];
   Real weights[4];
+  Vector<Real> sums[4];
   bool all = true;
   for (int i = 0; i < 4; ++i) {
-    rows[i] = image + corners.pixel[i] * pixel_size + channel;
-    d_rows[i] = d_image + corners.pixel[i] * pixel_size + channel;
+    begin[i] = corners.pixel[i] * pixel_size;
     weights[i] = corners.weight[i] * scale;
-    dots[i] = Vector<Real>{};
+    sums[i] = Vector<Real>{};
     all = all && weights[i] != 0;
   }
   int64_t c = 0;
   if (all) {  // four different pixels: one pass over the channels serves them all
     // Plain locals stay in registers, which elements of arrays need not.
-    const T *const row0 = rows[0], *const row1 = rows[1], *const row2 = rows[2];
-    const T* const row3 = rows[3];
-    Real *const d_row0 = d_rows[0], *const d_row1 = d_rows[1], *const d_row2 = d_rows[2];
-    Real* const d_row3 = d_rows[3];
+    const int64_t begin0 = begin[0], begin1 = begin[1], begin2 = begin[2], begin3 = begin[3];
     const Vector<Real> none{};
     const Vector<Real> weight0 = none + weights[0], weight1 = none + weights[1];
     const Vector<Real> weight2 = none + weights[2], weight3 = none + weights[3];
     Vector<Real> dot0{}, dot1{}, dot2{}, dot3{};
-    for (; c + lanes <= count; c += lanes) {
+    const T* row = image;
+    Real* d_row = d_image;
+    for (; c + lanes <= count; c += lanes, row += lanes, d_row += lanes) {
       const Vector<Real> gradient = load(upstream + c);
-      const Vector<Real> pixel0 = load(row0 + c), pixel1 = load(row1 + c);
-      const Vector<Real> pixel2 = load(row2 + c), pixel3 = load(row3 + c);
+      const Vector<Real> pixel0 = load(row + begin0), pixel1 = load(row + begin1);
+      const Vector<Real> pixel2 = load(row + begin2), pixel3 = load(row + begin3);
       dot0 += gradient * pixel0;
       dot1 += gradient * pixel1;
       dot2 += gradient * pixel2;
@@ -155,66 +202,50 @@ inline void spread_channels(const T* image, Compute<T>* d_image, int64_t pixel_s
       if (Recompute) {
         store(weight0 * pixel0 + weight1 * pixel1 + weight2 * pixel2 + weight3 * pixel3, to + c);
       }
-      const Vector<Real> sum0 = load(d_row0 + c) + weight0 * gradient;
-      const Vector<Real> sum1 = load(d_row1 + c) + weight1 * gradient;
-      const Vector<Real> sum2 = load(d_row2 + c) + weight2 * gradient;
-      const Vector<Real> sum3 = load(d_row3 + c) + weight3 * gradient;
-      store(sum0, d_row0 + c);
-      store(sum1, d_row1 + c);
-      store(sum2, d_row2 + c);
-      store(sum3, d_row3 + c);
+      const Vector<Real> sum0 = load(d_row + begin0) + weight0 * gradient;
+      const Vector<Real> sum1 = load(d_row + begin1) + weight1 * gradient;
+      const Vector<Real> sum2 = load(d_row + begin2) + weight2 * gradient;
+      const Vector<Real> sum3 = load(d_row + begin3) + weight3 * gradient;
+      store(sum0, d_row + begin0);
+      store(sum1, d_row + begin1);
+      store(sum2, d_row + begin2);
+      store(sum3, d_row + begin3);
     }
-    dots[0] = dot0, dots[1] = dot1, dots[2] = dot2, dots[3] = dot3;
+    sums[0] = dot0, sums[1] = dot1, sums[2] = dot2, sums[3] = dot3;
   }
-  if (c == count) return;
-  if (Recompute) std::fill(to + c, to + count, Real(0));
-  for (int i = 0; i < 4; ++i) {
-    // At whole positions, the usual ones at the start of a training, three corners have no weight
-    // and one has no slope either; outside the image none has anything.
-    if (corners.weight[i] == 0 && corners.slope_y[i] == 0 && corners.slope_x[i] == 0) continue;
-    dots[i] += spread_corner<Recompute>(rows[i] + c, d_rows[i] + c, weights[i], count - c,
-                                        upstream + c, Recompute ? to + c : nullptr);
+  if (c < count) {
+    if (Recompute) std::fill(to + c, to + count, Real(0));
+    for (int i = 0; i < 4; ++i) {
+      // A mask of zero has a slope where it has no weight, and a corner at distance 1 has no weight
+      // and one has no slope either; outside the image none has anything.
+      if (corners.weight[i] == 0 && corners.slope_y[i] == 0 && corners.slope_x[i] == 0) continue;
+      sums[i] += spread_corner<Recompute>(image + begin[i] + c, d_image + begin[i] + c, weights[i],
+                                          count - c, upstream + c, Recompute ? to + c : nullptr);
+    }
   }
+  sum_each<Real>(sums, dots);
 }
 
-// Walks output pixels [first, first + count) of the whole batch in order.
-template <class Visit>
-inline void for_each_pixel(const Geometry& geometry, int64_t first, int64_t count,
-                           const Visit& visit) {
-  int64_t image = first / geometry.out_pixels(), pixel = first % geometry.out_pixels();
-  int64_t y = pixel / geometry.out_width, x = pixel % geometry.out_width;
-  for (int64_t i = 0; i < count; ++i) {
-    visit(i, image, y, x);
-    if (++x < geometry.out_width) continue;
-    x = 0;
-    if (++y < geometry.out_height) continue;
-    y = 0;
-    ++image;
-  }
-}
-
-// Samples the segments of output pixels [first, first + count) into rows of `to`.
+// Samples the segments of output pixels [first, first + count), whose points are `points`, into
+// rows of `to`.
 template <class T, class To>
 inline void sample_segments(const Geometry& geometry, const Sources<T>& sources,
                             const std::vector<Segment>& segments, int64_t first, int64_t count,
-                            To* to, int64_t pitch) {
-  using Real = Compute<T>;
-  for_each_pixel(geometry, first, count, [&](int64_t i, int64_t image, int64_t y, int64_t x) {
-    const T* pixels = sources.inputs + image * geometry.image_size();
+                            const Point<Compute<T>>* points, To* to, int64_t pitch) {
+  for (int64_t i = 0; i < count; ++i, points += geometry.points(), to += pitch) {
+    const T* image =
+        sources.inputs + (first + i) / geometry.out_pixels() * geometry.image_size();
     for (const Segment& segment : segments) {
-      const int64_t point = (first + i) * geometry.points() +
-                            segment.deformable_group * geometry.taps() + segment.tap;
-      To* target = to + i * pitch + segment.column;
-      Corners<Real> corners;
-      if (!locate_tap(geometry, y, x, segment.tap, sources.offsets + 2 * point, corners)) {
+      const auto& point = points[segment.deformable_group * geometry.taps() + segment.tap];
+      To* target = to + segment.column;
+      if (point.inside) {
+        sample_channels(image, geometry.channels, point.corners, point.scale, segment.channel,
+                        segment.count, target);
+      } else {
         std::fill(target, target + segment.count, To{});
-        continue;
       }
-      const Real scale = sources.mask ? sources.mask[point] : Real(1);
-      sample_channels(pixels, geometry.channels, corners, scale, segment.channel, segment.count,
-                      target);
     }
-  });
+  }
 }
 
 // The gradient of sample_segments, added to `gradients`. Where Recompute, `values` gets the
@@ -222,37 +253,37 @@ inline void sample_segments(const Geometry& geometry, const Sources<T>& sources,
 template <bool Recompute, class T>
 inline void spread_segments(const Geometry& geometry, const Sources<T>& sources,
                             const std::vector<Segment>& segments, int64_t first, int64_t count,
-                            const Compute<T>* upstream, int64_t pitch, Compute<T>* values,
+                            const Point<Compute<T>>* points, const Compute<T>* upstream,
+                            int64_t pitch, Compute<T>* values,
                             const Gradients<Compute<T>>& gradients) {
   using Real = Compute<T>;
-  for_each_pixel(geometry, first, count, [&](int64_t i, int64_t image, int64_t y, int64_t x) {
-    const T* pixels = sources.inputs + image * geometry.image_size();
-    Real* d_pixels = gradients.inputs + image * geometry.image_size();
+  for (int64_t i = 0; i < count; ++i, points += geometry.points(), upstream += pitch) {
+    const int64_t image = (first + i) / geometry.out_pixels() * geometry.image_size();
     for (const Segment& segment : segments) {
-      const int64_t point = (first + i) * geometry.points() +
-                            segment.deformable_group * geometry.taps() + segment.tap;
+      const int64_t index = segment.deformable_group * geometry.taps() + segment.tap;
+      const Point<Real>& point = points[index];
+      const Corners<Real>& corners = point.corners;
       Real* target = Recompute ? values + i * pitch + segment.column : nullptr;
-      Corners<Real> corners;
-      if (!locate_tap(geometry, y, x, segment.tap, sources.offsets + 2 * point, corners)) {
+      if (!point.inside) {
         if (Recompute) std::fill(target, target + segment.count, Real(0));
         continue;
       }
-      const Real scale = sources.mask ? sources.mask[point] : Real(1);
-      Vector<Real> dots[4];
-      spread_channels<Recompute>(pixels, d_pixels, geometry.channels, corners, scale,
-                                 segment.channel, segment.count,
-                                 upstream + i * pitch + segment.column, target, dots);
-      Vector<Real> along_y{}, along_x{}, along_scale{};
+      Real dots[4];
+      spread_channels<Recompute>(sources.inputs + image, gradients.inputs + image,
+                                 geometry.channels, corners, point.scale, segment.channel,
+                                 segment.count, upstream + segment.column, target, dots);
+      Real along_y = 0, along_x = 0, along_scale = 0;
       for (int corner = 0; corner < 4; ++corner) {
         along_y += corners.slope_y[corner] * dots[corner];
         along_x += corners.slope_x[corner] * dots[corner];
         along_scale += corners.weight[corner] * dots[corner];
       }
-      gradients.offsets[2 * point] += scale * sum<Real>(along_y);
-      gradients.offsets[2 * point + 1] += scale * sum<Real>(along_x);
-      if (gradients.mask) gradients.mask[point] += sum<Real>(along_scale);
+      const int64_t at = (first + i) * geometry.points() + index;
+      gradients.offsets[2 * at] += point.scale * along_y;
+      gradients.offsets[2 * at + 1] += point.scale * along_x;
+      if (gradients.mask) gradients.mask[at] += along_scale;
     }
-  });
+  }
 }
 
 }  // namespace facealign

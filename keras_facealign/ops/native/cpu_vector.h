@@ -13,11 +13,11 @@ namespace facealign {
 // kBlockRows: rows of the matrix product's register block. Two vectors for each, two for the other
 // factor, and the registers are full: 32 of them with AVX-512 and on ARM, 16 elsewhere.
 #if defined(__AVX512F__)
-constexpr int kVectorBytes = 64, kBlockRows = 14;
+constexpr int kVectorBytes = 64, kBlockRows = 12;
 #elif defined(__AVX__)
 constexpr int kVectorBytes = 32, kBlockRows = 6;
 #elif defined(__aarch64__)
-constexpr int kVectorBytes = 16, kBlockRows = 14;
+constexpr int kVectorBytes = 16, kBlockRows = 12;
 #else
 constexpr int kVectorBytes = 16, kBlockRows = 6;
 #endif
@@ -158,6 +158,26 @@ inline Real sum(const Vector<Real>& vector) {
   }
   return lanes[0];
 #endif
+}
+
+// The sums of four vectors.
+template <class Real>
+inline void sum_each(const Vector<Real> vectors[4], Real sums[4]) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(Real) == 4) {  // halves the vectors and joins them, rather than each alone
+    __m256 halves[4];
+    for (int i = 0; i < 4; ++i) {
+      const __m512 vector = (__m512)vectors[i];
+      halves[i] = _mm256_add_ps(_mm512_castps512_ps256(vector), _mm512_extractf32x8_ps(vector, 1));
+    }
+    const __m256 joined = _mm256_hadd_ps(_mm256_hadd_ps(halves[0], halves[1]),
+                                         _mm256_hadd_ps(halves[2], halves[3]));
+    _mm_storeu_ps(sums, _mm_add_ps(_mm256_castps256_ps128(joined),
+                                   _mm256_extractf128_ps(joined, 1)));
+    return;
+  }
+#endif
+  for (int i = 0; i < 4; ++i) sums[i] = sum<Real>(vectors[i]);
 }
 
 }  // namespace facealign

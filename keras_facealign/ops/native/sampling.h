@@ -52,11 +52,12 @@ struct Corners {
 };
 
 // One axis: the two neighbours of `position`, their weights and the weights' slopes. False where
-// nothing is sampled; written so that NaN is outside.
+// nothing is sampled; written so that NaN is outside. Under kZeros, -1 itself has no weight but the
+// slope of what begins there.
 template <class Real>
 FACEALIGN_BOTH bool locate_on_axis(Border border, Real position, int64_t size, int64_t index[2],
                                    Real weight[2], Real slope[2]) {
-  const bool above = border == Border::kMxnet ? position >= Real(0) : position > Real(-1);
+  const bool above = border == Border::kMxnet ? position >= Real(0) : position >= Real(-1);
   if (!(above && position < Real(size))) return false;
   const Real below = std::floor(position);
   index[0] = int64_t(below);

@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Fails unless the wheel installs and works where there is no compiler, with TensorFlow.
+#
+#     .ci/check_no_compiler.sh WHEEL
+#
+# Needs python3 and pip's access to a package index.
+set -euo pipefail
+root=$(cd "$(dirname "$0")/.." && pwd)
+wheel=$(realpath "$1")
+python3=$(command -v python3)
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work" # away from the source tree, which Python would otherwise import
+
+if "$python3" -m zipfile -l "$wheel" | grep -q '\.so '; then
+    echo "$wheel brings compiled code, so that it would prove nothing." >&2
+    exit 1
+fi
+# PATH names the environment alone, and so does not lead to a compiler; CC and CXX are not passed on.
+without_compiler() {
+    env -u CC -u CXX -u KERAS_BACKEND -u PYTHONPATH -u KERAS_FACEALIGN_NATIVE \
+        PATH="$work/env/bin" KERAS_FACEALIGN_CACHE="$work/cache" TF_CPP_MIN_LOG_LEVEL=3 "$@"
+}
+"$python3" -m venv env
+without_compiler python -m pip install -qq --upgrade pip
+without_compiler python -m pip install -qq "$wheel[tensorflow]"
+without_compiler keras-facealign --version
+without_compiler python "$root/.ci/check_deformable.py" portable

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Fails unless the wheel works with JAX alone: no TensorFlow, native code compiled on first use
+# where there is a compiler, and a bundled network that finds a face's landmarks.
+#
+#     .ci/check_no_tensorflow.sh WHEEL PHOTO
+#
+# PHOTO is scikit-image's astronaut. Needs python3 and pip's access to a package index.
+set -euo pipefail
+root=$(cd "$(dirname "$0")/.." && pwd)
+wheel=$(realpath "$1")
+photo=$(realpath "$2")
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+unset PYTHONPATH KERAS_FACEALIGN_NATIVE
+export KERAS_BACKEND=jax KERAS_FACEALIGN_CACHE=$work/cache
+cd "$work" # away from the source tree, which Python would otherwise import
+
+python3 -m venv env
+python=$work/env/bin/python
+"$python" -m pip install -qq --upgrade pip
+"$python" -m pip install -qq "$wheel[jax]"
+"$python" -c "
+import importlib.util, sys
+import keras_facealign, keras_facealign.data, keras_facealign.export, keras_facealign.layers
+found = [n for n in ('tensorflow', 'torch') if importlib.util.find_spec(n) or n in sys.modules]
+sys.exit(f'installed although nothing asked for it: {found}' if found else 0)"
+
+way=portable
+for compiler in ${CXX:-g++ clang++ c++}; do
+    if command -v "$compiler" >/dev/null; then way=native; fi
+done
+"$python" "$root/.ci/check_deformable.py" "$way"
+
+preset=sat1_cab_mobile
+if [ ! -f "$root/saved_models/$preset/model.weights.h5" ]; then
+    echo "No preset with weights is bundled: nothing to align with."
+else
+    env/bin/keras-facealign align "$photo" --output out --preset $preset --runtime keras
+    "$python" "$root/.ci/check_faces.py" out
+fi

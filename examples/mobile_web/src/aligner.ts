@@ -1,0 +1,101 @@
+/** The landmark network: a picture and a face's box in, landmarks in the picture's pixels out. */
+
+import { UserError } from "./errors.ts";
+import { type Box, invertPoint, type Point } from "./geometry.ts";
+import { type Metadata, readMetadata } from "./metadata.ts";
+import { cropFace, type Pixels } from "./pixels.ts";
+import { type Accelerator, LiteRtNetwork, type Network } from "./runtime.ts";
+
+export interface Face {
+  readonly landmarks: readonly Point[];
+  /** 0 to 1 for each landmark. */
+  readonly confidence: readonly number[];
+  /** The box that the face was cropped by. */
+  readonly box: Box;
+}
+
+export function meanConfidence(face: Face): number {
+  return face.confidence.reduce((sum, value) => sum + value, 0) / face.confidence.length;
+}
+
+export class Aligner {
+  constructor(
+    private readonly network: Network,
+    readonly metadata: Metadata,
+    readonly accelerator: Accelerator = "wasm",
+    private readonly release: () => void = () => {},
+  ) {}
+
+  /** Opens an exported file, on the processor or on WebGPU. */
+  static async open(content: Uint8Array, name: string, webgpu: boolean): Promise<Aligner> {
+    const metadata = readMetadata(content, name);
+    const load = async (accelerator: Accelerator) => {
+      try {
+        return await LiteRtNetwork.load(content, accelerator);
+      } catch (error) {
+        throw new UserError(`${name} cannot be run here (${String(error)}).`);
+      }
+    };
+    const cpu = await load("wasm");
+    checkGraph(cpu, metadata, name);
+    const network = webgpu ? await checkGpu(cpu, await load("webgpu"), metadata.inputSize) : cpu;
+    return new Aligner(network, metadata, network.accelerator, () => network.delete());
+  }
+
+  async align(image: Pixels, box: Box): Promise<Face> {
+    const { inputSize, boxScale, numLandmarks } = this.metadata;
+    const { data, transform } = cropFace(image, box, inputSize, boxScale);
+    const { landmarks, confidence } = await this.network.run(data);
+    if (!landmarks || !confidence) throw new Error("the network gives no landmarks");
+    const points = Array.from({ length: numLandmarks }, (_, i) =>
+      invertPoint(transform, landmarks[2 * i] as number, landmarks[2 * i + 1] as number),
+    );
+    return { landmarks: points, confidence: Array.from(confidence), box };
+  }
+
+  close(): void {
+    this.release();
+  }
+}
+
+/** Compares the graph with what the file says of itself. */
+function checkGraph(network: LiteRtNetwork, metadata: Metadata, name: string): void {
+  const { inputSize, numLandmarks } = metadata;
+  const shapes = [
+    [network.inputShape, [1, inputSize, inputSize, 3]],
+    [network.outputShape("landmarks"), [1, numLandmarks, 2]],
+    [network.outputShape("confidence"), [1, numLandmarks]],
+  ];
+  if (network.inputType() === "uint8" && shapes.every(([a, b]) => String(a) === String(b))) return;
+  network.delete();
+  throw new UserError(`${name} is not what its metadata say; export it again.`);
+}
+
+// Largest differences that may be rounding: pixels of the crop, and confidence.
+const MOST_PIXELS = 0.5;
+const MOST_CONFIDENCE = 0.05;
+
+type Outputs = Record<string, Float32Array>;
+
+/** The network on WebGPU, if it finds what the processor does: drivers have their faults. */
+async function checkGpu(
+  cpu: LiteRtNetwork,
+  gpu: LiteRtNetwork,
+  inputSize: number,
+): Promise<LiteRtNetwork> {
+  const crop = new Uint8Array(inputSize ** 2 * 3).map((_, i) => (i * 37) % 251);
+  const good = agree(await cpu.run(crop), await gpu.run(crop));
+  if (!good) console.warn("WebGPU gives other landmarks than the processor and is left aside.");
+  (good ? cpu : gpu).delete();
+  return good ? gpu : cpu;
+}
+
+/** Whether landmarks are the same, but for those of which the network is unsure on the pattern. */
+function agree(wanted: Outputs, found: Outputs): boolean {
+  const near = (name: string, most: number, least: number) =>
+    wanted[name]?.every((value, i) => {
+      const unsure = (wanted.confidence?.[name === "landmarks" ? i >> 1 : i] ?? 0) < least;
+      return unsure || Math.abs(value - (found[name]?.[i] ?? Number.NaN)) < most;
+    }) ?? false;
+  return near("confidence", MOST_CONFIDENCE, 0) && near("landmarks", MOST_PIXELS, 0.3);
+}

@@ -1,0 +1,56 @@
+/** A frame with its landmarks, coloured by confidence. */
+
+import type { Face } from "./aligner.ts";
+
+/** Lines of the 68 iBUG landmarks: first and last index, and whether they close. */
+const LINES_68: readonly (readonly [number, number, boolean])[] = [
+  [0, 16, false],
+  [17, 21, false],
+  [22, 26, false],
+  [27, 30, false],
+  [31, 35, false],
+  [36, 41, true],
+  [42, 47, true],
+  [48, 59, true],
+  [60, 67, true],
+];
+
+export function drawFaces(
+  context: CanvasRenderingContext2D,
+  frame: CanvasImageSource,
+  faces: readonly Face[],
+): void {
+  const { width, height } = context.canvas;
+  context.drawImage(frame, 0, 0, width, height);
+  for (const face of faces) {
+    const size = Math.max(face.box[2] - face.box[0], face.box[3] - face.box[1]);
+    context.lineWidth = Math.max(1, size / 160);
+    context.strokeStyle = "rgb(255 255 255 / 60%)";
+    if (face.landmarks.length === 68) for (const line of LINES_68) drawLine(context, face, line);
+    const radius = Math.max(1.2, size / 75);
+    for (const [i, { x, y }] of face.landmarks.entries()) {
+      context.fillStyle = confidenceColour(face.confidence[i] ?? 0);
+      context.beginPath();
+      // A canvas counts from the corner of a pixel, landmarks from its centre.
+      context.arc(x + 0.5, y + 0.5, radius, 0, 2 * Math.PI);
+      context.fill();
+    }
+  }
+}
+
+function drawLine(
+  context: CanvasRenderingContext2D,
+  face: Face,
+  [first, last, closed]: readonly [number, number, boolean],
+): void {
+  context.beginPath();
+  for (const { x, y } of face.landmarks.slice(first, last + 1)) context.lineTo(x + 0.5, y + 0.5);
+  if (closed) context.closePath();
+  context.stroke();
+}
+
+/** From red, unsure, over yellow to green. */
+export function confidenceColour(confidence: number): string {
+  const share = Math.min(1, Math.max(0, (confidence - 0.2) / 0.6));
+  return `hsl(${Math.round(130 * share)} 95% 55%)`;
+}

@@ -1,0 +1,174 @@
+/** Chromium on the built page, with a camera that shows a moving portrait. */
+
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core";
+import { preview } from "vite";
+
+export const folder = join(import.meta.dirname, "..");
+export const portrait = join(folder, "..", "astronaut.jpg");
+
+const PLACES = [
+  process.env.CHROMIUM,
+  "/usr/bin/chromium",
+  "/usr/bin/chromium-browser",
+  "/usr/bin/google-chrome",
+  "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+];
+const executablePath = PLACES.find((path) => path && existsSync(path));
+
+/** Why the page cannot be tested here; undefined where it can. */
+export const obstacle = !executablePath
+  ? "no Chromium was found (set CHROMIUM to its path)"
+  : !existsSync(join(folder, "dist", "index.html"))
+    ? "the page is not built (npm run build)"
+    : undefined;
+
+/** The video: frames of 640 x 480 with the portrait 64 pixels from the left, moved by `motion`. */
+export const FRAMES = 120;
+const CODE_BITS = 7;
+const CODE_SIDE = 16;
+
+export function motion(frame: number): { x: number; y: number } {
+  const turn = (2 * Math.PI * frame) / FRAMES;
+  return { x: Math.round(40 * Math.sin(turn)), y: Math.round(20 - 20 * Math.cos(turn)) };
+}
+
+/** Draws frame after frame in the browser, with its number as black and white squares below. */
+async function makeVideo(browser: Browser, path: string): Promise<void> {
+  const page = await browser.newPage();
+  const source = `data:image/jpeg;base64,${readFileSync(portrait).toString("base64")}`;
+  const frames = await page.evaluate(
+    async ({ source, moves, bits, side }) => {
+      const image = new Image();
+      image.src = source;
+      await image.decode();
+      const canvas = Object.assign(document.createElement("canvas"), { width: 640, height: 480 });
+      const context = canvas.getContext("2d") as CanvasRenderingContext2D;
+      return moves.map(({ x, y }, frame) => {
+        context.fillStyle = "rgb(128 128 128)";
+        context.fillRect(0, 0, 640, 480);
+        context.drawImage(image, 64 + x, y);
+        for (let bit = 0; bit < bits; bit++) {
+          context.fillStyle = (frame >> bit) & 1 ? "white" : "black";
+          context.fillRect(bit * side, 480 - side, side, side);
+        }
+        return canvas.toDataURL("image/jpeg", 0.95).split(",")[1] as string;
+      });
+    },
+    {
+      source,
+      moves: Array.from({ length: FRAMES }, (_, i) => motion(i)),
+      bits: CODE_BITS,
+      side: CODE_SIDE,
+    },
+  );
+  await page.close();
+  writeFileSync(path, Buffer.concat(frames.map((frame) => Buffer.from(frame, "base64"))));
+}
+
+export interface Shot {
+  readonly source: string;
+  readonly frame: number;
+  readonly faces: { landmarks: { x: number; y: number }[]; confidence: number[] }[];
+}
+
+/** In the page: keeps every result, with the number that its picture shows. */
+function collect({ bits, side }: { bits: number; side: number }): void {
+  const results: unknown[] = [];
+  Object.assign(globalThis, { results });
+  document.addEventListener("landmarks", (event) => {
+    const { source, faces, height } = (event as CustomEvent).detail;
+    const canvas = document.getElementById("view") as HTMLCanvasElement;
+    const context = canvas.getContext("2d") as CanvasRenderingContext2D;
+    let frame = 0;
+    for (let bit = 0; bit < bits; bit++) {
+      const x = bit * side + side / 2;
+      const [grey] = context.getImageData(x, height - side / 2, 1, 1).data;
+      if ((grey as number) > 127) frame |= 1 << bit;
+    }
+    results.push({ source, faces, frame });
+  });
+}
+
+export class Stage {
+  private constructor(
+    readonly url: string,
+    private readonly camera: Browser,
+    private readonly close: () => Promise<void>,
+  ) {}
+
+  static async open(): Promise<Stage> {
+    const work = mkdtempSync(join(tmpdir(), "mobile-web-"));
+    const video = join(work, "face.mjpeg");
+    const launch = (extra: string[]) =>
+      chromium.launch({
+        executablePath: executablePath as string,
+        args: [
+          "--no-sandbox",
+          "--disable-gpu",
+          "--disable-quic",
+          "--no-first-run",
+          "--disable-background-networking",
+          "--disable-component-update",
+          "--disable-sync",
+          ...extra,
+        ],
+      });
+    const plain = await launch([]);
+    await makeVideo(plain, video);
+    await plain.close();
+    const camera = await launch([
+      "--use-fake-device-for-media-stream",
+      `--use-file-for-fake-video-capture=${video}`,
+    ]);
+    const server = await preview({ root: folder, preview: { port: 0, host: "127.0.0.1" } });
+    const address = server.httpServer.address();
+    const port = typeof address === "object" && address ? address.port : 0;
+    return new Stage(`http://127.0.0.1:${port}/`, camera, async () => {
+      await camera.close();
+      await new Promise((done) => server.httpServer.close(done));
+      rmSync(work, { recursive: true });
+    });
+  }
+
+  /** A fresh page, ready for use; `problems` gathers what its console and network complain of. */
+  async visit(options: BrowserContextOptions = {}): Promise<{ page: Page; problems: string[] }> {
+    const context = await this.camera.newContext(options);
+    const page = await context.newPage();
+    const problems: string[] = [];
+    page.on("console", (message) => {
+      if (message.type() === "error") problems.push(message.text());
+    });
+    page.on("pageerror", (error) => problems.push(error.message));
+    page.on("requestfailed", (request) => problems.push(`${request.url()} failed`));
+    page.on("request", (request) => {
+      const local = [this.url, "data:", "blob:"].some((start) => request.url().startsWith(start));
+      if (!local) problems.push(`${request.url()} is asked for`);
+    });
+    await page.addInitScript(collect, { bits: CODE_BITS, side: CODE_SIDE });
+    await page.goto(this.url);
+    await page
+      .locator("#status")
+      .getByText(/^Ready|^No model/)
+      .waitFor({ timeout: 60_000 });
+    return { page, problems };
+  }
+
+  /** The results so far, once there are `count` with a face. */
+  static async results(page: Page, count: number): Promise<Shot[]> {
+    await page.waitForFunction(
+      (wanted) =>
+        (globalThis as unknown as { results: Shot[] }).results.filter((r) => r.faces.length)
+          .length >= wanted,
+      count,
+      { timeout: 60_000 },
+    );
+    return page.evaluate(() => (globalThis as unknown as { results: Shot[] }).results);
+  }
+
+  async end(): Promise<void> {
+    await this.close();
+  }
+}

@@ -1,0 +1,206 @@
+/** The built page in headless Chromium: camera, photo, models, keyboard, small screens, mishaps. */
+
+import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { folder, motion, obstacle, portrait, Stage } from "./browser.ts";
+import committed from "./reference.json";
+
+interface Reference {
+  sha256: string;
+  photo: number[][];
+  confidence: number[];
+  camera: number[][];
+}
+
+const repository = join(folder, "..", "..");
+const served = join(folder, "dist", "models");
+const manifest = join(served, "manifest.json");
+const models: { file: string; label: string }[] = existsSync(manifest)
+  ? JSON.parse(readFileSync(manifest, "utf8")).models
+  : [];
+
+if (obstacle) console.log(`The page is not tested in a browser: ${obstacle}`);
+else if (!models.length) console.log("Landmarks are not tested: no model*.tflite is bundled.");
+
+function sha256(path: string): string {
+  return createHash("sha256").update(readFileSync(path)).digest("hex");
+}
+
+/** What Python finds: computed now where the package is installed, else as it was committed. */
+function referencesOf(paths: readonly string[]): Map<string, Reference> {
+  const work = mkdtempSync(join(tmpdir(), "mobile-web-"));
+  const output = join(work, "reference.json");
+  const script = join(folder, "scripts", "make_reference.py");
+  const python = process.env.PYTHON ?? "python3";
+  const env = { ...process.env, PYTHONPATH: repository };
+  const run = spawnSync(python, [script, output, ...paths], { env, encoding: "utf8" });
+  let found = committed.models as Reference[];
+  if (run.status === 0) found = JSON.parse(readFileSync(output, "utf8")).models;
+  else {
+    const reason = (run.error?.message ?? run.stderr).trim().split("\n").at(-1);
+    console.log(
+      `Python's numbers are taken from reference.json: ${python} cannot make them (${reason})`,
+    );
+  }
+  rmSync(work, { recursive: true });
+  return new Map(found.map((reference) => [reference.sha256, reference]));
+}
+
+type Points = readonly { x: number; y: number }[];
+
+/** Distances in pixels, `shift` taken off first. */
+function distances(points: Points, wanted: readonly number[][], shift = { x: 0, y: 0 }): number[] {
+  expect(points).toHaveLength(wanted.length);
+  return points.map(({ x, y }, i) => {
+    const [wx, wy] = wanted[i] as [number, number];
+    return Math.hypot(x - shift.x - wx, y - shift.y - wy);
+  });
+}
+
+const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
+
+describe.skipIf(obstacle)("the page", () => {
+  let stage: Stage;
+  let references = new Map<string, Reference>();
+  beforeAll(async () => {
+    stage = await Stage.open();
+    if (models.length) references = referencesOf(models.map(({ file }) => join(served, file)));
+  });
+  afterAll(() => stage?.end());
+
+  describe.skipIf(!models.length)("with a model", () => {
+    test.each(models)("a photo through $file", async ({ file, label }) => {
+      const { page, problems } = await stage.visit();
+      await page.getByRole("combobox", { name: "Model" }).selectOption({ label });
+      await page.locator("#status").getByText("Ready.").waitFor();
+      await page.getByLabel("Open photo").setInputFiles(portrait);
+      const [shot] = await Stage.results(page, 1);
+      expect(shot?.faces).toHaveLength(1);
+      await page.locator("#status").getByText("1 face found.").waitFor();
+      expect(problems).toEqual([]);
+      await page.context().close();
+      const reference = references.get(sha256(join(served, file)));
+      if (!reference) {
+        console.log(`${file} is not compared: neither Python nor reference.json has its numbers.`);
+        return;
+      }
+      const face = shot?.faces[0] as { landmarks: Points; confidence: number[] };
+      const off = mean(distances(face.landmarks, reference.photo));
+      console.log(`photo, ${file}: ${off.toFixed(3)} px from Python in the mean`);
+      expect(off).toBeLessThan(1);
+      const unlike = face.confidence.map((value, i) =>
+        Math.abs(value - (reference.confidence[i] as number)),
+      );
+      expect(mean(unlike)).toBeLessThan(0.05);
+    });
+
+    test("the camera, followed", async () => {
+      const { page, problems } = await stage.visit({ permissions: ["camera"] });
+      expect(await page.evaluate(() => globalThis.crossOriginIsolated)).toBe(true);
+      await page.getByRole("button", { name: "Start camera" }).click();
+      const shots = (await Stage.results(page, 60)).filter(({ faces }) => faces.length);
+      await page.locator("#status").getByText("Following.").waitFor();
+      expect(Number(await page.locator("#fps").textContent())).toBeGreaterThan(0);
+      expect(Number(await page.locator("#confidence").textContent())).toBeGreaterThan(0.45);
+      expect(await page.locator("#runs-on").textContent()).toBe("WebAssembly, threads");
+      await page.getByRole("button", { name: "Stop camera" }).click();
+      await page.locator("#status").getByText("Stopped.").waitFor();
+      expect(problems).toEqual([]);
+      const fps = await page.locator("#fps").textContent();
+      await page.context().close();
+      // The face moved, and the landmarks with it.
+      const frames = new Set(shots.map(({ frame }) => frame));
+      expect(frames.size).toBeGreaterThan(20);
+      const first = models[0] as { file: string };
+      const reference = references.get(sha256(join(served, first.file)));
+      if (!reference) {
+        console.log("The camera is not compared: no numbers of Python.");
+        return;
+      }
+      const off = shots.map(({ frame, faces }) =>
+        mean(distances(faces[0]?.landmarks as Points, reference.camera, motion(frame))),
+      );
+      console.log(
+        `camera: ${mean(off).toFixed(3)} px from Python in the mean, worst frame ${Math.max(...off).toFixed(3)}, ${fps} frames a second`,
+      );
+      expect(mean(off)).toBeLessThan(1);
+      expect(Math.max(...off)).toBeLessThan(3);
+    });
+
+    test("by keyboard alone, on a small screen", async () => {
+      const { page, problems } = await stage.visit({
+        permissions: ["camera"],
+        viewport: { width: 360, height: 640 },
+      });
+      const reached: (string | undefined)[] = [];
+      for (let i = 0; i < 4; i++) {
+        await page.keyboard.press("Tab");
+        reached.push(await page.evaluate(() => document.activeElement?.id));
+      }
+      expect(reached).toEqual(["camera", "photo", "model", "file"]);
+      await page.getByRole("button", { name: "Start camera" }).focus();
+      await page.keyboard.press("Enter");
+      await Stage.results(page, 3);
+      const { width, height } = await page.evaluate(() => ({
+        width: document.documentElement.scrollWidth,
+        height: (document.getElementById("camera") as HTMLElement).getBoundingClientRect().bottom,
+      }));
+      expect(width).toBeLessThanOrEqual(360);
+      expect(height).toBeLessThanOrEqual(640);
+      await page.keyboard.press("Tab");
+      expect(await page.evaluate(() => document.activeElement?.id)).toBe("flip");
+      await page.keyboard.press("Shift+Tab");
+      await page.keyboard.press("Space");
+      await page.locator("#status").getByText("Stopped.").waitFor();
+      expect(problems).toEqual([]);
+      await page.context().close();
+    });
+
+    test("a wrong file changes nothing", async () => {
+      const { page, problems } = await stage.visit();
+      const file = page.getByLabel("Open .tflite");
+      await file.setInputFiles(join(served, "mtcnn", "rnet.tflite"));
+      await page
+        .locator("#status.error")
+        .getByText(/not one of keras-facealign/)
+        .waitFor();
+      const whole = readFileSync(join(served, (models[0] as { file: string }).file));
+      const cut = { name: "cut.tflite", mimeType: "", buffer: whole.subarray(0, whole.length / 2) };
+      await file.setInputFiles(cut);
+      await page
+        .locator("#status.error")
+        .getByText(/cut.tflite is damaged/)
+        .waitFor();
+      await page
+        .getByLabel("Open photo")
+        .setInputFiles({ name: "a.png", mimeType: "image/png", buffer: Buffer.from("no") });
+      await page
+        .locator("#status.error")
+        .getByText(/a.png is no picture/)
+        .waitFor();
+      await page.getByLabel("Open photo").setInputFiles(portrait);
+      await Stage.results(page, 1);
+      await file.setInputFiles({ name: "mine.tflite", mimeType: "", buffer: whole });
+      await Stage.results(page, 2);
+      expect(problems).toEqual([]);
+      await page.context().close();
+    });
+  });
+
+  test("no camera allowed", async () => {
+    // Without the permission that the other visits have, headless Chromium denies it.
+    const { page, problems } = await stage.visit();
+    await page.getByRole("button", { name: "Start camera" }).click();
+    await page
+      .locator("#status.error")
+      .getByText(/camera was denied/)
+      .waitFor();
+    expect(await page.getByRole("button", { name: "Start camera" }).isEnabled()).toBe(true);
+    expect(problems).toEqual([]);
+    await page.context().close();
+  });
+});

@@ -1,0 +1,226 @@
+"""Fits a `Calibration` to what a network saw on labelled faces; NumPy alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from keras_facealign.calibration.calibration import MAX_KNOTS, Calibration, turn_sides
+from keras_facealign.errors import FaceAlignError
+from keras_facealign.landmarks import LandmarkScheme
+
+__all__ = ["Observations", "fit_calibration"]
+
+# Shares of the landmarks below each border between bins of like spread: finer where errors are
+# large and rise fast.
+_SHARES = np.concatenate([np.linspace(0.0, 0.9, 15), [0.93, 0.96, 0.98, 0.99, 1.0]])
+# Of landmarks with a position: as many with a factor of 1 are thought to have been seen besides.
+_FACTOR_PRIOR = 20.0
+# How strongly a landmark's logistic weights are drawn to those of all, in units of the inverse
+# variance of weights for features of unit variance.
+_WEIGHT_PRIOR = 5.0
+_ROUNDS = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Observations:
+    """What a network said of faces, beside what their labels say.
+
+    Attributes:
+        scheme: What the landmarks are.
+        input_size: Side of the network's input in pixels, the unit of all lengths.
+        spread: float32 (N, K), of the heatmaps.
+        confidence: float32 (N, K), highest probability of the heatmaps.
+        turn: float32 (N, 1), of the faces.
+        errors: float32 (N, K), distance of landmark and label; NaN where there is no label to
+            compare with.
+        unregistered: float32 (N, K), the same before labels were moved onto the prediction.
+        visibility: int32 (N, K), 0 hidden by the head itself, 1 behind something, 2 visible.
+        face: int32 (N,), number of the face that row shows; several rows may show one.
+        left_out: Rows without any error, since the labels lie elsewhere than the prediction.
+    """
+
+    scheme: LandmarkScheme
+    input_size: int
+    spread: np.ndarray
+    confidence: np.ndarray
+    turn: np.ndarray
+    errors: np.ndarray
+    unregistered: np.ndarray
+    visibility: np.ndarray
+    face: np.ndarray
+    left_out: int = 0
+
+    @property
+    def faces(self) -> int:
+        """Number of different faces."""
+        return len(np.unique(self.face))
+
+
+def fit_calibration(seen: Observations, fitted_on: str = "", fingerprint: int = 0) -> Calibration:
+    """Finds the calibration under which what was seen is most likely.
+
+    The standard deviation comes of isotonic regression of squared errors on the spread, in bins of
+    faces' landmarks, in turns with one factor a landmark. Visibility comes of one logistic
+    regression for all landmarks and then of one each, drawn to the former. Landmarks that a mirror
+    exchanges share their numbers.
+
+    Args:
+        seen: Faces that the network was not trained on, each as often mirrored as not.
+        fitted_on: These faces, in words.
+        fingerprint: Of the network's weights, see `weights_fingerprint`.
+
+    Returns:
+        The calibration.
+
+    Raises:
+        FaceAlignError: If there are too few landmarks, or none that is hidden or none visible.
+    """
+    known = np.isfinite(seen.errors)
+    if known.sum() < 50 * MAX_KNOTS:
+        raise FaceAlignError(
+            f"There are {int(known.sum())} landmarks with an error to calibrate on; give faces "
+            f"with at least {50 * MAX_KNOTS}."
+        )
+    visible = seen.visibility == 2
+    if visible.all() or not visible.any():
+        kind = "hidden" if visible.all() else "visible"
+        raise FaceAlignError(
+            f"No landmark is labelled as {kind}, so visibility cannot be calibrated; take a data "
+            "set with labels of occlusion, such as merl_rav."
+        )
+    spreads, sigmas, factors = _fit_sigma(seen, known)
+    weights = _fit_visibility(seen, visible)
+    return Calibration(
+        scheme=seen.scheme,
+        input_size=seen.input_size,
+        spreads=spreads,
+        sigmas=sigmas,
+        factors=factors,
+        bias=weights[:, 0],
+        peak_weights=weights[:, 1],
+        spread_weights=weights[:, 2],
+        turn_weights=weights[:, 3],
+        fitted_on=fitted_on,
+        fingerprint=fingerprint,
+    )
+
+
+def isotonic(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The sequence that never falls and is nearest to values in weighted squares.
+
+    Pool adjacent violators (Ayer et al., 1955): neighbours that fall are replaced by their mean.
+
+    Args:
+        values: float (N,).
+        weights: float (N,), positive.
+
+    Returns:
+        float64 (N,).
+
+    Example:
+        >>> isotonic(np.array([1.0, 3, 2, 4]), np.ones(4)).tolist()
+        [1.0, 2.5, 2.5, 4.0]
+    """
+    pools: list[list[float]] = []  # of mean, weight and length each
+    for value, weight in zip(values, weights, strict=True):
+        pools.append([float(value), float(weight), 1])
+        while len(pools) > 1 and pools[-2][0] > pools[-1][0]:
+            mean, mass, length = pools.pop()
+            below = pools[-1]
+            total = below[1] + mass
+            below[:] = [(below[0] * below[1] + mean * mass) / total, total, below[2] + length]
+    return np.repeat([p[0] for p in pools], [int(p[2]) for p in pools])
+
+
+def _fit_sigma(seen: Observations, known: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Knots, values there, and factors of the landmarks."""
+    # Both axes share a squared distance.
+    variance = np.where(known, np.nan_to_num(seen.errors) ** 2 / 2, 0.0).astype(np.float64)
+    order = np.argsort(seen.spread[known], kind="stable")
+    borders = np.unique(np.round(_SHARES * len(order)).astype(int))
+    bins = [order[a:b] for a, b in pairwise(borders)]
+    sorted_spread = seen.spread[known].astype(np.float64)
+    centres = np.array([sorted_spread[part].mean() for part in bins])
+    counts = np.array([len(part) for part in bins], float)
+    # Spreads of many landmarks can be equal, as those of maps without anything in them.
+    different = np.append(True, np.diff(centres) > 1e-4)
+    if different.sum() < 2:
+        raise FaceAlignError("All heatmaps have the same spread; the network tells nothing.")
+    mirror = seen.scheme.flip_permutation
+    factors = np.ones(seen.scheme.num_landmarks)
+    squares = np.ones(len(bins))
+    for _ in range(_ROUNDS):
+        rest = (variance / factors**2)[known]
+        squares = isotonic(np.array([rest[part].mean() for part in bins]), counts)
+        squares = np.maximum(squares, 1e-4)
+        expected = np.interp(seen.spread, centres[different], np.sqrt(squares[different])) ** 2
+        ratio = np.where(known, variance / expected, 0.0).sum(axis=0)
+        number = known.sum(axis=0)
+        factors = np.sqrt(
+            (ratio + ratio[mirror] + _FACTOR_PRIOR) / (number + number[mirror] + _FACTOR_PRIOR)
+        )
+    return centres[different], np.sqrt(squares[different]), factors
+
+
+def _fit_visibility(seen: Observations, visible: np.ndarray) -> np.ndarray:
+    """Bias and weights of peak, logarithm of spread, and turn, float64 (K, 4)."""
+    sides = turn_sides(seen.scheme)
+    sure = np.clip(seen.confidence, 1e-6, 1 - 1e-6).astype(np.float64)
+    features = np.stack(
+        [np.log(sure / (1 - sure)), -np.log(seen.spread), seen.turn * sides], axis=-1
+    )
+    flat = features.reshape(-1, 3)
+    mean, scale = flat.mean(axis=0), np.maximum(flat.std(axis=0), 1e-6)
+    features = (features - mean) / scale
+    everyone = fit_logistic(features.reshape(-1, 3), visible.ravel(), np.zeros(4), 1.0)
+    weights = np.empty((seen.scheme.num_landmarks, 4))
+    mirror = seen.scheme.flip_permutation
+    for k, twin in enumerate(mirror):
+        both = sorted({k, int(twin)})
+        x = features[:, both].reshape(-1, 3)
+        weights[k] = fit_logistic(x, visible[:, both].ravel(), everyone, _WEIGHT_PRIOR)
+    # Back to the features as they are.
+    weights[:, 1:] /= scale
+    weights[:, 0] -= weights[:, 1:] @ mean
+    weights[:, 2] *= -1.0
+    weights[:, 3] *= sides
+    return weights
+
+
+def fit_logistic(
+    features: np.ndarray, labels: np.ndarray, prior: np.ndarray, strength: float
+) -> np.ndarray:
+    """Logistic regression whose first two weights may not be negative.
+
+    Newton's method on the log-likelihood less strength / 2 times the squared distance from the
+    prior. A weight that would become negative is zero, and the others are found anew.
+
+    Args:
+        features: float (N, F), of about unit variance.
+        labels: bool (N,).
+        prior: float (F + 1,), bias first.
+        strength: Positive.
+
+    Returns:
+        float64 (F + 1,), bias first.
+    """
+    x = np.concatenate([np.ones((len(features), 1)), features], axis=1)
+    weights, free = prior.astype(np.float64), np.ones(len(prior), bool)
+    while True:
+        for _ in range(50):
+            p = 1.0 / (1.0 + np.exp(-np.clip(x @ weights, -30, 30)))
+            slope = x.T @ (p - labels) + strength * (weights - prior)
+            curvature = (x.T * (p * (1 - p))) @ x + strength * np.eye(len(weights))
+            step = np.zeros(len(weights))
+            step[free] = np.linalg.solve(curvature[np.ix_(free, free)], slope[free])
+            # Far from the optimum the parabola may point too far.
+            weights = weights - np.clip(step, -2.0, 2.0)
+            if np.abs(step).max() < 1e-8:
+                break
+        negative = np.isin(np.arange(len(weights)), (1, 2)) & (weights < 0)
+        if not negative.any():
+            return weights
+        weights[negative], free[negative] = 0.0, False

@@ -1,0 +1,280 @@
+"""What an exported file says of itself, read without TensorFlow, Keras or ONNX.
+
+Every export carries one JSON object, `format` 1:
+
+================ ========= ======================================================================
+key              type      meaning
+================ ========= ======================================================================
+format           int       1
+preset           str       name of the preset or model
+scheme           str       landmark scheme, see `keras_facealign.landmarks.get_scheme`
+num_landmarks    int       K
+input_size       int       S, side of the square crop in pixels
+decode           bool      True: landmarks and confidence come out; False: heatmaps
+decode_method    str       how landmarks are read out of heatmaps, see `keras_facealign.ops`
+outputs          list      names of the outputs
+batch            int/null  faces a call takes; null: any number
+quantize         str       "none", "float16" or "int8"
+box_scale        float     side of the crop in units of the face box's longer side
+license          str       of the weights
+version          str       of the package that wrote the file
+================ ========= ======================================================================
+
+It lies in a `.tflite` file's metadata buffer "keras_facealign", in an `.onnx` file's property of
+that name, and in a SavedModel's `assets.extra/keras_facealign.json`. The first two formats are
+parsed here as far as it takes to find it: FlatBuffers' tables, protocol buffers' fields.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from keras_facealign.errors import FaceAlignError
+
+__all__ = ["FORMAT", "METADATA_NAME", "QUANTIZATIONS", "parse_metadata", "read_metadata"]
+
+FORMAT = 1
+METADATA_NAME = "keras_facealign"
+QUANTIZATIONS = ("none", "float16", "int8")
+
+_MAX_JSON_BYTES = 100_000
+_MAX_FILE_BYTES = 2**31  # FlatBuffers and protocol buffers end here
+_MAX_SIDE = 4096
+_MAX_LANDMARKS = 10_000
+_FIELDS: dict[str, type | tuple[type, ...]] = {
+    "preset": str,
+    "scheme": str,
+    "num_landmarks": int,
+    "input_size": int,
+    "decode": bool,
+    "decode_method": str,
+    "outputs": list,
+    "batch": (int, type(None)),
+    "quantize": str,
+    "box_scale": (int, float),
+    "license": str,
+    "version": str,
+}
+
+
+class _Damaged(Exception):
+    """An offset leads out of the file."""
+
+
+def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Reads what `keras_facealign.export` wrote into a file about it.
+
+    Args:
+        path: A `.tflite` or `.onnx` file, or a SavedModel's folder: the version's or the one above.
+
+    Returns:
+        The metadata, see the module.
+
+    Raises:
+        FaceAlignError: If the file is missing, damaged, or was not written by this package.
+
+    Example:
+        >>> read_metadata("saved_models/sat1_cab_mobile/model.tflite")["input_size"]
+        ... # doctest: +SKIP
+        128
+    """
+    path = Path(path)
+    if path.is_dir():
+        return _read_saved_model(path)
+    try:
+        if path.stat().st_size > _MAX_FILE_BYTES:
+            raise FaceAlignError(f"{path} has more than 2 GiB; no exported network has.")
+        data = path.read_bytes()
+    except OSError as error:
+        raise FaceAlignError(f"{path} cannot be read: {error.strerror or error}.") from error
+    try:
+        text = _tflite_text(data) if data[4:8] == b"TFL3" else _onnx_text(data)
+    except _Damaged as error:
+        kind = "a TFLite file, but a damaged one" if data[4:8] == b"TFL3" else "no network"
+        raise FaceAlignError(
+            f"{path} is {kind} ({error}); export it again with keras-facealign export."
+        ) from error
+    if text is None:
+        raise FaceAlignError(
+            f"{path} was not written by keras-facealign: it has no metadata {METADATA_NAME!r}; "
+            "make one with keras-facealign export."
+        )
+    return parse_metadata(text, path)
+
+
+def parse_metadata(text: bytes, path: Path) -> dict[str, Any]:
+    """Parses and checks the JSON.
+
+    Args:
+        text: UTF-8.
+        path: Where it comes from, for messages.
+
+    Returns:
+        The metadata.
+
+    Raises:
+        FaceAlignError: If it is no JSON, of another format, or a value is missing or impossible.
+    """
+    try:
+        if len(text) > _MAX_JSON_BYTES:
+            raise ValueError(f"{len(text)} bytes")
+        value = json.loads(text.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise FaceAlignError(f"{path}: its metadata is no JSON ({error}).") from error
+    if not isinstance(value, dict) or value.get("format") != FORMAT:
+        found = value.get("format") if isinstance(value, dict) else value
+        raise FaceAlignError(
+            f"{path} has metadata of format {found!r}, and this version reads {FORMAT}; update "
+            "keras_facealign or export the file again."
+        )
+    for key, kind in _FIELDS.items():
+        # bool is a subclass of int, and no number here.
+        wrong_bool = isinstance(value.get(key), bool) and kind is not bool
+        if key not in value or not isinstance(value[key], kind) or wrong_bool:
+            raise FaceAlignError(f"{path}: metadata {key!r} is {value.get(key)!r}.")
+    possible = {
+        "num_landmarks": 1 <= value["num_landmarks"] <= _MAX_LANDMARKS,
+        "input_size": 1 <= value["input_size"] <= _MAX_SIDE,
+        "batch": value["batch"] is None or value["batch"] >= 1,
+        "quantize": value["quantize"] in QUANTIZATIONS,
+        "box_scale": 0.1 <= value["box_scale"] <= 10,  # false for NaN
+        "outputs": all(isinstance(name, str) for name in value["outputs"]),
+    }
+    for key, good in possible.items():
+        if not good:
+            raise FaceAlignError(f"{path}: metadata {key!r} is {value[key]!r}.")
+    return value
+
+
+def _read_saved_model(folder: Path) -> dict[str, Any]:
+    versions = [f for f in folder.iterdir() if f.name.isdigit()] if folder.is_dir() else []
+    newest = max(versions, key=lambda f: int(f.name), default=folder)
+    for version in (folder, newest):
+        path = version / "assets.extra" / f"{METADATA_NAME}.json"
+        if path.is_file():
+            with path.open("rb") as file:
+                return parse_metadata(file.read(_MAX_JSON_BYTES + 1), path)
+    raise FaceAlignError(
+        f"{folder} is no SavedModel of keras-facealign: it has no assets.extra/"
+        f"{METADATA_NAME}.json; make one with keras-facealign export --format saved_model."
+    )
+
+
+# ---- FlatBuffers: tables of offsets, all little-endian ------------------------------------------
+
+# Places of the fields in the tables Model, Metadata and Buffer of TFLite's schema.
+_MODEL_BUFFERS, _MODEL_METADATA = 4, 6
+_METADATA_FIELD_NAME, _METADATA_FIELD_BUFFER = 0, 1
+_BUFFER_DATA = 0
+
+
+def _tflite_text(data: bytes) -> bytes | None:
+    model = _uint(data, 0)
+    buffers = _tables(data, _field(data, model, _MODEL_BUFFERS))
+    # All are looked at, so that a file whose end is missing does not pass for whole.
+    contents = [_bytes(data, _field(data, table, _BUFFER_DATA)) for table in buffers]
+    for table in _tables(data, _field(data, model, _MODEL_METADATA)):
+        name = _bytes(data, _field(data, table, _METADATA_FIELD_NAME))
+        place = _field(data, table, _METADATA_FIELD_BUFFER)
+        index = _uint(data, place) if place else 0
+        if bytes(name) == METADATA_NAME.encode():
+            if index >= len(contents):
+                raise _Damaged(f"buffer {index} of {len(contents)}")
+            return bytes(contents[index])
+    return None
+
+
+def _uint(data: bytes, place: int, code: str = "<I") -> int:
+    size = struct.calcsize(code)
+    if place < 0 or place + size > len(data):
+        raise _Damaged(f"byte {place} of {len(data)}")
+    return struct.unpack_from(code, data, place)[0]
+
+
+def _field(data: bytes, table: int, number: int) -> int:
+    """Where a table has a field; 0 where it has none."""
+    description = table - _uint(data, table, "<i")
+    entry = 4 + 2 * number
+    if entry + 2 > _uint(data, description, "<H"):
+        return 0
+    offset = _uint(data, description + entry, "<H")
+    return table + offset if offset else 0
+
+
+def _vector(data: bytes, place: int, item: int) -> tuple[int, int]:
+    """First byte and length of the vector that an offset leads to."""
+    if not place:
+        return 0, 0
+    start = place + _uint(data, place)
+    count = _uint(data, start)
+    if start + 4 + count * item > len(data):
+        raise _Damaged(f"{count} items at byte {start} of {len(data)}")
+    return start + 4, count
+
+
+def _tables(data: bytes, place: int) -> list[int]:
+    first, count = _vector(data, place, 4)
+    places = [first + 4 * i for i in range(count)]
+    return [place + _uint(data, place) for place in places]
+
+
+def _bytes(data: bytes, place: int) -> memoryview:
+    start, count = _vector(data, place, 1)
+    return memoryview(data)[start : start + count]
+
+
+# ---- Protocol buffers: a tag, then a number or a length and as many bytes ------------------------
+
+_ONNX_GRAPH, _ONNX_PROPERTIES = 7, 14
+_KEY, _VALUE = 1, 2
+
+
+def _onnx_text(data: bytes) -> bytes | None:
+    fields = list(_messages(memoryview(data)))
+    if not any(number == _ONNX_GRAPH for number, _ in fields):
+        raise _Damaged("neither TFLite nor ONNX")
+    for number, content in fields:
+        if number == _ONNX_PROPERTIES:
+            entry = dict(_messages(content))
+            if bytes(entry.get(_KEY, b"")) == METADATA_NAME.encode():
+                return bytes(entry.get(_VALUE, b""))
+    return None
+
+
+def _messages(data: memoryview) -> Iterator[tuple[int, memoryview]]:
+    """Number and bytes of the fields that have a length; numbers are passed over."""
+    place = 0
+    while place < len(data):
+        tag, place = _varint(data, place)
+        kind = tag & 7
+        if kind == 0:
+            _, place = _varint(data, place)
+            continue
+        if kind not in (1, 2, 5):
+            raise _Damaged(f"byte {place}")
+        size = 8 if kind == 1 else 4
+        if kind == 2:
+            size, place = _varint(data, place)
+        if size > len(data) - place:
+            raise _Damaged(f"{size} bytes at byte {place} of {len(data)}")
+        if kind == 2:
+            yield tag >> 3, data[place : place + size]
+        place += size
+
+
+def _varint(data: memoryview, place: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 64, 7):
+        if place >= len(data):
+            raise _Damaged(f"byte {place} of {len(data)}")
+        byte = data[place]
+        place += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value, place
+    raise _Damaged(f"byte {place}")

@@ -1,0 +1,1 @@
+"""MTCNN, a face detector of three small networks, in NumPy and TFLite."""

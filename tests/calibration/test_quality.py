@@ -1,0 +1,81 @@
+"""AUROC against a slow loop, tenths and dropped landmarks against plain means; the picture."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_facealign.calibration import fit_calibration
+from keras_facealign.calibration.plot import plot_quality
+from keras_facealign.calibration.quality import auroc, measure
+from tests.calibration.synthetic import observations
+
+
+def slow_auroc(hidden, visible):
+    wins = [1.0 if v > h else 0.5 if v == h else 0.0 for h in hidden for v in visible]
+    return sum(wins) / len(wins)
+
+
+@pytest.fixture(scope="module")
+def seen():
+    return observations(seed=4)
+
+
+@pytest.fixture(scope="module")
+def calibration():
+    return fit_calibration(observations(seed=5))
+
+
+def test_auroc_against_a_loop_with_ties():
+    rng = np.random.default_rng(0)
+    hidden, visible = rng.integers(0, 8, 30) / 8, rng.integers(2, 10, 50) / 8
+    assert auroc(hidden, visible) == pytest.approx(slow_auroc(hidden, visible), abs=1e-12)
+    assert np.isnan(auroc(hidden[:0], visible))
+
+
+def test_numbers_against_slow_ones(calibration, seen):
+    quality = measure(calibration, seen)
+    sigma = calibration.sigma(seen.spread)
+    known = np.isfinite(seen.errors)
+    pairs = sorted(zip(sigma[known], seen.errors[known].astype(float), strict=True))
+    tenth = pairs[: -(-len(pairs) // 10)]
+    expected = np.sqrt(2 * np.mean([float(s) ** 2 for s, _ in tenth]))
+    observed = np.sqrt(np.mean([e**2 for _, e in tenth]))
+    np.testing.assert_allclose(quality.tenths[0], [expected, observed], rtol=0.01)
+    np.testing.assert_allclose(quality.tenths[:, 1] / quality.tenths[:, 0], 1.0, atol=0.06)
+    kept = pairs[: round(0.9 * len(pairs))]
+    summary = quality.summary
+    assert summary["mean_error"] == pytest.approx(np.mean([e for _, e in pairs]))
+    mean = np.mean([e for _, e in kept])
+    assert summary["mean_error_without_tenth"] == pytest.approx(mean, rel=1e-3)
+    assert summary["mean_error_before_registration"] == pytest.approx(1.5 * summary["mean_error"])
+    assert (summary["faces"], summary["views"]) == (200, 400)
+
+
+def test_auroc_of_all_landmarks_and_of_the_same(calibration, seen):
+    quality = measure(calibration, seen)
+    p = calibration.visibility(seen.spread, seen.confidence, seen.turn)
+    for kind, mark in (("behind something", 1), ("by the head", 0)):
+        found = quality.aurocs[kind]
+        hidden, visible = seen.visibility == mark, seen.visibility == 2
+        assert found["landmarks"] == hidden.sum()
+        assert found["all"] == auroc(p[hidden], p[visible])
+        same = [(h, v) for k in range(68) for h in p[hidden[:, k], k] for v in p[visible[:, k], k]]
+        wins = np.mean([float(v > h) for h, v in same])
+        assert found["same_landmark"] == pytest.approx(wins, abs=1e-4)
+        false, true = quality.rates[kind]
+        # The area under the corners of the curve is a little less than that under the curve.
+        area = (np.diff(false) * (true[1:] + true[:-1]) / 2).sum()
+        assert area == pytest.approx(found["all"], abs=0.01)
+
+
+def test_picture_and_json(calibration, seen, tmp_path):
+    quality = measure(calibration, seen)
+    path = plot_quality(tmp_path / "calibration.png", quality, "made up")
+    assert Image.open(path).size[0] > 1000
+    value = json.loads(json.dumps(quality.to_dict(), allow_nan=False))
+    assert len(value["tenths"]) == 10
+    assert set(value["auroc"]) == {"behind something", "by the head"}

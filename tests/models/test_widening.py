@@ -1,0 +1,219 @@
+"""Widened and deepened networks compute what the trained one did, and go on learning."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from keras_facealign.errors import FaceAlignError
+from keras_facealign.models import (
+    Architecture,
+    DenseUNetFaceAlign,
+    FaceAlignModel,
+    SATFaceAlign,
+    deepen,
+    widen,
+)
+from tests.models.tiny import MAP, SIZE, as_numpy, faces, fix_weights
+
+LIGHT = {"topology": "sat", "stacks": 1, "depth": 1, "width": 0.0625, "stem": "light"}
+
+
+def network(**fields):
+    """A network with weights and batch-norm statistics drawn at random."""
+    fields = {**LIGHT, "input_size": SIZE, "map_size": MAP, **fields}
+    return fix_weights(FaceAlignModel(Architecture(**fields)))
+
+
+def logits(model):
+    images = np.random.default_rng(5).integers(0, 256, (2, SIZE, SIZE, 3)).astype("float32")
+    return [as_numpy(maps) for maps in model(images, training=False)]
+
+
+def assert_same(new, old):
+    """The heatmaps of the new network are the old one's, up to the rounding of float32."""
+    assert old.std() > 0.05  # or there would be nothing to keep
+    np.testing.assert_allclose(new, old, atol=1e-4 * max(1.0, float(np.abs(old).max())))
+
+
+def weight(model, path):
+    return as_numpy(next(v for v in model.weights if v.path.endswith(path)))
+
+
+def step(model):
+    """How one step of plain gradient descent changes every weight."""
+    model.compile(keras.optimizers.SGD(0.1), run_eagerly=True)
+    before = {v.path: np.array(as_numpy(v)) for v in model.trainable_variables}
+    model.train_on_batch(faces(2))
+    return {v.path: as_numpy(v) - before[v.path] for v in model.trainable_variables}
+
+
+def change(changes, path):
+    return next(values for name, values in changes.items() if name.endswith(path))
+
+
+# ---- widening -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"depth": 2, "stacks": 2},
+        {"depth": 3, "gate": True, "dcn": 3},
+        {"topology": "sat_i", "depth": 2},
+        {"topology": "hourglass", "block": "resnet", "dcn": 3},
+        {"topology": "unet", "block": "hpm"},
+        {"topology": "hourglass", "block": "inception"},
+        {"stem": "full", "width": 0.5},
+    ],
+    ids=lambda fields: "-".join(map(str, fields.values())),
+)
+def test_widened_network_has_the_same_heatmaps(fields):
+    small = network(**fields)
+    wide = widen(small, noise=0.5)
+    assert wide.architecture.width == 2 * small.architecture.width
+    assert wide.count_params() > 1.8 * small.count_params()
+    for new, old in zip(logits(wide), logits(small), strict=True):
+        assert_same(new, old)
+
+
+def test_light_stem_of_two_halvings_and_widths_in_a_row():
+    small = network(map_size=SIZE // 4)
+    twice = widen(widen(small), noise=0.3, seed=3)
+    at_once = widen(small, 4)
+    assert twice.architecture == at_once.architecture
+    for wide in (twice, at_once):
+        assert_same(logits(wide)[0], logits(small)[0])
+
+
+def test_copies_lie_side_by_side_and_share_their_kernel():
+    small = network()
+    wide = widen(small, 3, noise=0.7)
+    old, new = (weight(m, "w3_h4_1/conv/kernel") for m in (small, wide))
+    assert new.shape == (3, 3, 3 * old.shape[2], 3 * old.shape[3])
+    for i in range(old.shape[2]):
+        for o in range(old.shape[3]):
+            for copy in range(3):
+                shares = new[:, :, 3 * i : 3 * i + 3, 3 * o + copy]
+                np.testing.assert_allclose(shares.sum(axis=2), old[:, :, i, o], atol=1e-6)
+                assert np.ptp(shares, axis=2).max() > 0.01 * np.abs(old[:, :, i, o]).max()
+    # Colours of the picture are no channels that grow, nor are landmarks.
+    for path in ("conv0/kernel", "bn0/moving_variance"):
+        np.testing.assert_array_equal(weight(wide, path), np.repeat(weight(small, path), 3, -1))
+    np.testing.assert_array_equal(weight(wide, "heatmap/bias"), weight(small, "heatmap/bias"))
+
+
+def every_other(values, start):
+    values = values[..., 0] if values.shape[-1] == 1 else values
+    return values[..., start::2]
+
+
+def test_noise_tells_copies_apart_and_its_seed_decides_how():
+    small = network()
+    alike, apart = step(widen(small)), step(widen(small, noise=0.5))
+    for path in ("conv0/kernel", "bn0/gamma", "stack0_unit0/w2_h3_2/conv/kernel"):
+        # Of a depth-wise kernel the last axis has one entry, and the channels are before it.
+        first, second = (every_other(change(alike, path), i) for i in (0, 1))
+        size = np.abs(first).max()
+        assert size > 0
+        np.testing.assert_allclose(first, second, atol=1e-4 * size)
+        first, second = (every_other(change(apart, path), i) for i in (0, 1))
+        assert np.abs(first - second).max() > 0.01 * np.abs(first).max()
+    path = "w3_h4_1/conv/kernel"
+    drawn = [weight(widen(small, noise=0.5, seed=seed), path) for seed in (1, 1, 2)]
+    np.testing.assert_array_equal(drawn[0], drawn[1])
+    assert np.abs(drawn[0] - drawn[2]).max() > 0.01
+
+
+def test_family_scheme_and_decoding_stay_and_a_file_brings_all_back(tmp_path):
+    small = fix_weights(
+        DenseUNetFaceAlign(
+            1, 1, width=0.0625, input_size=SIZE, map_size=MAP, stem="light", num_landmarks=29,
+            scheme="cofw29", inside="none", outside=False,
+        )
+    )  # fmt: skip
+    small.decode_method = "argmax"
+    wide = deepen(widen(small))
+    assert type(wide) is DenseUNetFaceAlign
+    assert (wide.scheme, wide.decode_method, wide.outside) == (small.scheme, "argmax", False)
+    wide.save(tmp_path / "wide.keras")
+    again = keras.saving.load_model(tmp_path / "wide.keras")
+    assert again.architecture == wide.architecture
+    assert_same(logits(again)[1], logits(small)[0])
+
+
+@pytest.mark.parametrize(
+    ("fields", "options", "message"),
+    [
+        ({}, {"factor": 1}, "factor is 1"),
+        ({}, {"factor": 1.5}, "factor is 1.5"),
+        ({}, {"noise": -0.1}, "noise is -0.1"),
+        ({}, {"noise": float("nan")}, "noise is nan"),
+        ({"spatial_transformer": True}, {}, "spatial_transformer=True cannot be widened"),
+        ({"stem": "full", "width": 0.25}, {}, "'res0' is another kind of block.*stem='light'"),
+        (
+            {"topology": "hourglass", "block": "resnet", "width": 0.0351},
+            {"factor": 3},
+            "no multiple",
+        ),
+    ],
+)
+def test_what_cannot_be_widened(fields, options, message):
+    with pytest.raises(FaceAlignError, match=message):
+        widen(network(**fields), **options)
+
+
+# ---- deepening ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "stacks"),
+    [
+        ({}, 2),
+        ({"stacks": 2, "dcn": 3}, 4),
+        ({"topology": "hourglass", "block": "resnet", "dcn": 3, "variant": "if"}, 2),
+    ],
+)
+def test_deepened_network_repeats_the_last_heatmaps(fields, stacks):
+    shallow = network(**fields)
+    deep = deepen(shallow, stacks)
+    assert deep.architecture.stacks == stacks
+    old, new = logits(shallow), logits(deep)
+    assert len(new) == stacks
+    for i, maps in enumerate(new):
+        assert_same(maps, old[min(i, len(old) - 1)])
+
+
+def test_connections_between_stacks_start_at_zero_and_learn():
+    deep = deepen(network())
+    for name in ("ll2", "out2"):
+        assert not weight(deep, f"stack0_{name}/kernel").any()
+    changes = step(deep)
+    for name in ("ll2", "out2"):
+        for kind in ("kernel", "bias"):
+            assert np.abs(change(changes, f"stack0_{name}/{kind}")).max() > 0
+    assert all(np.abs(values).max() > 0 for values in changes.values())
+
+
+def test_deeper_and_wider_together():
+    small = SATFaceAlign(
+        1, 1, width=0.0625, input_size=SIZE, map_size=MAP, stem="light", head_prior=0.01
+    )
+    both = widen(deepen(fix_weights(small)), noise=0.5)
+    assert (both.architecture.stacks, both.architecture.width) == (2, 0.125)
+    for maps in logits(both):
+        assert_same(maps, logits(small)[0])
+
+
+@pytest.mark.parametrize(
+    ("fields", "stacks", "message"),
+    [
+        ({}, 1, "stacks is 1; give more than the model's 1"),
+        ({}, 2.0, "stacks is 2.0"),
+        ({"topology": "hourglass", "block": "resnet", "dcn": 3}, 2, "hourglass with dcn=3 cannot"),
+    ],
+)
+def test_what_cannot_be_deepened(fields, stacks, message):
+    with pytest.raises(FaceAlignError, match=message):
+        deepen(network(**fields), stacks)
