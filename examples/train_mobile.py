@@ -12,6 +12,11 @@ The recipe departs from the paper where a small network and a short run asked fo
 landmark weigh up to ten times as much, a small term pulls the decoded sub-pixel position to the
 ground truth, the heads start at a probability of 1 %, pictures are disturbed as photos are, and
 AdamW runs under a cosine schedule, in bfloat16, with an average of the weights.
+
+Took 86 minutes on two cores of an AMD EPYC (TensorFlow 2.21, other work running beside it), 32 passes
+over 2010 of 300W's 3148 training faces and 1069 of MERL-RAV's, those registered by an earlier
+network of a quarter of the paper's width that 300W alone had trained. Inter-ocular NME on the 224
+faces of lfpw/testset: 3.413 % with the labels' boxes, 3.424 % with MTCNN's.
 """
 
 from __future__ import annotations
@@ -65,6 +70,18 @@ METADATA = {
 }
 
 
+def make_schedule(epochs: int, seed: int) -> Schedule:
+    """The recipe for a number of passes over the faces."""
+    return Schedule(
+        epochs=epochs,
+        batch_size=16,
+        learning_rate=2e-3,
+        seed=seed,
+        compile=COMPILE,
+        average=0.998,
+    )
+
+
 def read_merl_rav(root: str, register_by: str) -> Iterator[Example]:
     """MERL-RAV's part to train on, its labels moved to where a model sees the faces."""
     faces = take_part(merl_rav.load_samples(root, "train"), "train")
@@ -80,7 +97,7 @@ def main() -> None:
     parser.add_argument("--merl-rav", help="root of MERL-RAV; left out if not given")
     parser.add_argument("--register-by", default="sat1_cab_mobile", help="preset, or none")
     parser.add_argument("--output", required=True, help="folder of the run; resumed if it exists")
-    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--epochs", type=int, default=32)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--limit", type=int, help="use the first N faces of a set, to try it out")
     args = parser.parse_args()
@@ -96,10 +113,7 @@ def main() -> None:
     keras.mixed_precision.set_global_policy("mixed_bfloat16")
     keras.utils.set_random_seed(args.seed)
     model = SATFaceAlign(**ARCHITECTURE)
-    schedule = Schedule(
-        epochs=args.epochs, batch_size=16, learning_rate=2e-3, seed=args.seed, compile=COMPILE,
-        average=0.998,
-    )  # fmt: skip
+    schedule = make_schedule(args.epochs, args.seed)
     metadata = {**METADATA, "trained_on": " and ".join(sets)}
     validation = ibug_300w.load_samples(args.ibug_300w, "lfpw_test")
     result = fit(model, train, validation, args.output, schedule, metadata, verbose=2)

@@ -16,9 +16,9 @@ from keras_facealign import training
 from keras_facealign.averaging import WeightAverage
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.landmarks import IBUG68
-from keras_facealign.models import SATFaceAlign
+from keras_facealign.models import Architecture, SATFaceAlign
 from keras_facealign.optimizers import SharedScheduleNadam
-from keras_facealign.presets import from_preset
+from keras_facealign.presets import from_preset, preset_architecture
 from keras_facealign.training import Schedule, fit, make_optimizer
 from tests.models.tiny import CROP, SIZE, as_numpy, faces, fix_weights, tiny_model
 
@@ -566,15 +566,16 @@ def test_learning_rate_warms_up_and_falls_to_nothing(warmup):
 
 
 def test_the_example_describes_a_run_that_can_be():
-    path = Path(__file__).parents[1] / "examples" / "train_sat1_cab_mobile.py"
-    spec = importlib.util.spec_from_file_location("train_sat1_cab_mobile", path)
+    path = Path(__file__).parents[1] / "examples" / "train_mobile.py"
+    spec = importlib.util.spec_from_file_location("train_mobile", path)
     example = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(example)
-    schedule = example.SCHEDULE
-    assert json.loads(json.dumps(dataclasses.asdict(schedule)))["epochs"] == schedule.epochs
+    schedule = example.make_schedule(epochs=3, seed=5)
+    assert json.loads(json.dumps(dataclasses.asdict(schedule)))["epochs"] == 3
+    assert preset_architecture("sat1_cab_mobile") == Architecture(**example.ARCHITECTURE)
     model = SATFaceAlign(1, 1, width=0.125, input_size=SIZE, map_size=SIZE // 2)
     model.compile(make_optimizer(schedule, 100), **schedule.compile)
     asked = schedule.compile["augmentation"]
     assert model.augmentation.base.rotation == asked["base"]["rotation"]
     assert model.scheme is IBUG68
-    assert example.__doc__.splitlines()[2].startswith("    python examples/train_sat1_cab_mobile")
+    assert example.__doc__.splitlines()[2].startswith("    python examples/train_mobile.py")
