@@ -13,10 +13,10 @@ landmark weigh up to ten times as much, a small term pulls the decoded sub-pixel
 ground truth, the heads start at a probability of 1 %, pictures are disturbed as photos are, and
 AdamW runs under a cosine schedule, in bfloat16, with an average of the weights.
 
-Took 86 minutes on two cores of an AMD EPYC (TensorFlow 2.21, other work running beside it), 32 passes
-over 2010 of 300W's 3148 training faces and 1069 of MERL-RAV's, those registered by an earlier
-network of a quarter of the paper's width that 300W alone had trained. Inter-ocular NME on the 224
-faces of lfpw/testset: 3.413 % with the labels' boxes, 3.424 % with MTCNN's.
+Took 86 minutes on two cores of an AMD EPYC (TensorFlow 2.21, other work running beside it): 32
+passes over 2010 of 300W's 3148 training faces and 1069 of MERL-RAV's, those registered by an
+earlier network of a quarter of the paper's width that 300W alone had trained. Inter-ocular NME on
+the 224 faces of lfpw/testset: 3.413 % with the labels' boxes, 3.424 % with MTCNN's.
 """
 
 from __future__ import annotations
