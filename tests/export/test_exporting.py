@@ -188,7 +188,7 @@ def test_the_bundled_preset_in_int8(tmp_path):
     kinds = types(report.path)
     convolutions = [kind for op, kind in kinds if "CONV" in op]
     assert convolutions.count("float32") == 1  # the one that gives the logits
-    assert [kind for op, kind in kinds if op == "LOG"] == ["float32"]
+    assert {kind for op, kind in kinds if op == "LOG"} == {"float32"}
 
 
 def test_a_file_over_the_limit_is_not_left_behind(small, tmp_path):
