@@ -24,7 +24,8 @@ wanted = set()
 for path in filter(None, tracked):
     top, _, rest = path.partition("/")
     if top == "saved_models":
-        if path.endswith((".json", ".h5", ".tflite")):
+        # The int8 copies would take an installation for LiteRT alone over its limit of size.
+        if path.endswith((".json", ".h5", "/model.tflite")):
             wanted.add(f"keras_facealign/saved_models/{rest}")
     elif "/dummy_data/" not in path and path.endswith(
         ("mean_face68.json", ".tflite", ".py", ".md", ".bib", ".txt", ".h", ".cc", ".cu", ".cuh")
