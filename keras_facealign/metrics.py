@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_facealign.errors import FaceAlignError
 
-_NORMALIZERS = ("inter_ocular", "box_size", "box_diagonal")
+NME_NORMALIZERS = ("inter_ocular", "box_size", "box_diagonal")
 
 
 @keras.saving.register_keras_serializable(package="keras_facealign")
@@ -48,9 +48,9 @@ class NormalizedMeanError(keras.metrics.Metric):
         dtype: Any = None,
     ) -> None:
         super().__init__(name=name, dtype=dtype)
-        if normalizer not in _NORMALIZERS:
+        if normalizer not in NME_NORMALIZERS:
             raise FaceAlignError(
-                f"Unknown normalizer {normalizer!r}: use one of {', '.join(_NORMALIZERS)}"
+                f"Unknown normalizer {normalizer!r}: use one of {', '.join(NME_NORMALIZERS)}"
             )
         corners = tuple(int(index) for index in eye_corners)
         if len(corners) != 2 or min(corners) < 0 or corners[0] == corners[1]:

@@ -40,10 +40,17 @@ def calibrate(
         bool,
         typer.Option(
             "--check-only",
-            help="Write nothing into the preset: measure the calibration that it has, on all faces "
-            "of the split.",
+            help="Write nothing into the preset: measure the calibration that it has, on the faces "
+            "that --part says.",
         ),
     ] = False,
+    part: Annotated[
+        str,
+        typer.Option(
+            help="With --check-only: all, or the part of the split that the calibration of a "
+            "bundled preset did not see, validation."
+        ),
+    ] = "all",
     limit: Annotated[
         int | None, typer.Option(min=1, help="Take the first faces of each part only.")
     ] = None,
@@ -72,16 +79,20 @@ def calibrate(
     from keras_facealign.presets import find_preset, from_preset
     from keras_facealign.presets.registry import CALIBRATION
 
+    if part not in ("all", "validation"):
+        raise FaceAlignError(f"There is no part {part!r} to check on; choose all or validation.")
+    if part != "all" and not check_only:
+        raise FaceAlignError(f"--part {part} goes with --check-only; add it, or leave it out.")
     console = Console()
     folder = find_preset(preset)
     model = from_preset(folder)
     skipped: list[str] = []
 
-    def look(part: str) -> Observations:
+    def look(wanted: str) -> Observations:
         faces = load(data_set, data, split, on_skip=lambda error: skipped.append(str(error)))
-        if part != "all":
-            faces = take_part(faces, part)
-        return _look(model, faces, limit, views, register, seed, part, console)
+        if wanted != "all":
+            faces = take_part(faces, wanted)
+        return _look(model, faces, limit, views, register, seed, wanted, console)
 
     if check_only:
         calibration = model.calibration
@@ -89,8 +100,8 @@ def calibrate(
             raise FaceAlignError(
                 f"Preset {folder.name!r} is not calibrated; run the command without --check-only."
             )
-        checked_on = f"{data_set} {split}"
-        seen = look("all")
+        checked_on = f"{data_set} {split}" + ("" if part == "all" else f", part for {part}")
+        seen = look(part)
     else:
         # The calibration that the preset may have had plays no part.
         model.calibration = None

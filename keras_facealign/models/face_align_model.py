@@ -156,6 +156,7 @@ class FaceAlignModel(LandmarkPrediction, BackendSteps, keras.Model):
         heatmap_weight: float | None = None,
         targets: str | None = None,
         peak: float | None = None,
+        nme_normalizer: str | None = None,
         **kwargs: Any,
     ) -> None:
         """Sets how the model trains. What is not given is the recipe's.
@@ -184,6 +185,9 @@ class FaceAlignModel(LandmarkPrediction, BackendSteps, keras.Model):
             targets: What is drawn for a landmark: "gaussian" at its sub-pixel position, "patch" or
                 "one_hot" at its pixel, see `keras_facealign.targets`.
             peak: Highest value of the targets; the paper's is 1.
+            nme_normalizer: What the reported NME is divided by: "inter_ocular", "box_size" or
+                "box_diagonal", see `keras_facealign.metrics.NormalizedMeanError`. The distance of
+                the eyes says nothing for faces in profile. It is "inter_ocular" unless given.
             **kwargs: `run_eagerly`, `jit_compile`, `steps_per_execution`, `auto_scale_loss`, as in
                 Keras.
 
@@ -208,6 +212,7 @@ class FaceAlignModel(LandmarkPrediction, BackendSteps, keras.Model):
             foreground_weight=foreground_weight,
             landmark_weight=landmark_weight,
             coherent=coherent,
+            nme_normalizer=nme_normalizer,
             augmentation=augmentation,
         )
         self.augmentation.configure(settings.augmentation, settings.pair_range)
@@ -218,6 +223,7 @@ class FaceAlignModel(LandmarkPrediction, BackendSteps, keras.Model):
                 'without flips: augmentation={"base": {"flip": 0.0}, "pair": {"flip": 0.0}}.'
             )
         self._training = settings
+        self._nme_tracker.normalizer = settings.nme_normalizer
         super().compile(optimizer=optimizer, **kwargs)
 
     def get_compile_config(self) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ from typing import Any
 from keras_facealign.augmentation import TransformRange
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.losses import COHERENT_ERRORS, HEATMAP_REDUCTIONS, get_heatmap_loss
+from keras_facealign.metrics import NME_NORMALIZERS
 from keras_facealign.targets import TARGETS
 
 __all__ = ["COHERENT_TERMS", "TRAINING_RECIPES", "CoherentTerm", "TrainingSettings"]
@@ -124,12 +125,14 @@ class TrainingSettings:
     foreground_weight: float = 0.0
     landmark_weight: float = 0.0
     coherent: CoherentTerm = CoherentTerm()
+    nme_normalizer: str = "inter_ocular"
     augmentation: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         get_heatmap_loss(self.heatmap_loss)
         _check_choice("heatmap_reduction", self.heatmap_reduction, HEATMAP_REDUCTIONS)
         _check_choice("targets", self.targets, TARGETS)
+        _check_choice("nme_normalizer", self.nme_normalizer, NME_NORMALIZERS)
         for name in ("heatmap_weight", "foreground_weight", "landmark_weight"):
             _check_not_negative(name, getattr(self, name))
         if not self.sigma > 0:

@@ -73,6 +73,13 @@ def test_calibrates_reports_and_checks(preset, data, tmp_path, capsys):
     before = (preset / "calibration.json").read_bytes()
     assert main([*words, "--check-only", "--views", "2"]) == 0
     assert "19, 38, 0" in capsys.readouterr().out
+    check = [*words, "--check-only", "--part", "validation", "--report", str(tmp_path / "again")]
+    assert main(check) == 0
+    again = json.loads((tmp_path / "again" / "quality.json").read_text())
+    differ = {"measured", "fitted_on"}
+    assert {k: v for k, v in again.items() if k not in differ} == {
+        k: v for k, v in quality.items() if k not in differ
+    }
     assert (preset / "calibration.json").read_bytes() == before
 
 
@@ -80,6 +87,8 @@ def test_calibrates_reports_and_checks(preset, data, tmp_path, capsys):
     ("more", "message"),
     [
         (["--check-only"], "is not calibrated"),
+        (["--check-only", "--part", "test"], "no part 'test'"),
+        (["--part", "validation"], "goes with --check-only"),
         (["--data-set", "merl"], "There is no data set 'merl'"),
         (["--split", "val"], "no split 'val'"),
         (["--limit", "1", "--views", "2"], "There are 1"),

@@ -189,6 +189,7 @@ def test_a_recipe_survives_the_configuration(recipe):
         ({"heatmap_reduction": "sum"}, "'sum'.*sum_of_image_means"),
         ({"heatmap_weight": float("nan")}, "heatmap_weight is nan"),
         ({"peak": 0}, "peak is 0"),
+        ({"nme_normalizer": "eyes"}, "nme_normalizer 'eyes'.*box_size"),
         ({"peak": 20}, "peak is 20.*probabilities"),
     ],
 )

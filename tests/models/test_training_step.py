@@ -194,6 +194,17 @@ def test_evaluation_reports_the_error_on_the_middle_of_the_crop(trained):
     assert float(logs["nme"]) == pytest.approx(np.mean(errors), rel=1e-3)
 
 
+def test_the_reported_error_is_divided_by_what_compile_says():
+    model = fix_weights(tiny_model())
+    model.compile("sgd", nme_normalizer="box_size")
+    batch = faces(2, 7)
+    logs = model.evaluate(Batches(batch), return_dict=True, verbose=0)
+    found, _ = model.predict_landmarks(golden.centre_crops(batch["image"]))
+    truth = batch["landmarks"] - (CROP - SIZE) / 2
+    errors = nme(found, truth, "box_size", batch["visibility"])
+    assert float(logs["nme"]) == pytest.approx(np.mean(errors), rel=1e-3)
+
+
 # ---- saving ---------------------------------------------------------------------------------
 
 
@@ -205,6 +216,7 @@ def test_saved_model_goes_on_as_if_never_saved(tmp_path):
         coherent_weight=0.01,
         sigma=1.2,
         landmark_weight=0.1,
+        nme_normalizer="box_diagonal",
         jit_compile=False,
         augmentation=settings,
     )
@@ -218,6 +230,7 @@ def test_saved_model_goes_on_as_if_never_saved(tmp_path):
     configs = [json.dumps(m.get_compile_config()) for m in (model, loaded)]
     assert configs[0] == configs[1]
     assert loaded._training.sigma == 1.2
+    assert loaded._nme_tracker.normalizer == "box_diagonal"
     assert loaded.jit_compile is False
     images = golden.centre_crops(faces(2)["image"])
     for a, b in zip(model(images), loaded(images), strict=True):

@@ -1,0 +1,132 @@
+"""Trains the bundled 3D presets from a 2D one: landmarks as projections of points on the head.
+
+    keras-facealign synthesize-poses --data 300W --output turned ...
+    python examples/train_3d.py --turned turned --merl-rav MERL_RAV --face-synthetics FACES \\
+        --validation AFLW2000 --output runs/mobile_3d
+    python examples/train_3d.py --start runs/mobile_3d/preset --widen 2 --stacks 2 --epochs 3 \\
+        --learning-rate 5e-4 ... --output runs/sat2_3d
+
+What it learns from, in one scheme of 68 points:
+
+- faces of 300W that were fitted with a 3D head and turned up to 90 degrees (all points; those that
+  look less than 30 degrees aside count twice, as photos have more of them);
+- real faces in every pose from MERL-RAV, moved as a whole onto what the 2D preset sees; their jaw
+  is left out, since it follows the visible contour, and so is what is not labelled;
+- rendered faces of FaceSynthetics but those kept for validation, each several times.
+
+It starts from the 2D preset's weights, whose features know faces already; `--widen` and `--stacks`
+start a larger network that computes the same (`keras_facealign.models.widening`).
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+
+import keras
+from train_mobile import COMPILE, read_merl_rav
+
+from keras_facealign.data.batches import FaceBatches
+from keras_facealign.data.catalogue import load
+from keras_facealign.data.samples import Example
+from keras_facealign.models.widening import deepen, widen
+from keras_facealign.presets import from_preset
+from keras_facealign.training import Schedule, fit
+
+JAW = slice(0, 17)
+SMALL_TURN = 30.0  # degrees
+RENDERED_TIMES = 6
+
+
+def turned(root: str) -> Iterator[Example]:
+    """The views of fitted heads, those with a small turn twice."""
+    for face in load("turned_faces", root, "train"):
+        yield face
+        if abs(float(face.extras["turn"])) < SMALL_TURN:  # pyright: ignore[reportAttributeAccessIssue]
+            yield face
+
+
+def without_jaw(faces: Iterator[Example]) -> Iterator[Example]:
+    """2D faces with the landmarks that lie on the same spot of the head in 2D and in 3D."""
+    for face in faces:
+        visibility = face.visibility.copy()
+        visibility[JAW] = 0
+        yield replace(face, visibility=visibility)
+
+
+def read_training(args: argparse.Namespace, counts: dict[str, int]) -> Iterator[Example]:
+    """All training faces, one after the other; `counts` fills as they pass."""
+    sources: dict[str, Iterator[Example]] = {"turned views of 300W": turned(args.turned)}
+    if args.merl_rav:
+        real = read_merl_rav(args.merl_rav, args.register_by)
+        sources["MERL-RAV without jaws"] = without_jaw(real)
+    if args.face_synthetics:
+        rendered = list(load("face_synthetics/ibug68", args.face_synthetics, "train_part"))
+        sources["FaceSynthetics"] = iter(rendered * RENDERED_TIMES)
+    for name, faces in sources.items():
+        counts[name] = 0
+        for face in islice(faces, args.limit):
+            counts[name] += 1
+            yield face
+
+
+def read_validation(args: argparse.Namespace) -> list[Example]:
+    """AFLW2000-3D's faces, those that are there, approximate crops among them."""
+    faces: list[Example] = []
+    for name in ("aflw_3d_crops", "aflw2000_3d"):
+        faces += islice(load(name, args.validation, "test"), args.limit)
+    return faces
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--turned", required=True, help="folder of `synthesize-poses`")
+    parser.add_argument("--merl-rav", help="root of MERL-RAV; left out if not given")
+    parser.add_argument("--face-synthetics", help="root of FaceSynthetics; left out if not given")
+    parser.add_argument("--validation", required=True, help="root of AFLW2000-3D")
+    parser.add_argument("--output", required=True, help="folder of the run; resumed if it exists")
+    parser.add_argument("--start", default="sat1_cab_mobile", help="preset to start from")
+    parser.add_argument("--register-by", default="sat1_cab_mobile", help="2D preset, or none")
+    parser.add_argument("--widen", type=int, default=1, help="times the channels of --start")
+    parser.add_argument("--stacks", type=int, help="stacks, if more than --start has")
+    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--learning-rate", type=float, default=1.5e-3)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--limit", type=int, help="use the first N faces of a set, to try it out")
+    args = parser.parse_args()
+
+    keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    keras.utils.set_random_seed(args.seed)
+    model = from_preset(args.start)
+    if args.widen > 1:
+        model = widen(model, args.widen, noise=0.5, seed=args.seed)
+    if args.stacks:
+        model = deepen(model, args.stacks)
+    schedule = Schedule(
+        epochs=args.epochs,
+        batch_size=16,
+        learning_rate=args.learning_rate,
+        seed=args.seed,
+        compile={**COMPILE, "nme_normalizer": "box_size"},
+        average=0.998,
+    )
+    counts: dict[str, int] = {}
+    batches = FaceBatches(
+        read_training(args, counts), schedule.batch_size, model.input_size, True, None, args.seed
+    )
+    trained_on = "; ".join(f"{name} ({count})" for name, count in counts.items())
+    print("Training on", trained_on, flush=True)
+    metadata = {
+        "description": "",
+        "landmarks": "68, projections of 3D points (ibug68)",
+        "license": "research, non-commercial data",
+        "trained_on": trained_on,
+    }
+    result = fit(model, batches, read_validation(args), args.output, schedule, metadata, verbose=2)
+    print(f"NME {result['val_nme']:.3f} % after {result['seconds'] / 60:.0f} minutes")
+
+
+if __name__ == "__main__":
+    main()
