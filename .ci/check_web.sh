@@ -28,5 +28,6 @@ if grep -n '"resolved"' package-lock.json | grep -v 'https://registry.npmjs.org/
     echo "package-lock.json names another registry"
     exit 1
 fi
+npm run lint
 npm run build
 npm test

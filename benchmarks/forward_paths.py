@@ -108,11 +108,12 @@ def _frozen(preset: str, batch: int) -> Any:
 def litert(preset: str, batch: int) -> Call:
     """LiteRT (TFLite) in float32 with XNNPACK, batch norm folded."""
     import tensorflow as tf
-    from ai_edge_litert.interpreter import Interpreter
+
+    from keras_facealign.inference.runtimes.interpreter import find_interpreter
 
     converter = tf.lite.TFLiteConverter.from_concrete_functions([_frozen(preset, batch)])
     content = converter.convert()
-    interpreter = Interpreter(model_content=content, num_threads=os.cpu_count())
+    interpreter = find_interpreter()(model_content=content, num_threads=os.cpu_count())
     interpreter.allocate_tensors()
     source = interpreter.get_input_details()[0]["index"]
     result = interpreter.get_output_details()[0]["index"]

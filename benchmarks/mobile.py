@@ -1,28 +1,35 @@
 """Times small networks that find landmarks, ours and others', side by side on two cores.
 
-    python benchmarks/mobile.py float32.tflite int8.tflite heatmaps.tflite
+    python benchmarks/mobile.py model.tflite model_int8.tflite model.onnx heatmaps.tflite
 
 Files are those that `keras-facealign export` writes; without any, the bundled `model.tflite` of
-`--preset`. In the same run, and in turns, so that all meet the same machine:
+`--preset`. In the same run, each in a process of its own, and in turns, so that all meet the same
+machine:
 
-- the preset on OpenVINO, where that and Keras are installed;
+- the preset on OpenVINO and on Keras, where these are installed;
 - dlib's predictor of 68 points (`pip install dlib-bin face_recognition_models`, or `--dlib FILE`);
 - MediaPipe's face mesh of 468 points (`pip install mediapipe`), its network on LiteRT.
 
-What is timed is one face: the crop is given, landmarks come out. At 64 faces it is told what share
-of the time goes into what comes after the network: decoding, where one of the files has heatmaps
-as its outputs (`--no-decode`) and another of the same quantisation has not, and mapping landmarks
-back into the photo. What is not installed is left out, and that is said.
+The last two, whose needs do not go with everybody's, may live in a Python of their own:
+`--peer-python VENV/bin/python`, with opencv-python-headless, pillow, rich and ai-edge-litert.
+
+What is timed is one face, and eight at once: crops are given, landmarks come out. At 64 faces it
+is told what share of the time goes into what comes after the network: decoding, and mapping
+landmarks back into the photo. For a file, that takes another of the same kind and quantisation
+which has heatmaps as its outputs (`--no-decode`). What is not installed is left out, and that is
+said.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
 import os
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,74 +49,103 @@ from keras_facealign.inference.runtimes.interpreter import find_interpreter
 from keras_facealign.presets import find_preset
 
 CORES = 2
-PHOTO = Path(__file__).parents[1] / "examples" / "astronaut.jpg"
+ROOT = Path(__file__).parents[1]
+PHOTO = ROOT / "examples" / "astronaut.jpg"
 BOX = np.array([182.0, 88.0, 271.0, 179.0], np.float32)
 GOALS_MS = {"none": 6.0, "float16": 6.0, "int8": 3.0}
-MANY = 64
+BATCH, MANY = 8, 64
 MESH = "modules/face_landmark/face_landmark.tflite"
 
 console = Console(width=100)
 
+Timer = Callable[[int, int], "list[float]"]
+"""From a number of faces and of calls to the milliseconds of each call."""
+
 
 def left_out(name: str, reason: object) -> None:
     """Says why a candidate is missing."""
-    console.print(f"left out: {name}: {reason}", markup=False)
+    console.print(f"left out: {name}: {reason}", markup=False, soft_wrap=True)
 
 
-def crop_of(size: int) -> np.ndarray:
-    """The portrait's face, uint8 (1, size, size, 3)."""
-    return crop_face(read_image(PHOTO), crop_matrix(BOX, size), size)[None]
+def crops_of(size: int, count: int = 1) -> np.ndarray:
+    """The portrait's face, uint8 (count, size, size, 3)."""
+    crop = crop_face(read_image(PHOTO), crop_matrix(BOX, size), size)
+    return np.repeat(crop[None], count, axis=0)
 
 
-def describe(model: ExportedModel) -> str:
-    what = "landmarks" if model.metadata["decode"] else "heatmaps"
-    return f"{model.path.name}: {model.name}, {model.metadata['quantize']}, {what}"
+def timer(function: Callable[[int], Any]) -> Timer:
+    """Times calls of a function of the number of faces."""
+
+    def times(faces: int, calls: int) -> list[float]:
+        found = []
+        for call in range(calls + 2):
+            start = time.perf_counter()
+            function(faces)
+            if call >= 2:  # the first ones find cold caches
+                found.append(1e3 * (time.perf_counter() - start))
+        return found
+
+    return times
 
 
-def openvino(preset: str) -> Callable[[], Any] | None:
-    """The preset on OpenVINO."""
-    missing = [name for name in ("keras", "openvino") if importlib.util.find_spec(name) is None]
-    if missing:
-        return left_out("OpenVINO", f"{', '.join(missing)} is not installed")
+def network_timer(network: Any, size: int) -> Timer:
+    """Times a network with `predict_landmarks`."""
+    crops = {count: crops_of(size, count) for count in (1, BATCH)}
+    return timer(lambda faces: network.predict_landmarks(crops[faces]))
+
+
+def exported(path: str) -> Timer:
+    """An exported file on its own runtime."""
+    model = ExportedModel(path, threads=CORES)
+    return network_timer(model, model.input_size)
+
+
+def on_runtime(preset: str, runtime: str) -> tuple[Any, Any]:
+    """A preset's Keras model, and the same on a runtime."""
     from keras_facealign.presets import from_preset  # needs Keras
 
     model = from_preset(preset)
-    _, network = choose_runtime(model, "openvino")
-    crop = crop_of(model.input_size)
-    return lambda: network.predict_landmarks(crop)
+    return model, choose_runtime(model, runtime)[1]
 
 
-def dlib_predictor(path: Path | None) -> Callable[[], Any] | None:
-    """dlib's ensemble of regression trees; it runs on one core."""
-    try:
-        import dlib
+def preset_on(runtime: str) -> Callable[[str], Timer]:
+    """A preset on what runs Keras models."""
 
-        if path is None:
-            spec = importlib.util.find_spec("face_recognition_models")
-            if spec is None or not spec.submodule_search_locations:
-                raise ImportError("face_recognition_models is not installed, nor --dlib given")
-            folder = Path(next(iter(spec.submodule_search_locations)), "models")
-            path = folder / "shape_predictor_68_face_landmarks.dat"
-        predictor = dlib.shape_predictor(str(path))
-    except (ImportError, RuntimeError) as error:
-        return left_out("dlib", error)
+    def make(preset: str) -> Timer:
+        model, network = on_runtime(preset, runtime)
+        return network_timer(network, model.input_size)
+
+    return make
+
+
+def dlib_predictor(path: str) -> Timer:
+    """dlib's ensemble of regression trees, one face after the other; it runs on one core."""
+    import dlib
+
+    if not path:
+        spec = importlib.util.find_spec("face_recognition_models")
+        if spec is None or not spec.submodule_search_locations:
+            raise ImportError("face_recognition_models is not installed, nor --dlib given")
+        folder = Path(next(iter(spec.submodule_search_locations)), "models")
+        path = str(folder / "shape_predictor_68_face_landmarks.dat")
+    predictor = dlib.shape_predictor(path)
     image = read_image(PHOTO)
     face = dlib.rectangle(*(round(float(side)) for side in BOX))
-    return lambda: predictor(image, face)
+    return timer(lambda faces: [predictor(image, face) for _ in range(faces)])
 
 
-def mediapipe_mesh() -> Callable[[], Any] | None:
-    """The network of MediaPipe's face mesh, without the graph around it."""
+def mediapipe_mesh(_: str) -> Timer:
+    """The network of MediaPipe's face mesh, without the graph around it, face after face."""
     spec = importlib.util.find_spec("mediapipe")
     if spec is None or not spec.submodule_search_locations:
-        return left_out("MediaPipe", "mediapipe is not installed")
+        raise ImportError("mediapipe is not installed")
     path = Path(next(iter(spec.submodule_search_locations)), MESH)
     if not path.is_file():
-        return left_out("MediaPipe", f"this version has no {MESH}")
+        raise ImportError(f"this version has no {MESH}")
     interpreter = find_interpreter()(str(path), num_threads=CORES)
     interpreter.allocate_tensors()
     (given,) = interpreter.get_input_details()
-    crop = crop_of(int(given["shape"][1])).astype(np.float32) / 255
+    crop = crops_of(int(given["shape"][1])).astype(np.float32) / 255
     outputs = [output["index"] for output in interpreter.get_output_details()]
 
     def run() -> list[Any]:
@@ -117,88 +153,190 @@ def mediapipe_mesh() -> Callable[[], Any] | None:
         interpreter.invoke()
         return [interpreter.get_tensor(index) for index in outputs]
 
-    return run
+    return timer(lambda faces: [run() for _ in range(faces)])
 
 
-def time_in_turns(functions: dict[str, Callable[[], Any]], rounds: int, calls: int) -> Any:
-    """Milliseconds a call by name: every function has its turn in every round."""
-    times: dict[str, list[float]] = {name: [] for name in functions}
+KINDS: dict[str, Callable[[str], Timer]] = {
+    "file": exported,
+    "openvino": preset_on("openvino"),
+    "keras": preset_on("keras"),
+    "dlib": dlib_predictor,
+    "mediapipe": mediapipe_mesh,
+}
+"""Ways to find landmarks, each with what it needs to know: a file, a preset, or nothing."""
+
+
+def serve(kind: str, what: str) -> None:
+    """A candidate's process: answers lines of faces and calls with lines of milliseconds."""
+    try:
+        times = KINDS[kind](what)
+    except (ImportError, RuntimeError, FaceAlignError) as error:
+        print(json.dumps({"left out": str(error)}), flush=True)
+        return
+    print(json.dumps({}), flush=True)
+    for line in sys.stdin:
+        print(json.dumps(times(*json.loads(line))), flush=True)
+
+
+class Candidate:
+    """A process that runs one way to find landmarks and nothing else.
+
+    Thread pools of several runtimes in one process get into each other's way: times double.
+    """
+
+    def __init__(
+        self, name: str, kind: str, what: str, python: str = sys.executable, goal: float = 0.0
+    ) -> None:
+        self.name, self.goal = name, goal
+        self._process = subprocess.Popen(
+            [python, __file__, "--serve", kind, what],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            text=True,
+        )
+
+    def is_ready(self) -> bool:
+        """Waits until it has loaded; says so if it cannot."""
+        first = self._read()
+        if first != {}:
+            left_out(self.name, first["left out"] if first else "its process failed")
+        return first == {}
+
+    def _read(self) -> Any:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        return json.loads(line) if line else None
+
+    def __call__(self, faces: int, calls: int) -> list[float]:
+        assert self._process.stdin is not None
+        print(json.dumps([faces, calls]), file=self._process.stdin, flush=True)
+        return self._read()
+
+    def end(self) -> None:
+        """Ends the process."""
+        self._process.communicate()
+
+
+def time_in_turns(
+    timers: Mapping[str, Timer], faces: int, rounds: int, calls: int
+) -> dict[str, Any]:
+    """Milliseconds a call by name: every candidate has its turn in every round."""
+    times: dict[str, list[float]] = {name: [] for name in timers}
     for _ in range(rounds):
-        for name, function in functions.items():
-            for call in range(calls + 2):
-                start = time.perf_counter()
-                function()
-                if call >= 2:  # the first ones find cold caches
-                    times[name].append(1e3 * (time.perf_counter() - start))
+        for name, measure in timers.items():
+            times[name] += measure(faces, calls)
     return {name: np.array(values) for name, values in times.items()}
 
 
 class _Instant:
     """A network that takes no time, with the outputs that another one gave."""
 
-    def __init__(self, model: ExportedModel) -> None:
-        self.input_size = model.input_size
-        crops = np.repeat(crop_of(model.input_size), MANY, axis=0)
-        self._outputs = model.predict_outputs(crops)
+    def __init__(self, network: Any, size: int) -> None:
+        self.input_size = size
+        self._outputs = network.predict_outputs(crops_of(size, MANY))
 
     def predict_outputs(self, images: np.ndarray, batch_size: int = 32) -> dict[str, np.ndarray]:
         return dict(self._outputs)
 
 
-def print_shares(models: list[ExportedModel]) -> None:
-    """What share of the time at 64 faces goes into what comes after the network."""
+def print_share(kind: str, network: Any, bare: Callable[[np.ndarray], Any], size: int) -> None:
+    """What share of the time at 64 faces goes into what comes after the network.
+
+    Args:
+        kind: What to call it.
+        network: Gives landmarks.
+        bare: Gives heatmaps, from crops.
+        size: Side of the crops.
+    """
     image = read_image(PHOTO)
+    crops = crops_of(size, MANY)
+    instant = FaceAligner(_Instant(network, size), None)
+    times = time_in_turns(
+        {
+            "whole": timer(lambda _: network.predict_outputs(crops)),
+            "bare": timer(lambda _: bare(crops)),
+            "back": timer(lambda _: instant.align(image, [BOX] * MANY, batch_size=MANY)),
+            "crop": timer(
+                lambda _: [crop_face(image, crop_matrix(BOX, size), size) for _ in range(MANY)]
+            ),
+        },
+        MANY,
+        rounds=10,
+        calls=1,
+    )
+    whole, alone, back, crop = (float(np.median(times[name])) for name in times)
+    decoding, mapping = max(whole - alone, 0.0), max(back - crop, 0.0)
+    share = (decoding + mapping) / (whole + mapping)
+    console.print(
+        f"{kind}, {MANY} faces: network {alone:.1f} ms, decoding {decoding:.1f} ms, back into the "
+        f"photo {mapping:.1f} ms: {share:.1%} after the network",
+        soft_wrap=True,
+    )
+
+
+def serve_share(kind: str, what: str, twin: str) -> None:
+    """A process that prints one share; of a preset on OpenVINO, or of a file and its twin."""
+    if kind == "openvino":
+        model, network = on_runtime(what, kind)
+        size = model.input_size
+        print_share("OpenVINO", network, lambda c: network._network(c.astype(np.float32)), size)
+        return
+    decoded, bare = (ExportedModel(path, threads=CORES) for path in (what, twin))
+    # Past the decoding in NumPy, which files that give heatmaps get.
+    graph = bare._graph
+    print_share(describe(decoded), decoded, lambda c: [graph(f[None]) for f in c], bare.input_size)
+
+
+def describe(model: ExportedModel) -> str:
+    what = "" if model.metadata["decode"] else ", heatmaps decoded in NumPy"
+    home = {"litert": "LiteRT", "onnx": "ONNX Runtime"}[model.runtime]
+    return f"{model.path.name}: {model.name}, {home}, {model.metadata['quantize']}{what}"
+
+
+def shares(models: list[ExportedModel], preset: str) -> None:
+    """Prints the shares of files that have a twin without decoding, and of OpenVINO."""
+    jobs = [("openvino", preset, "")]
     for model in models:
-        if not model.metadata["decode"]:
-            continue
-        kind = f"{model.runtime}, {model.metadata['quantize']}"
-        bare = [
+        twins = [
             other
             for other in models
             if not other.metadata["decode"]
             and other.runtime == model.runtime
             and other.metadata["quantize"] == model.metadata["quantize"]
         ]
-        if not bare:
+        if twins and model.metadata["decode"]:
+            jobs.append(("file", str(model.path), str(twins[0].path)))
+        elif model.metadata["decode"]:
             left_out(
-                f"share after the network, {kind}", "no file that gives heatmaps to compare with"
+                f"share after the network, {describe(model)}",
+                "no file that gives heatmaps to compare with",
             )
-            continue
-        size = model.input_size
-        crops = np.repeat(crop_of(size), MANY, axis=0)
-        instant = FaceAligner(_Instant(model), None)
-        boxes = [BOX] * MANY
-        times = time_in_turns(
-            {
-                "whole": lambda m=model, c=crops: m.predict_outputs(c),
-                # Past the decoding in NumPy, which such files get.
-                "bare": lambda m=bare[0], c=crops: [m._graph(face[None]) for face in c],
-                "back": lambda a=instant, b=boxes: a.align(image, b, batch_size=MANY),
-                "crop": lambda s=size: [
-                    crop_face(image, crop_matrix(BOX, s), s) for _ in range(MANY)
-                ],
-            },
-            rounds=4,
-            calls=3,
-        )
-        whole, network, back, crop = (float(np.median(times[name])) for name in times)
-        decoding, mapping = max(whole - network, 0.0), max(back - crop, 0.0)
-        share = (decoding + mapping) / (whole + mapping)
-        console.print(
-            f"{kind}, {MANY} faces: network {network:.1f} ms, decoding {decoding:.1f} ms, "
-            f"back into the photo {mapping:.1f} ms: {share:.1%} after the network"
-        )
+    for job in jobs:
+        sys.stdout.flush()
+        words = [sys.executable, __file__, "--share", *job]
+        done = subprocess.run(words, stderr=subprocess.DEVNULL, check=False)
+        if done.returncode:
+            left_out(f"share after the network, {job[1]} ({job[0]})", "its process failed")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("files", nargs="*", type=Path, help="exported .tflite or .onnx files")
     parser.add_argument("--preset", default="sat1_cab_mobile")
-    parser.add_argument("--dlib", type=Path, help="shape_predictor_68_face_landmarks.dat")
+    parser.add_argument("--dlib", default="", help="shape_predictor_68_face_landmarks.dat")
+    parser.add_argument("--peer-python", default=sys.executable, help="Python that has the peers")
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--strict", action="store_true", help="fail if ours miss their goals")
+    parser.add_argument("--serve", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--share", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if hasattr(os, "sched_setaffinity"):  # threads that are made from here on inherit it
+    if args.serve:
+        return serve(*args.serve)
+    if args.share:
+        return serve_share(*args.share)
+    if hasattr(os, "sched_setaffinity"):  # processes that are started from here on inherit it
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
 
     models = []
@@ -207,34 +345,33 @@ def main() -> None:
             models.append(ExportedModel(path, threads=CORES))
         except FaceAlignError as error:
             left_out(str(path), error)
-    candidates: dict[str, Callable[[], Any]] = {}
-    goals: dict[str, float] = {}
-    for model in models:
-        name = describe(model)
-        crop = crop_of(model.input_size)
-        candidates[name] = lambda m=model, c=crop: m.predict_outputs(c)
-        goals[name] = GOALS_MS[model.metadata["quantize"]]
-    others = {
-        f"{args.preset}, OpenVINO": openvino(args.preset),
-        "dlib, 68 points (one core)": dlib_predictor(args.dlib),
-        "MediaPipe face mesh, 468 points": mediapipe_mesh(),
-    }
-    candidates |= {name: run for name, run in others.items() if run is not None}
-
-    times = time_in_turns(candidates, args.rounds, calls=20)
-    table = Table(title=f"One face, {CORES} cores")
-    for column in ("network", "ms, median", "ms, least", "goal"):
+    started = [
+        Candidate(describe(m), "file", str(m.path), goal=GOALS_MS[m.metadata["quantize"]])
+        for m in models
+    ]
+    started += [
+        Candidate(f"{args.preset}, OpenVINO, float32", "openvino", args.preset),
+        Candidate(f"{args.preset}, Keras", "keras", args.preset),
+        Candidate("dlib, 68 points (one core)", "dlib", args.dlib, args.peer_python),
+        Candidate("MediaPipe face mesh, 468 points", "mediapipe", "", args.peer_python),
+    ]
+    candidates = {each.name: each for each in started if each.is_ready()}
+    one = time_in_turns(candidates, 1, args.rounds, calls=20)
+    many = time_in_turns(candidates, BATCH, args.rounds, calls=4)
+    for each in started:
+        each.end()
+    table = Table(title=f"Milliseconds a face, medians, {CORES} cores")
+    for column in ("network", "one face", "least", f"of {BATCH} faces", "goal"):
         table.add_column(column, justify="left" if column == "network" else "right")
     missed = []
-    for name, values in times.items():
-        goal = goals.get(name)
-        table.add_row(
-            name, f"{np.median(values):.2f}", f"{values.min():.2f}", f"{goal:g}" if goal else ""
-        )
+    for name, values in one.items():
+        goal = candidates[name].goal
+        cells = (np.median(values), values.min(), np.median(many[name]) / BATCH)
+        table.add_row(name, *(f"{cell:.2f}" for cell in cells), f"{goal:g}" if goal else "")
         if goal and np.median(values) > goal:
             missed.append(name)
     console.print(table)
-    print_shares(models)
+    shares(models, args.preset)
     if missed and args.strict:
         sys.exit(f"slower than their goals: {'; '.join(missed)}")
 

@@ -19,6 +19,7 @@ from keras_facealign.errors import FaceAlignError
 from keras_facealign.models import FaceAlignModel
 from keras_facealign.optimizers import recipe_optimizer
 from keras_facealign.presets import save_to_preset
+from keras_facealign.presets.folders import check_replaceable
 
 __all__ = ["OPTIMIZERS", "Schedule", "fit", "make_optimizer"]
 
@@ -127,11 +128,17 @@ def fit(
         The last epoch's metrics, with "seconds".
 
     Raises:
-        FaceAlignError: If the folder holds an unfinished run with another schedule, architecture or
-            number of faces.
+        FaceAlignError: If the output is no folder, or holds an unfinished run with another
+            schedule, architecture or number of faces, or a folder `preset` that is none.
     """
     output = Path(output)
-    output.mkdir(parents=True, exist_ok=True)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FaceAlignError(
+            f"{output} cannot be the folder of a run ({error.strerror}); give another."
+        ) from error
+    check_replaceable(output / "preset")
     batches: Any = train
     if not isinstance(train, keras.utils.PyDataset):
         jitter = BoxJitter() if schedule.jitter else None

@@ -227,6 +227,19 @@ def test_an_unfinished_run_is_not_resumed_as_another(tmp_path):
         run(tmp_path)
 
 
+def test_an_output_that_cannot_be_is_said_before_training(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for output in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(FaceAlignError, match="cannot be the folder of a run") as error:
+            run(output)
+        assert str(output) in str(error.value) and "\n" not in str(error.value)
+    (tmp_path / "run" / "preset").mkdir(parents=True)
+    (tmp_path / "run" / "preset" / "notes.txt").write_text("mine")
+    with pytest.raises(FaceAlignError, match="preset holds notes.txt and is no preset"):
+        run(tmp_path / "run")
+    assert not (tmp_path / "run" / "log.csv").exists()
+
+
 def test_keras_backup_and_restore_resumes_a_plain_fit(tmp_path):
     class Watch(keras.callbacks.Callback):
         def __init__(self):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from keras_facealign.calibration.calibration import spread_of_heatmaps, turn_of_
 from keras_facealign.calibration.fitting import Observations
 from keras_facealign.crops import crop_face
 from keras_facealign.data.batches import BoxJitter
-from keras_facealign.data.reregistration import fit_scale_and_shift
+from keras_facealign.data.reregistration import register_labels
 from keras_facealign.data.samples import Example
 from keras_facealign.errors import FaceAlignError
 
@@ -33,6 +33,7 @@ def observe(
     register: bool = True,
     seed: int = 0,
     on_face: Callable[[], Any] | None = None,
+    without: Sequence[int] = (),
 ) -> Observations:
     """Notes what a network says of labelled faces and how far from their labels it is.
 
@@ -52,6 +53,8 @@ def observe(
         register: Whether labels are moved onto the prediction before errors are taken.
         seed: Decides the boxes.
         on_face: Called after each face.
+        without: Landmarks whose labels mean another place than the network's, such as the jaw of
+            faces labelled in 2D for a network of 3D landmarks; no errors are taken there.
 
     Returns:
         What was seen, a row a view.
@@ -99,6 +102,7 @@ def observe(
     outputs = {name: np.concatenate([part[name] for part in said]) for name in said[0]}
     marks = np.stack(visibility).astype(np.int32)
     points = np.where(marks[..., None] > 0, np.stack(labels), np.nan)
+    points[:, list(without)] = np.nan
     errors, left_out = _errors(outputs["landmarks"], points, register)
     return Observations(
         scheme=scheme,
@@ -142,11 +146,12 @@ def _errors(found: np.ndarray, labels: np.ndarray, register: bool) -> tuple[np.n
     moved, left_out = np.full_like(labels, np.nan), 0
     for i, (points, seen) in enumerate(zip(labels, found, strict=True)):
         known = np.isfinite(points).all(axis=1)
-        scale, shift, residual = fit_scale_and_shift(points[known], seen[known])
         side = np.ptp(points[known], axis=0).max()
-        if residual > _MAX_RESIDUAL * side or not 0.9 < scale < 1.1:
+        fit = register_labels(points[known], seen[known], _MAX_RESIDUAL * side)
+        if fit is None:
             left_out += 1
             continue
+        scale, shift = fit
         moved[i] = scale * points + shift
     return _distance(found, moved), left_out
 

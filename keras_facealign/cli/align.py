@@ -17,7 +17,7 @@ from keras_facealign.errors import FaceAlignError
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["FaceFormat", "Runtime", "align"]
+__all__ = ["FaceFormat", "Mirror", "Runtime", "align"]
 
 DEFAULT_PRESET = "sat1_cab_mobile"
 
@@ -40,6 +40,16 @@ class Runtime(str, Enum):
     OPENVINO_BFLOAT16 = "openvino_bfloat16"
     LITERT = "litert"
     ONNX = "onnx"
+
+
+Mirror = Annotated[
+    bool,
+    typer.Option(
+        "--mirror",
+        help="Look at each face's mirror image too and take the mean: more exact, twice the time.",
+    ),
+]
+"""The option of all commands that run a network on faces."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +93,7 @@ def align(
     runtime: Annotated[
         Runtime, typer.Option(help="What the network runs on; auto: the fastest that is installed.")
     ] = Runtime.AUTO,
+    mirror: Mirror = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with code 2 if any photo failed.")
     ] = False,
@@ -110,7 +121,7 @@ def align(
     output.mkdir(parents=True, exist_ok=True)
 
     console = Console()
-    run = _Run(preset, runtime, face_format, given, overlay, min_face, console, output)
+    run = _Run(preset, runtime, mirror, face_format, given, overlay, min_face, console, output)
     total = len(jobs) + len(failures)
     if jobs:
         _run_all(run, jobs, failures, console)
@@ -131,6 +142,7 @@ class _Run:
         self,
         preset: str,
         runtime: Runtime,
+        mirror: bool,
         face_format: FaceFormat,
         boxes: dict[str, list[list[float]]] | None,
         overlay: bool,
@@ -141,6 +153,7 @@ class _Run:
         self.output = output
         self.preset = preset
         self.runtime = runtime
+        self.mirror = mirror
         self.face_format = face_format
         self.boxes = boxes
         self.overlay = overlay
@@ -162,7 +175,7 @@ class _Run:
                 detector = MTCNNDetector(min_face_size=self.min_face)
                 detector.load()
             self._aligner = FaceAligner.from_preset(
-                self.preset, detector, runtime=self.runtime.value
+                self.preset, detector, runtime=self.runtime.value, mirror=self.mirror
             )
 
     def read(self, job: _Job) -> Any:

@@ -17,11 +17,13 @@ from typer.core import TyperGroup
 from keras_facealign import __version__
 from keras_facealign.cli.align import align
 from keras_facealign.cli.calibrate import calibrate
+from keras_facealign.cli.card import card
 from keras_facealign.cli.convert import convert_mxnet
 from keras_facealign.cli.datasets import datasets
 from keras_facealign.cli.evaluate import evaluate
 from keras_facealign.cli.export import export
 from keras_facealign.cli.pack import pack
+from keras_facealign.cli.pack_head import pack_head
 from keras_facealign.cli.presets import presets
 from keras_facealign.cli.synthesize import synthesize_poses
 from keras_facealign.cli.train import train
@@ -121,10 +123,12 @@ for _command in (
     train,
     evaluate,
     calibrate,
+    card,
     convert_mxnet,
     export,
     datasets,
     pack,
+    pack_head,
     presets,
     synthesize_poses,
 ):

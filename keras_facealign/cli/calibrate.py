@@ -32,6 +32,14 @@ def calibrate(
             help="Shift and scale each face's labels onto the prediction before errors are taken.",
         ),
     ] = True,
+    without_jaw: Annotated[
+        bool,
+        typer.Option(
+            "--without-jaw",
+            help="Take no errors along the jaw, for 3D presets: labels in 2D follow the contour "
+            "that is seen, and their jaw does not.",
+        ),
+    ] = False,
     report: Annotated[
         Path | None,
         typer.Option(help="Folder for calibration.png and quality.json; made if missing."),
@@ -92,7 +100,8 @@ def calibrate(
         faces = load(data_set, data, split, on_skip=lambda error: skipped.append(str(error)))
         if wanted != "all":
             faces = take_part(faces, wanted)
-        return _look(model, faces, limit, views, register, seed, wanted, console)
+        without = model.scheme.regions["jaw"] if without_jaw else ()
+        return _look(model, faces, limit, views, register, seed, wanted, console, without)
 
     if check_only:
         calibration = model.calibration
@@ -109,6 +118,7 @@ def calibrate(
         words = (
             f"{data_set} {split}, part to calibrate on: {fitted.faces} faces, "
             f"{len(fitted.spread)} views{', labels registered' if register else ''}"
+            f"{', errors of the jaw left out' if without_jaw else ''}"
         )
         calibration = fit_calibration(fitted, words, weights_fingerprint(model))
         seen = look("validation")
@@ -138,6 +148,7 @@ def _look(
     seed: int,
     part: str,
     console: Any,
+    without: tuple[int, ...],
 ) -> Observations:
     from itertools import islice
 
@@ -156,6 +167,7 @@ def _look(
             register,
             seed,
             on_face=lambda: progress.advance(task),
+            without=without,
         )
         progress.update(task, total=seen.faces, completed=seen.faces)
     return seen

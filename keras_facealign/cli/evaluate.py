@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from keras_facealign.cli.align import Mirror
 from keras_facealign.errors import FaceAlignError
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def evaluate(
         BoxSource, typer.Option(help="Crop by the labels' boxes, or by those that MTCNN finds.")
     ] = BoxSource.GROUND_TRUTH,
     batch_size: Annotated[int, typer.Option(min=1, help="Images aligned at a time.")] = 16,
+    mirror: Mirror = False,
 ) -> None:
     """Measure a preset or predictions under a published protocol, or on a split of a data set.
 
@@ -91,9 +93,11 @@ def evaluate(
         raise FaceAlignError("--output is missing; name a folder for the results")
     if bool(preset) == bool(predictions):
         raise FaceAlignError("give either a preset or --predictions, and not both")
+    if predictions is not None and mirror:
+        raise FaceAlignError("--mirror goes with a preset: --predictions runs no network")
     task = _Task.choose(protocol, split, data, data_set)
     if predictions is None:
-        kept, info = _run_preset(preset, task, boxes, batch_size, output, console)
+        kept, info = _run_preset(preset, task, boxes, batch_size, mirror, output, console)
     else:
         kept = _from_file(predictions, task)
         info = {"predictions": predictions.name}
@@ -179,6 +183,7 @@ def _run_preset(
     task: _Task,
     boxes: BoxSource,
     batch_size: int,
+    mirror: bool,
     output: Path,
     console: Console,
 ) -> tuple[Predictions, dict[str, Any]]:
@@ -192,10 +197,14 @@ def _run_preset(
     legacy = task.protocol.legacy if task.protocol else None
     if legacy is not None and detect:
         raise FaceAlignError("sdu_legacy crops by the labels, as the original code does")
+    if legacy is not None and mirror:
+        raise FaceAlignError(
+            "sdu_legacy mirrors no faces, as the original code; leave out --mirror"
+        )
     examples = _first_read(task.noted_examples())
     output.mkdir(parents=True, exist_ok=True)
-    model, aligner = _load_preset(preset, detector="mtcnn" if detect else None)
-    info: dict[str, Any] = {"preset": preset, "boxes": boxes.value}
+    model, aligner = _load_preset(preset, "mtcnn" if detect else None, mirror)
+    info: dict[str, Any] = {"preset": preset, "boxes": boxes.value, "mirror": mirror}
     if detect:
         info["missed_if_overlap_below"] = MIN_OVERLAP
     if legacy is not None:
@@ -224,13 +233,13 @@ def _take_one(examples: Iterator[Any]) -> Iterator[Any]:
         return
 
 
-def _load_preset(preset: str, detector: str | None) -> tuple[Any, Any]:
+def _load_preset(preset: str, detector: str | None, mirror: bool) -> tuple[Any, Any]:
     """The preset's model, and an aligner around it."""
     from keras_facealign.inference import FaceAligner
     from keras_facealign.presets import from_preset
 
     model = from_preset(preset)
-    return model, FaceAligner(model, detector)
+    return model, FaceAligner(model, detector, mirror=mirror)
 
 
 def _from_file(path: Path, task: _Task) -> Predictions:

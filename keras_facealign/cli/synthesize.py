@@ -23,7 +23,7 @@ def synthesize_poses(
     data: Annotated[Path, typer.Option(help="Folder of 300W, the one that holds afw.")],
     model: Annotated[
         Path,
-        typer.Option(help="ICT-FaceKit's head model as one .npz file."),
+        typer.Option(help="ICT-FaceKit's head model as one .npz file, which pack-head makes."),
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder of the views; an unfinished run resumes.")
@@ -49,14 +49,16 @@ def synthesize_poses(
     with the 68 landmarks of the head, hidden ones too. keras_facealign.data.face_profiling reads
     them.
 
-    The head model has the arrays neutral (V, 3), identity (I, V, 3), expression (E, V, 3), faces_v
-    (F, 4) and idx_to_landmark_verts (68): the vertices of ICT-FaceKit's neutral head, the offsets
-    of its shapes from it, its quadrilaterals and its landmarks.
+    The command pack-head makes the head model of ICT-FaceKit's published files. It has the arrays
+    neutral (V, 3), identity (I, V, 3), expression (E, V, 3), faces_v (F, 4) and
+    idx_to_landmark_verts (68): the vertices of ICT-FaceKit's neutral head, the offsets of its
+    shapes from it, its quadrilaterals and its landmarks.
 
     The same command goes on with a run that was stopped: faces that are written are passed over.
     Faces that cannot be used are named and left out. contact_sheet.png shows what came out.
     """
     from keras_facealign.data.face_profiling import (
+        LABELS_VERSION,
         HeadFitter,
         ViewSettings,
         check_yaws,
@@ -76,6 +78,7 @@ def synthesize_poses(
         output,
         {
             "data_set": "ibug_300w",
+            "labels_version": LABELS_VERSION,
             "split": split,
             "model": model.name,
             "yaws": list(settings.yaws),

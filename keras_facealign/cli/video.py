@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from keras_facealign.cli.align import DEFAULT_PRESET, Runtime
+from keras_facealign.cli.align import DEFAULT_PRESET, Mirror, Runtime
 from keras_facealign.errors import FaceAlignError
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ def video(
     runtime: Annotated[
         Runtime, typer.Option(help="What the network runs on; auto: the fastest that is installed.")
     ] = Runtime.AUTO,
+    mirror: Mirror = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with code 2 if the video is cut off.")
     ] = False,
@@ -88,19 +89,23 @@ def video(
         run = _Run(reader, targets, console)
         run.go(
             lambda: _tracker(
-                _aligner(preset, min_face, runtime), smooth, max_faces, detect_every, reader
+                _aligner(preset, min_face, runtime, mirror),
+                smooth,
+                max_faces,
+                detect_every,
+                reader,
             )
         )
     if strict and reader.cut_off:
         raise typer.Exit(2)
 
 
-def _aligner(preset: str, min_face: float, runtime: Runtime) -> FaceAligner:
+def _aligner(preset: str, min_face: float, runtime: Runtime, mirror: bool) -> FaceAligner:
     from keras_facealign.inference import FaceAligner, MTCNNDetector
 
     detector = MTCNNDetector(min_face_size=min_face)
     detector.load()
-    return FaceAligner.from_preset(preset, detector, runtime=runtime.value)
+    return FaceAligner.from_preset(preset, detector, runtime=runtime.value, mirror=mirror)
 
 
 def _tracker(

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
 
 from keras_facealign import geometry
 from keras_facealign.crops import crop_face
+from keras_facealign.data.epochs import EpochBatches
 from keras_facealign.errors import FaceAlignError
 
 __all__ = ["BORDER", "BoxJitter", "FaceBatches", "as_tf_dataset", "crop_with_border"]
@@ -75,7 +75,7 @@ def crop_with_border(
     return crop, moved.astype(np.float32)
 
 
-class FaceBatches(keras.utils.PyDataset):
+class FaceBatches(EpochBatches):
     """Batches of cropped faces out of examples that fit in memory.
 
     Faces are cropped once when there is no jitter, else anew in every epoch; equal seeds give equal
@@ -116,15 +116,9 @@ class FaceBatches(keras.utils.PyDataset):
         boxes: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        if batch_size < 1:
-            raise FaceAlignError(f"batch_size is {batch_size}; it must be at least 1.")
-        self.batch_size = batch_size
+        super().__init__(batch_size, shuffle, seed, **kwargs)
         self.input_size = input_size
-        self.shuffle = shuffle
         self.jitter = jitter
-        self.seed = seed
-        self.epoch = 0
         self._sources: list[dict[str, Any]] = []
         self._crops: list[tuple[np.ndarray, np.ndarray]] = []
         self._visibility: list[np.ndarray] = []
@@ -136,8 +130,7 @@ class FaceBatches(keras.utils.PyDataset):
             self._add(fields)
         if not self.file_names:
             raise FaceAlignError("There are no examples to make batches of; check the data folder.")
-        self._order = np.arange(len(self.file_names))
-        self._reorder()
+        self._set_count(len(self.file_names))
 
     def _add(self, example: dict[str, Any]) -> None:
         name, visibility = example["file_name"], np.asarray(example["visibility"], np.float32)
@@ -157,19 +150,8 @@ class FaceBatches(keras.utils.PyDataset):
     def _crop(self, example: dict[str, Any], box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return crop_with_border(example["image"], example["landmarks"], box, self.input_size)
 
-    def _reorder(self) -> None:
-        if self.shuffle:
-            rng = np.random.default_rng([self.seed, self.epoch])
-            self._order = rng.permutation(len(self.file_names))
-
-    def __len__(self) -> int:
-        count = len(self.file_names)
-        if self.shuffle and count >= self.batch_size:
-            return count // self.batch_size
-        return -(-count // self.batch_size)
-
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        chosen = self._order[index * self.batch_size : (index + 1) * self.batch_size]
+        chosen = self._chosen(index)
         crops = [self._face(int(i)) for i in chosen]
         return {
             "image": np.stack([crop for crop, _ in crops]),
@@ -183,15 +165,6 @@ class FaceBatches(keras.utils.PyDataset):
         example = self._sources[i]
         rng = np.random.default_rng([self.seed, self.epoch, i])
         return self._crop(example, self.jitter.apply(example["box"], rng))
-
-    def on_epoch_end(self) -> None:
-        self.epoch += 1
-        self._reorder()
-
-    def start_at(self, epoch: int) -> None:
-        """Sets the epoch, so that a resumed run sees the order it would have seen."""
-        self.epoch = epoch
-        self._reorder()
 
 
 def _fields(example: Any) -> dict[str, Any]:

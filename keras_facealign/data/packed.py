@@ -27,9 +27,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
+from keras_facealign.data.epochs import EpochBatches
 from keras_facealign.errors import FaceAlignError
 
 __all__ = ["MAX_BYTES", "PackedFaces", "pack"]
@@ -166,7 +166,7 @@ def _bytes(content: bytes) -> np.ndarray:
     return np.frombuffer(content, np.uint8)
 
 
-class PackedFaces(keras.utils.PyDataset):
+class PackedFaces(EpochBatches):
     """Batches of a packed file, all its crops decoded in memory.
 
     Args:
@@ -199,16 +199,9 @@ class PackedFaces(keras.utils.PyDataset):
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        if batch_size < 1:
-            raise FaceAlignError(f"batch_size is {batch_size}; it must be at least 1.")
-        self.batch_size = batch_size
-        self.shuffle = shuffle
-        self.seed = seed
-        self.epoch = 0
+        super().__init__(batch_size, shuffle, seed, **kwargs)
         self._read(Path(path))
-        self._order = np.arange(len(self.images))
-        self.start_at(0)
+        self._set_count(len(self.images))
 
     def _read(self, path: Path) -> None:
         try:
@@ -247,29 +240,13 @@ class PackedFaces(keras.utils.PyDataset):
         with ThreadPoolExecutor() as pool:
             list(pool.map(decode, range(count)))
 
-    def __len__(self) -> int:
-        count = len(self.images)
-        if self.shuffle and count >= self.batch_size:
-            return count // self.batch_size
-        return -(-count // self.batch_size)
-
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        chosen = self._order[index * self.batch_size : (index + 1) * self.batch_size]
+        chosen = self._chosen(index)
         return {
             "image": self.images[chosen],
             "landmarks": self.landmarks[chosen],
             "visibility": self.visibility[chosen],
         }
-
-    def on_epoch_end(self) -> None:
-        self.start_at(self.epoch + 1)
-
-    def start_at(self, epoch: int) -> None:
-        """Sets the epoch, so that a resumed run sees the order it would have seen."""
-        self.epoch = epoch
-        if self.shuffle:
-            rng = np.random.default_rng([self.seed, epoch])
-            self._order = rng.permutation(len(self.images))
 
 
 def _damaged(path: Path, reason: str) -> FaceAlignError:

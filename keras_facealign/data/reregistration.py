@@ -17,7 +17,10 @@ from keras_facealign import geometry
 from keras_facealign.crops import crop_face
 from keras_facealign.data.samples import Example
 
-__all__ = ["fit_scale_and_shift", "reregister"]
+__all__ = ["fit_scale_and_shift", "register_labels", "reregister"]
+
+# Labels are off by a few per cent in size; a scale beyond these has matched something else.
+_SCALES = (0.9, 1.1)
 
 
 def fit_scale_and_shift(
@@ -53,6 +56,31 @@ def fit_scale_and_shift(
         distance = np.linalg.norm(scale * source + shift - target, axis=1)
         weights = 1.0 / np.maximum(distance, 1e-3)
     return scale, shift, float(distance.mean())
+
+
+def register_labels(
+    labels: np.ndarray, seen: np.ndarray, max_residual: float
+) -> tuple[float, np.ndarray] | None:
+    """The scale and shift that map labels onto what a model sees, if that is all that is wrong.
+
+    Args:
+        labels: float (K, 2), pixels.
+        seen: float (K, 2), the model's landmarks in the same pixels.
+        max_residual: Largest mean distance left after the fit, in pixels.
+
+    Returns:
+        Scale and shift (2,), of `fit_scale_and_shift`; None where the two disagree in more than
+        position and size, so that either may be wrong.
+
+    Example:
+        >>> points = np.array([[0.0, 0], [40, 0], [0, 40]])
+        >>> register_labels(points, points[::-1], max_residual=1.0) is None
+        True
+    """
+    scale, shift, residual = fit_scale_and_shift(labels, seen)
+    if residual > max_residual or not _SCALES[0] < scale < _SCALES[1]:
+        return None
+    return scale, shift
 
 
 def reregister(
@@ -106,10 +134,11 @@ def _reregister_batch(
         # The jaw's labels slide along the contour, so the inner points carry the position.
         inner = labelled & (np.arange(len(labelled)) > 16)
         use = inner if inner.sum() >= 20 else labelled
-        scale, shift, residual = fit_scale_and_shift(example.landmarks[use], seen[use])
         side = max(example.box[2] - example.box[0], example.box[3] - example.box[1])
-        if residual > max_residual * side or not 0.9 < scale < 1.1:
+        fit = register_labels(example.landmarks[use], seen[use], max_residual * side)
+        if fit is None:
             continue
+        scale, shift = fit
         moved = np.where(labelled[:, None], scale * example.landmarks + shift, 0.0)
         moved = moved.astype(np.float32)
         box = geometry.landmarks_box(moved, example.visibility)

@@ -12,11 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import cv2
-import keras
 import numpy as np
 
 from keras_facealign import geometry
 from keras_facealign.data.batches import BORDER, BoxJitter, crop_with_border
+from keras_facealign.data.epochs import EpochBatches, check_batch_size
 from keras_facealign.errors import FaceAlignError
 
 __all__ = ["FaceStream", "from_tfds", "tf_dataset_from_tfds"]
@@ -30,7 +30,7 @@ _REDUCED = {
 _SHUFFLE_BUFFER = 2048
 
 
-class FaceStream(keras.utils.PyDataset):
+class FaceStream(EpochBatches):
     """Batches of cropped faces, read and cropped when they are asked for.
 
     Equal seeds give equal batches, whatever the number of threads.
@@ -72,39 +72,21 @@ class FaceStream(keras.utils.PyDataset):
         threads: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        _check_batch_size(batch_size)
+        super().__init__(batch_size, shuffle, seed, **kwargs)
         if self.use_multiprocessing:
             raise FaceAlignError(
                 "use_multiprocessing=True: a FaceStream has threads; leave it out."
             )
         if not len(source):
             raise FaceAlignError("There are no examples to make batches of; check the data set.")
-        self.batch_size = batch_size
         self.input_size = input_size
-        self.shuffle = shuffle
         self.jitter = jitter
-        self.seed = seed
-        self.epoch = 0
         self._source = source
         self._pool = ThreadPoolExecutor(threads or os.cpu_count() or 1)
-        self._order = np.arange(len(source))
-        self._reorder()
-
-    def _reorder(self) -> None:
-        if self.shuffle:
-            rng = np.random.default_rng([self.seed, self.epoch])
-            self._order = rng.permutation(len(self._source))
-
-    def __len__(self) -> int:
-        count = len(self._source)
-        if self.shuffle and count >= self.batch_size:
-            return count // self.batch_size
-        return -(-count // self.batch_size)
+        self._set_count(len(source))
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        chosen = self._order[index * self.batch_size : (index + 1) * self.batch_size]
-        faces = list(self._pool.map(self._face, (int(i) for i in chosen)))
+        faces = list(self._pool.map(self._face, (int(i) for i in self._chosen(index))))
         images, landmarks, visibility = zip(*faces, strict=True)
         return {
             "image": np.stack(images),
@@ -118,15 +100,6 @@ class FaceStream(keras.utils.PyDataset):
         if self.jitter is not None:
             box = self.jitter.apply(box, np.random.default_rng([self.seed, self.epoch, i]))
         return _crop(record, box, self.input_size)
-
-    def on_epoch_end(self) -> None:
-        self.epoch += 1
-        self._reorder()
-
-    def start_at(self, epoch: int) -> None:
-        """Sets the epoch, so that a resumed run sees the order it would have seen."""
-        self.epoch = epoch
-        self._reorder()
 
 
 def from_tfds(
@@ -202,7 +175,7 @@ def tf_dataset_from_tfds(
         FaceAlignError: The data set is not built, has no such split, or is in array_record files,
             which TensorFlow does not read.
     """
-    _check_batch_size(batch_size)
+    check_batch_size(batch_size)
     builder = _builder(builder, data_dir)
     _check_split(builder, split)
     import tensorflow as tf
@@ -288,11 +261,6 @@ def _check_split(builder: Any, split: str) -> None:
     if "+" not in split and name not in builder.info.splits:
         known = ", ".join(builder.info.splits)
         raise FaceAlignError(f"{builder.name} was built without the split {name!r}; it has {known}")
-
-
-def _check_batch_size(batch_size: int) -> None:
-    if batch_size < 1:
-        raise FaceAlignError(f"batch_size is {batch_size}; it must be at least 1.")
 
 
 def _crop(

@@ -21,13 +21,21 @@ _SUPERSAMPLE = 2
 _TURNS = (45.0, 20.0, 25.0)
 
 
-def draw_faces(count: int, size: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def draw_faces(
+    count: int,
+    size: int,
+    seed: int = 0,
+    turns: tuple[float, float, float] = _TURNS,
+    margin: float = geometry.CROP_MARGIN,
+) -> tuple[np.ndarray, np.ndarray]:
     """Draws faces as a network sees them: square crops around their landmarks.
 
     Args:
         count: How many.
         size: Side of the crops in pixels.
         seed: The same seed gives the same faces.
+        turns: Greatest yaw, pitch and roll of the heads in degrees.
+        margin: Side of the crops in units of the longer side of the landmarks' box.
 
     Returns:
         Crops, uint8 (count, size, size, 3), RGB; and their 68 iBUG landmarks, float32 (count, 68,
@@ -39,24 +47,26 @@ def draw_faces(count: int, size: int, seed: int = 0) -> tuple[np.ndarray, np.nda
         ((2, 128, 128, 3), (2, 68, 2))
     """
     rng = np.random.default_rng(seed)
-    drawn = [_draw(rng, size) for _ in range(count)]
+    drawn = [_draw(rng, size, turns, margin) for _ in range(count)]
     crops = np.array([crop for crop, _ in drawn], np.uint8).reshape(count, size, size, 3)
     landmarks = np.array([points for _, points in drawn], np.float32).reshape(count, 68, 2)
     return crops, landmarks
 
 
-def _draw(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
+def _draw(
+    rng: np.random.Generator, size: int, turns: tuple[float, float, float], margin: float
+) -> tuple[np.ndarray, np.ndarray]:
     head = mean_face() * rng.uniform(0.85, 1.15, 3)
     head[48:] += (0, rng.uniform(-0.3, 0.3), 0)
     # An open mouth: the lower lip and the chin go down.
     opening = max(rng.normal(0, 0.8), 0.0)
     head[[55, 56, 57, 58, 59, 65, 66, 67]] += (0, opening, 0)
     head[5:12] += (0, 0.8 * opening, 0)
-    turn = rotation_matrix(*(rng.uniform(-angle, angle) for angle in _TURNS))
+    turn = rotation_matrix(*(rng.uniform(-angle, angle) for angle in turns))
     points = (head @ turn.T)[:, :2]
     box = geometry.landmarks_box(points)
     jitter = rng.normal(0, 0.04, 4) * np.tile(box[2:] - box[:2], 2)
-    matrix = geometry.crop_matrix(box + jitter, size).astype(np.float64)
+    matrix = geometry.crop_matrix(box + jitter, size, margin).astype(np.float64)
     landmarks = geometry.transform_points(matrix, points)
 
     canvas = _background(rng, size * _SUPERSAMPLE)

@@ -29,7 +29,6 @@ from keras_facealign.export.files import (
     write_saved_model,
     write_tflite,
 )
-from keras_facealign.export.folding import to_keras
 from keras_facealign.export.graph import Graph, UnsupportedLayerError, trace
 from keras_facealign.export.metadata import FORMAT, QUANTIZATIONS
 from keras_facealign.export.parity import Parity, compare
@@ -258,11 +257,10 @@ def _network(model: FaceAlignModel, name: str, seen: np.ndarray | None) -> Calla
             return heatmaps[-1], frames
 
         return forward
-    if seen is None:
-        folded = to_keras(graph)
-        return lambda images: (folded(images), None)
-    from keras_facealign.export.quantize import fake_quantized, observe
+    from keras_facealign.export.quantize import evaluate, fake_quantized, observe
 
+    if seen is None:
+        return lambda images: (evaluate(graph, images), None)
     rounded = fake_quantized(graph, observe(graph, seen))
     return lambda images: (rounded(images), None)
 

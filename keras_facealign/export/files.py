@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.export.metadata import METADATA_NAME
+from keras_facealign.export.metadata import METADATA_NAME, SIGNATURE
 
-__all__ = ["SIGNATURE", "Frozen", "write_onnx", "write_saved_model", "write_tflite"]
+__all__ = ["Frozen", "write_onnx", "write_saved_model", "write_tflite"]
 
-SIGNATURE = "serving_default"
 _OPSET = 17
 # Arrays with fewer values stay in float32: they would save nothing.
 _HALF_FROM = 256

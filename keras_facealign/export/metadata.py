@@ -36,10 +36,19 @@ from typing import Any
 
 from keras_facealign.errors import FaceAlignError
 
-__all__ = ["FORMAT", "METADATA_NAME", "QUANTIZATIONS", "parse_metadata", "read_metadata"]
+__all__ = [
+    "FORMAT",
+    "METADATA_NAME",
+    "QUANTIZATIONS",
+    "SIGNATURE",
+    "parse_metadata",
+    "read_metadata",
+]
 
 FORMAT = 1
 METADATA_NAME = "keras_facealign"
+SIGNATURE = "serving_default"
+"""Name of the one signature that SavedModels and TFLite files have."""
 QUANTIZATIONS = ("none", "float16", "int8")
 
 _MAX_JSON_BYTES = 100_000
@@ -95,7 +104,10 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         text = _tflite_text(data) if data[4:8] == b"TFL3" else _onnx_text(data)
     except _Damaged as error:
-        kind = "a TFLite file, but a damaged one" if data[4:8] == b"TFL3" else "no network"
+        damaged = data[4:8] == b"TFL3"
+        kind = (
+            "a TFLite file, but a damaged one" if damaged else "no network, neither TFLite nor ONNX"
+        )
         raise FaceAlignError(
             f"{path} is {kind} ({error}); export it again with keras-facealign export."
         ) from error
@@ -237,7 +249,7 @@ _KEY, _VALUE = 1, 2
 def _onnx_text(data: bytes) -> bytes | None:
     fields = list(_messages(memoryview(data)))
     if not any(number == _ONNX_GRAPH for number, _ in fields):
-        raise _Damaged("neither TFLite nor ONNX")
+        raise _Damaged("no graph in it")
     for number, content in fields:
         if number == _ONNX_PROPERTIES:
             entry = dict(_messages(content))

@@ -10,8 +10,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_facealign.errors import FaceAlignError
-from keras_facealign.export.files import SIGNATURE
+from keras_facealign.export.metadata import SIGNATURE
+from keras_facealign.inference.runtimes.exported import load_graph
 from keras_facealign.models import FaceAlignModel
 from keras_facealign.ops import decode_heatmaps, deform_implementation
 
@@ -85,17 +85,21 @@ def load_export(format: str, path: Path) -> Callable[[np.ndarray], dict[str, np.
     Returns:
         A function of any number of images, uint8 (N, S, S, 3), that gives the outputs by name.
     """
-    call, batch = _LOADERS[format](path)
+    if format == "saved_model":
+        graph = _SavedModelGraph(path)
+    else:
+        graph = load_graph(path, "litert" if format == "tflite" else "onnx")
+    batch = graph.input_shape[0]  # -1: any
 
     def run(images: np.ndarray) -> dict[str, np.ndarray]:
-        size = batch or _BATCH
+        size = batch if batch > 0 else _BATCH
         parts = []
         for start in range(0, len(images), size):
             chunk = images[start : start + size]
-            missing = (batch or 0) - len(chunk)
+            missing = batch - len(chunk)
             if missing > 0:  # a file of fixed batch takes no fewer
                 chunk = np.concatenate([chunk, np.repeat(chunk[-1:], missing, axis=0)])
-            parts.append(call(chunk))
+            parts.append(graph(chunk))
         return {
             name: np.concatenate([part[name] for part in parts])[: len(images)] for name in parts[0]
         }
@@ -103,56 +107,19 @@ def load_export(format: str, path: Path) -> Callable[[np.ndarray], dict[str, np.
     return run
 
 
-_Loaded = tuple[Callable[[np.ndarray], dict[str, np.ndarray]], int | None]
+class _SavedModelGraph:
+    """A SavedModel's signature, with the face of a `TFLiteGraph`."""
 
+    def __init__(self, folder: Path) -> None:
+        import tensorflow as tf
 
-def _saved_model(path: Path) -> _Loaded:
-    import tensorflow as tf
+        self._tensor = tf.constant
+        # The whole is kept: it owns what its signature refers to.
+        self._loaded: Any = tf.saved_model.load(str(folder))
+        self._serve = self._loaded.signatures[SIGNATURE]
+        (given,) = self._serve.structured_input_signature[1].values()
+        self.input_shape = tuple(-1 if side is None else side for side in given.shape)
 
-    loaded: Any = tf.saved_model.load(str(path))
-    serve = loaded.signatures[SIGNATURE]
-    batch = serve.structured_input_signature[1]["images"].shape[0]
-
-    def call(images: np.ndarray) -> dict[str, np.ndarray]:
-        # `loaded` is named here to be kept: it owns what the signature refers to.
-        outputs = loaded.signatures[SIGNATURE](images=tf.constant(images))
+    def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        outputs = self._serve(images=self._tensor(images))
         return {name: value.numpy() for name, value in outputs.items()}
-
-    return call, batch
-
-
-def _tflite(path: Path) -> _Loaded:
-    from keras_facealign.inference.runtimes.interpreter import find_interpreter
-
-    interpreter = find_interpreter()(model_path=str(path))
-    signature = interpreter.get_input_details()[0]["shape_signature"]
-    runner = interpreter.get_signature_runner(SIGNATURE)
-
-    def call(images: np.ndarray) -> dict[str, np.ndarray]:
-        return {name: np.array(value) for name, value in runner(images=images).items()}
-
-    return call, None if signature[0] < 0 else int(signature[0])
-
-
-def _onnx(path: Path) -> _Loaded:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise FaceAlignError(
-            "onnxruntime is not installed; get it with: pip install 'keras_facealign[onnx]'."
-        ) from error
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-    batch = session.get_inputs()[0].shape[0]
-
-    def call(images: np.ndarray) -> dict[str, np.ndarray]:
-        return dict(zip(names, session.run(None, {"images": images}), strict=True))
-
-    return call, batch if isinstance(batch, int) else None
-
-
-_LOADERS: dict[str, Callable[[Path], _Loaded]] = {
-    "saved_model": _saved_model,
-    "tflite": _tflite,
-    "onnx": _onnx,
-}

@@ -235,7 +235,8 @@ def _pool(node: Node, inputs: list[Any], weights: Any) -> Any:
 def _upsample(node: Node, inputs: list[Any], weights: Any) -> Any:
     import tensorflow as tf
 
-    return tf.image.resize(inputs[0], node.shape[:2], "nearest")
+    # Corners on corners, which every runtime knows; for whole factors centres would say the same.
+    return tf.raw_ops.ResizeNearestNeighbor(images=inputs[0], size=node.shape[:2])
 
 
 def _join(node: Node, inputs: list[Any], weights: Any) -> Any:

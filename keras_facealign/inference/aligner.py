@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from numbers import Real
 from os import PathLike
 from pathlib import Path
@@ -27,6 +28,7 @@ from keras_facealign.inference.runtimes import (
     choose_runtime,
     load_model,
 )
+from keras_facealign.mirroring import check_mirrors, predict_with_mirror
 
 __all__ = ["Face", "FaceAligner"]
 
@@ -97,12 +99,17 @@ class FaceAligner:
             copy on the processor, equal up to rounding and a good deal faster; "openvino_bfloat16",
             which is faster still on processors with AVX512_BF16 and moves landmarks by about 0.02
             pixels of the crop; "litert" or "onnx", for the exported files of these kinds, which
-            need no Keras; or "auto", which is "openvino" where that is installed and can run the
-            model, and "keras" elsewhere and on a GPU. A copy is made with the first photo: weights
-            that change later do not reach it.
+            need no Keras; or "auto", the fastest that there is: for a Keras model "openvino" where
+            that is installed and can run the model, and "keras" elsewhere and on a GPU; see
+            `from_preset` for presets. A copy is made with the first photo: weights that change
+            later do not reach it.
+        mirror: Look at the mirror image of every face too, whatever the runtime, and give the mean
+            of both: more exact, in twice the network's time. With `sat1_cab_mobile` the error falls
+            by 3 % (see `keras_facealign.mirroring`).
 
     Raises:
-        FaceAlignError: If the detector or the runtime is none of these.
+        FaceAlignError: If the detector or the runtime is none of these, or `mirror` is asked for
+            and the model's scheme does not say which landmarks a mirror exchanges.
 
     Example:
         >>> aligner = FaceAligner.from_preset("sat1_cab_mobile")  # doctest: +SKIP
@@ -111,10 +118,17 @@ class FaceAligner:
     """
 
     def __init__(
-        self, model: Any, detector: str | Detector | None = "mtcnn", runtime: str = "auto"
+        self,
+        model: Any,
+        detector: str | Detector | None = "mtcnn",
+        runtime: str = "auto",
+        mirror: bool = False,
     ) -> None:
         check_runtime(runtime)
+        if mirror:
+            check_mirrors(getattr(model, "scheme", None), type(model).__name__)
         self.model = model
+        self.mirror = mirror
         self.detector = get_detector(detector)
         # An exported file says which crops its network was trained on.
         self._margin = getattr(model, "box_scale", geometry.CROP_MARGIN)
@@ -144,6 +158,7 @@ class FaceAligner:
         detector: str | Detector | None = "mtcnn",
         load_weights: bool = True,
         runtime: str = "auto",
+        mirror: bool = False,
     ) -> FaceAligner:
         """Makes an aligner of a bundled preset or an exported file.
 
@@ -152,17 +167,21 @@ class FaceAligner:
                 one, or a `.tflite` or `.onnx` file that `keras-facealign export` wrote.
             detector: As in the constructor.
             load_weights: False for the architecture alone, with random weights.
-            runtime: As in the constructor. "litert" takes the preset's `model.tflite`; so does
-                "auto" where LiteRT is installed, and not both OpenVINO and Keras.
+            runtime: As in the constructor. "litert" takes the preset's `model.tflite`. So does
+                "auto", if there is such a file, LiteRT is installed, and Keras has no GPU: LiteRT
+                is the fastest on processors, and `model` is an `ExportedModel` then. For all other
+                presets "auto" is what it is for a Keras model.
+            mirror: As in the constructor.
 
         Raises:
-            FaceAlignError: If there is no such preset or runtime, or the file cannot be used.
+            FaceAlignError: If there is no such preset or runtime, the file cannot be used, or its
+                scheme does not say which landmarks a mirror exchanges.
 
         Example:
             >>> FaceAligner.from_preset("face.tflite").runtime  # doctest: +SKIP
             'litert'
         """
-        return cls(load_model(name, runtime, load_weights), detector, runtime)
+        return cls(load_model(name, runtime, load_weights), detector, runtime, mirror)
 
     def align(
         self, image: Any, boxes: Any = None, name: str | None = None, batch_size: int = 32
@@ -261,7 +280,11 @@ class FaceAligner:
         """Runs the network once and files the faces under their photos."""
         crops = np.stack([item.crop for item in batch])
         _, network = self._network()
-        outputs = _outputs(network, crops)
+        predict = partial(_outputs, network)
+        if self.mirror:
+            outputs = predict_with_mirror(predict, crops, self.model.scheme)
+        else:
+            outputs = predict(crops)
         # float64 keeps a tenth of a pixel in crops of pictures a hundred thousand pixels wide.
         inverse = geometry.invert(np.stack([item.matrix for item in batch]).astype(np.float64))
         points = np.asarray(outputs["landmarks"], np.float64)

@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.presets.folders import UNFINISHED_WEIGHTS, WEIGHTS
 
 __all__ = ["store_half_precision"]
-
-_WEIGHTS = "model.weights.h5"
 
 
 def store_half_precision(folder: str | Path) -> Path:
     """Rewrites a preset's weights as 16-bit floats, which `from_preset` widens again.
 
     Kernels alone are narrowed. The vectors, which are biases and what batch normalisation knows,
-    are a hundredth of the file, and some of their values lie outside what 16 bits can say.
+    are a hundredth of the file, and some of their values lie outside what 16 bits can say. The new
+    file takes the place of the old one when it is whole.
 
     Args:
         folder: A folder that `save_to_preset` wrote.
@@ -35,24 +35,27 @@ def store_half_precision(folder: str | Path) -> Path:
     """
     import h5py
 
-    path = Path(folder) / _WEIGHTS
+    path = Path(folder) / WEIGHTS
     if not path.is_file():
         raise FaceAlignError(f"{path}: there is no such file; save the preset first.")
-    part = path.with_name("unfinished.weights.h5")
-    with h5py.File(path, "r") as source, h5py.File(part, "w") as target:
+    part = path.with_name(UNFINISHED_WEIGHTS)
+    try:
+        with h5py.File(path, "r") as source, h5py.File(part, "w") as target:
 
-        def copy(name: str, item: Any) -> None:
-            if isinstance(item, h5py.Group):
-                target.require_group(name).attrs.update(item.attrs)
-            elif isinstance(item, h5py.Dataset):
-                values = item[()]
-                if item.ndim >= 2 and item.dtype == np.float32:
-                    values = _narrow(values, f"{path}: {name}")
-                target.create_dataset(name, data=values).attrs.update(item.attrs)
+            def copy(name: str, item: Any) -> None:
+                if isinstance(item, h5py.Group):
+                    target.require_group(name).attrs.update(item.attrs)
+                elif isinstance(item, h5py.Dataset):
+                    values = item[()]
+                    if item.ndim >= 2 and item.dtype == np.float32:
+                        values = _narrow(values, f"{path}: {name}")
+                    target.create_dataset(name, data=values).attrs.update(item.attrs)
 
-        target.attrs.update(source.attrs)
-        source.visititems(copy)
-    os.replace(part, path)
+            target.attrs.update(source.attrs)
+            source.visititems(copy)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
     return path
 
 

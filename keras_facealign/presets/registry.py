@@ -17,6 +17,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.presets.folders import (
+    CALIBRATION,
+    CONFIG,
+    METADATA,
+    WEIGHTS,
+    previous_preset,
+    replacing,
+)
 
 # Models need Keras; where presets lie, and what is in them, can be told without it.
 if TYPE_CHECKING:
@@ -24,8 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["find_preset", "from_preset", "list_presets", "preset_architecture", "save_to_preset"]
 
-CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
-CALIBRATION = "calibration.json"
 _MAX_JSON_BYTES = 1_000_000
 
 
@@ -51,7 +57,8 @@ def _bundled() -> dict[str, Path]:
     for root in _roots():
         if root.is_dir():
             for folder in sorted(root.iterdir()):
-                if (folder / CONFIG).is_file():
+                # A dot hides what an unfinished replacement left behind.
+                if (folder / CONFIG).is_file() and not folder.name.startswith("."):
                     found.setdefault(folder.name, folder)
     return found
 
@@ -77,6 +84,9 @@ def find_preset(name: str | Path) -> Path:
         return bundled[str(name)]
     if os.path.isdir(folder):
         raise FaceAlignError(f"{folder} is no preset: it has no {CONFIG}.")
+    previous = previous_preset(folder)
+    if previous is not None:
+        return previous
     known = ", ".join(bundled) or "none"
     raise FaceAlignError(f"Unknown preset {str(name)!r}; bundled presets: {known}.")
 
@@ -159,17 +169,16 @@ def _load_calibration(model: FaceAlignModel, path: Path) -> None:
 
 
 def _save_calibration(model: FaceAlignModel, path: Path) -> None:
-    """Writes a calibration that fits the weights, and lets none lie there that does not."""
+    """Writes a calibration if it fits the weights."""
     from keras_facealign.calibration import weights_fingerprint, write_calibration
 
-    path.unlink(missing_ok=True)
     if model.calibration is not None:
         if model.calibration.fingerprint == weights_fingerprint(model):
             write_calibration(model.calibration, path)
         else:
             warnings.warn(
-                f"The calibration was made for other weights and is not saved in {path.parent}; "
-                "run keras-facealign calibrate.",
+                "The calibration was made for other weights and is not saved; run keras-facealign "
+                "calibrate.",
                 stacklevel=3,
             )
 
@@ -223,6 +232,10 @@ def save_to_preset(
 ) -> Path:
     """Writes a model as a preset folder.
 
+    A preset that is there already is replaced as a whole once the new one is written: whenever this
+    is stopped, there is the old one or the new one. Its model card (README.md and card.png) is kept;
+    its exports (model.tflite and so on) go with the weights that they were made of, which a warning says.
+
     Args:
         model: The model, trained.
         folder: Where to write; made if missing. A subclass is written as the family it comes from:
@@ -232,22 +245,24 @@ def save_to_preset(
 
     Returns:
         The folder.
+
+    Raises:
+        FaceAlignError: If the folder holds anything but a preset, or cannot be written.
     """
     from keras_facealign.models import count_macs
 
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     # A copy: a trained model would also save its optimiser's state, twice the size of the weights.
     family = next(c for c in type(model).__mro__ if _families().get(c.__name__) is c)
     described = family.get_config(model)
     copy = family.from_config(described)
     copy.set_weights(model.get_weights())
-    copy.save_weights(str(folder / WEIGHTS))
-    _save_calibration(model, folder / CALIBRATION)
-    config = {"class_name": family.__name__, "config": described}
-    _write_json(folder / CONFIG, config)
     cost = {"parameters": model.count_params(), "gflops": round(2e-9 * count_macs(model), 3)}
-    _write_json(folder / METADATA, {**(metadata or {}), **cost})
+    with replacing(folder) as new:
+        copy.save_weights(str(new / WEIGHTS))
+        _save_calibration(model, new / CALIBRATION)
+        _write_json(new / CONFIG, {"class_name": family.__name__, "config": described})
+        _write_json(new / METADATA, {**(metadata or {}), **cost})
     return folder
 
 

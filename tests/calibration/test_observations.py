@@ -78,6 +78,19 @@ def test_errors_are_those_of_the_network_in_crop_pixels(example):
     np.testing.assert_array_equal(moved.unregistered, plain.errors)
 
 
+def test_landmarks_that_mean_another_place_give_no_errors(example):
+    error = np.zeros((68, 2))
+    error[:17] = [9.0, 9.0]
+    model = TellsPlaces(error)
+    model.truth = example.landmarks
+    seen = observe(model, [example], views=4, without=IBUG68.regions["jaw"])
+    assert np.isnan(seen.errors[:, :17]).all()
+    assert np.isnan(seen.unregistered[:, :17]).all()
+    # Neither do they draw the others along when labels are moved onto the prediction.
+    assert np.median(seen.errors[:, 17:]) < 0.5
+    np.testing.assert_array_equal(seen.visibility, np.full((4, 68), 2))
+
+
 def test_labels_elsewhere_are_left_out_and_hidden_ones_have_no_error(example):
     marks = np.full(68, 2, np.int32)
     marks[:5], marks[40:44] = 0, 1

@@ -15,7 +15,7 @@ from PIL import Image
 from keras_facealign import inference
 from keras_facealign.cli import main
 from keras_facealign.errors import FaceAlignError
-from tests.inference.dots import DotModel, dots_in, draw_dots
+from tests.inference.dots import DotModel, LeaningModel, dots_in, draw_dots
 
 BOX = (60.0, 40.0, 160.0, 140.0)
 SIZE = (240, 200)
@@ -42,11 +42,12 @@ def network(monkeypatch) -> list[str]:
     """Puts the stand-ins in the place of preset and detector; gives the presets asked for."""
     asked: list[str] = []
 
-    def from_preset(name, detector="mtcnn", runtime="auto"):
+    def from_preset(name, detector="mtcnn", runtime="auto", mirror=False):
         asked.append(name)
         if name == "no_such_preset":
             raise FaceAlignError("Unknown preset 'no_such_preset'")
-        return inference.FaceAligner(DotModel(), detector)
+        model = LeaningModel() if name == "leaning" else DotModel()
+        return inference.FaceAligner(model, detector, mirror=mirror)
 
     BoxDetector.made.clear()
     monkeypatch.setattr(inference.FaceAligner, "from_preset", from_preset)
@@ -98,6 +99,17 @@ def test_other_formats(kind, tmp_path):
     offset = 1 if kind == "pts" else 0
     np.testing.assert_allclose(np.array(points, float) - offset, dots_in(BOX), atol=0.05)
     assert BoxDetector.made == [{"min_face_size": 33.0}]
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+def test_with_the_mirror_image_a_lean_to_one_side_cancels(mirror, tmp_path):
+    photo = save(tmp_path / "photo.png")
+    options = ["--output", str(tmp_path / "out"), "--preset", "leaning", "--no-overlay"]
+    assert main(["align", str(photo), *options, *(["--mirror"] if mirror else [])]) == 0
+    lean = landmarks(tmp_path / "out" / "photo_face0.json") - dots_in(BOX)
+    # The crop shows 1.3 times the box's 100 pixels on 128.
+    expected = 0 if mirror else 3 * 130 / 128
+    np.testing.assert_allclose(lean, [[expected, 0]] * 3, atol=0.05)
 
 
 def test_coco_is_one_file_for_all_photos(tmp_path, capsys):

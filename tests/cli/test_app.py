@@ -47,6 +47,7 @@ def test_help_lists_the_commands(capsys):
         "presets",
         "convert-mxnet",
         "datasets",
+        "pack-head",
         "synthesize-poses",
     ):
         assert command in printed
@@ -62,6 +63,7 @@ def test_help_lists_the_commands(capsys):
         "presets",
         "convert-mxnet",
         "datasets",
+        "pack-head",
         "synthesize-poses",
     ],
 )

@@ -71,6 +71,8 @@ def test_calibrates_reports_and_checks(preset, data, tmp_path, capsys):
     assert Image.open(tmp_path / "report" / "calibration.png").size[0] > 1000
 
     before = (preset / "calibration.json").read_bytes()
+    assert main([*words, "--check-only", "--views", "2", "--without-jaw"]) == 0
+    capsys.readouterr()
     assert main([*words, "--check-only", "--views", "2"]) == 0
     assert "19, 38, 0" in capsys.readouterr().out
     check = [*words, "--check-only", "--part", "validation", "--report", str(tmp_path / "again")]

@@ -116,6 +116,27 @@ def test_numbers_and_files(data, model, tmp_path, capsys):
     assert "eye_corner_centre" in printed
 
 
+def test_with_the_mirror_image_the_lean_cancels(data, model, tmp_path, capsys):
+    assert evaluate(data, tmp_path / "out", "--mirror") == 0
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    # The template is not symmetric: half of its distance to its own mirror image remains.
+    points = template()
+    partner = dict(IBUG68.flip_pairs) | {b: a for a, b in IBUG68.flip_pairs}
+    left = [
+        math.dist((SIZE - 1 - points[partner.get(k, k)][0], points[partner.get(k, k)][1]), point)
+        for k, point in enumerate(points)
+    ]
+    expected = 100 * np.mean(left) / 2 / math.dist(points[36], points[45])
+    assert report["nme"]["inter_ocular"]["mean"] == pytest.approx(expected, rel=1e-4)
+    assert report["mirror"] is True
+    legacy = ["--mirror", "--protocol", "sdu_legacy"]
+    assert evaluate(data, tmp_path / "two", *legacy) == 2
+    assert "leave out --mirror" in capsys.readouterr().err
+    kept = ["--predictions", str(tmp_path / "out" / "predictions.npz"), "--mirror"]
+    assert main(["evaluate", *kept, "--output", str(tmp_path / "three")]) == 2
+    assert "--mirror goes with a preset" in capsys.readouterr().err
+
+
 def test_another_data_set_and_labels_of_another_scheme(model, tmp_path, capsys):
     folder = tmp_path / "synthetic"
     folder.mkdir()

@@ -15,7 +15,7 @@ from PIL import Image
 from keras_facealign import inference
 from keras_facealign.cli import main
 from keras_facealign.inference.video import VideoReader, video_writer
-from tests.inference.dots import DotModel, dots_in, draw_dots
+from tests.inference.dots import DotModel, LeaningModel, dots_in, draw_dots
 
 SIZE = (240, 160)
 
@@ -63,9 +63,10 @@ def network(monkeypatch) -> list[str]:
     """Puts the stand-ins in the place of preset and detector; gives the presets asked for."""
     asked: list[str] = []
 
-    def from_preset(name, detector="mtcnn", runtime="auto"):
+    def from_preset(name, detector="mtcnn", runtime="auto", mirror=False):
         asked.append(name)
-        return inference.FaceAligner(CoreModel(), detector)
+        model = LeaningModel() if name == "leaning" else CoreModel()
+        return inference.FaceAligner(model, detector, mirror=mirror)
 
     monkeypatch.setattr(inference.FaceAligner, "from_preset", from_preset)
     monkeypatch.setattr(inference, "MTCNNDetector", DotDetector)
@@ -133,6 +134,18 @@ def test_frames_of_a_folder_are_exact_and_smoothing_is_on_by_default(tmp_path):
     for index, landmarks in enumerate(points[0]):
         np.testing.assert_allclose(landmarks, dots_in(box(index // 4)), atol=0.4)
     assert np.abs(np.subtract(*points)).max() > 0.05
+
+
+def test_with_the_mirror_image_a_lean_to_one_side_cancels(tmp_path):
+    source = save_folder(tmp_path / "frames", [picture(0)] * 3)
+    options = ["--preset", "leaning", "--no-smooth", "--json"]
+    assert main(["video", str(source), *options, str(tmp_path / "plain.json")]) == 0
+    assert main(["video", str(source), "--mirror", *options, str(tmp_path / "both.json")]) == 0
+    for name, least, most in (("plain", 0.8, 10.0), ("both", 0.0, 0.25)):
+        for frame in frames_of(tmp_path / f"{name}.json"):
+            (face,) = frame["faces"]
+            lean = np.array(face["landmarks"]) - dots_in(box(0))
+            assert (least <= np.abs(lean[:, 0])).all() and (np.abs(lean[:, 0]) <= most).all()
 
 
 def test_a_while_without_a_face_is_said_and_is_no_error(tmp_path, capsys):

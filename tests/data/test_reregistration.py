@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from keras_facealign import geometry
-from keras_facealign.data.reregistration import fit_scale_and_shift, reregister
+from keras_facealign.data.reregistration import fit_scale_and_shift, register_labels, reregister
 from keras_facealign.data.samples import Example
 
 
@@ -43,6 +43,23 @@ def test_fit_matches_a_grid_search_of_the_same_cost() -> None:
     assert residual <= min(near) + 1e-3
     assert scale == pytest.approx(1.03, abs=0.01)
     assert np.allclose(shift, [2.0, -1.0], atol=0.4)
+
+
+@pytest.mark.parametrize(
+    ("scale", "noise", "fits"),
+    [(1.02, 0.1, True), (0.91, 0.1, True), (0.89, 0.1, False), (1.11, 0.1, False), (1.0, 4, False)],
+)
+def test_labels_are_registered_within_limits(scale: float, noise: float, fits: bool) -> None:
+    rng = np.random.default_rng(3)
+    labels = rng.uniform(0, 80, (68, 2))
+    seen = scale * labels + [3.0, -2.0] + rng.normal(0, noise, (68, 2))
+    found = register_labels(labels, seen, max_residual=2.0)
+    assert (found is not None) == fits
+    if found is not None:
+        wanted, shift, residual = fit_scale_and_shift(labels, seen)
+        assert found[0] == wanted and (found[1] == shift).all()
+        assert register_labels(labels, seen, max_residual=0.99 * residual) is None
+        assert found[0] == pytest.approx(scale, abs=2e-3)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 8])

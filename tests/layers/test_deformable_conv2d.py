@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.inference.runtimes.interpreter import find_interpreter
 from keras_facealign.layers import DeformableConv2D
 from keras_facealign.models import count_macs
 from keras_facealign.ops import deform_conv2d, deform_conv2d_output_size, deform_implementation
@@ -254,7 +255,7 @@ def test_tflite_with_built_in_operators_alone(tmp_path):
     model.export(tmp_path / "saved", verbose=False)
     converter = tf.lite.TFLiteConverter.from_saved_model(str(tmp_path / "saved"))
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    interpreter = tf.lite.Interpreter(model_content=converter.convert())
+    interpreter = find_interpreter()(model_content=converter.convert())
     (slot,), (output,) = interpreter.get_input_details(), interpreter.get_output_details()
     for batch in (1, 3):
         interpreter.resize_tensor_input(slot["index"], (batch, 6, 7, 4))

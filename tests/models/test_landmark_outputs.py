@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from keras_facealign.calibration import Calibration
+from keras_facealign.errors import FaceAlignError
 from keras_facealign.landmarks import IBUG68
 from tests.models.tiny import MAP, SIZE, as_numpy, as_tensor, fix_weights, tiny_model
 
@@ -74,6 +75,32 @@ def test_prediction_follows_the_calibration(model):
     landmarks, confidence = model.predict_landmarks(images)
     np.testing.assert_allclose(landmarks, before["landmarks"], atol=1e-4)
     np.testing.assert_allclose(confidence, before["confidence"], atol=1e-5)
+
+
+def test_the_mirror_image_is_looked_at_too(model):
+    images = np.random.default_rng(2).integers(0, 256, (3, SIZE, SIZE, 3)).astype("uint8")
+    model.calibration = calibration()
+    try:
+        seen = model.predict_outputs(images)
+        mirrored = model.predict_outputs(images[:, :, ::-1])
+        found = model.predict_outputs(images, mirror=True)
+        landmarks, confidence = model.predict_landmarks(images, batch_size=2, mirror=True)
+        assert model.predict_outputs(images[:0], mirror=True)["sigma"].shape == (0, 68)
+        with pytest.raises(FaceAlignError, match="takes"):
+            model.predict_outputs(images[0], mirror=True)
+    finally:
+        model.calibration = None
+    assert set(found) == set(seen) == {"landmarks", "confidence", "sigma", "visibility"}
+    partner = dict(IBUG68.flip_pairs) | {b: a for a, b in IBUG68.flip_pairs}
+    for name, values in found.items():
+        for k in range(68):
+            other = mirrored[name][:, partner.get(k, k)]
+            if name == "landmarks":
+                other = np.stack([SIZE - 1 - other[:, 0], other[:, 1]], axis=-1)
+            expected = (seen[name][:, k] + other) / 2
+            np.testing.assert_allclose(values[:, k], expected, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(landmarks, found["landmarks"], atol=1e-3)
+    np.testing.assert_allclose(confidence, found["confidence"], atol=1e-4)
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="graphs of TensorFlow")

@@ -97,6 +97,21 @@ def test_argmax_is_the_centre_of_the_highest_pixel():
             assert confidence[b, k] == pytest.approx(1 / (1 + math.exp(-top)), abs=1e-6)
 
 
+def test_of_equal_pixels_the_first_row_by_row_is_taken():
+    rng = np.random.default_rng(4)
+    # Few values, so that every map has its highest one in several rows and columns.
+    maps = rng.integers(-3, 2, (4, 9, 9, 6)).astype(np.float32)
+    maps[2, ..., 0] = -7.5
+    found, _ = decode(maps, "argmax", 9)
+    for b in range(4):
+        for k in range(6):
+            column, row = min(
+                ((x, y) for y in range(9) for x in range(9)),
+                key=lambda place: (-maps[b, place[1], place[0], k], place[1], place[0]),
+            )
+            assert found[b, k].tolist() == [column, row]
+
+
 def slow_upsample(channel, size):
     """The highest pixel of OpenCV's bilinear resize, the first where several are highest."""
     resized = cv2.resize(channel, (size, size), interpolation=cv2.INTER_LINEAR)

@@ -53,5 +53,6 @@ def test_what_16_bits_cannot_say_is_named(tmp_path):
         with pytest.raises(FaceAlignError, match="model.weights.h5: .* beyond 16-bit"):
             store_half_precision(folder)
         assert datasets(folder / "model.weights.h5")
+        assert not (folder / "unfinished.weights.h5").exists()
     with pytest.raises(FaceAlignError, match="there is no such file"):
         store_half_precision(tmp_path)

@@ -76,11 +76,13 @@ def landmarks(path: Path, portrait: np.ndarray, frame: np.ndarray) -> dict:
     followed = aligner.align(frame)[0]
     for _ in range(3):
         followed = aligner.align(frame, geometry.landmarks_box(followed.landmarks))[0]
+    known = {} if face.visibility is None else {"visibility": rounded(face.visibility)}
     return {
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "photo": rounded(face.landmarks),
         "confidence": rounded(face.confidence),
         "camera": rounded(followed.landmarks),
+        **known,
     }
 
 

@@ -10,6 +10,8 @@ export interface Face {
   readonly landmarks: readonly Point[];
   /** 0 to 1 for each landmark. */
   readonly confidence: readonly number[];
+  /** Probability that each landmark is not hidden, of networks that tell. */
+  readonly visibility?: readonly number[];
   /** The box that the face was cropped by. */
   readonly box: Box;
 }
@@ -45,12 +47,17 @@ export class Aligner {
   async align(image: Pixels, box: Box): Promise<Face> {
     const { inputSize, boxScale, numLandmarks } = this.metadata;
     const { data, transform } = cropFace(image, box, inputSize, boxScale);
-    const { landmarks, confidence } = await this.network.run(data);
+    const { landmarks, confidence, visibility } = await this.network.run(data);
     if (!landmarks || !confidence) throw new Error("the network gives no landmarks");
     const points = Array.from({ length: numLandmarks }, (_, i) =>
       invertPoint(transform, landmarks[2 * i] as number, landmarks[2 * i + 1] as number),
     );
-    return { landmarks: points, confidence: Array.from(confidence), box };
+    return {
+      landmarks: points,
+      confidence: Array.from(confidence),
+      ...(visibility && { visibility: Array.from(visibility) }),
+      box,
+    };
   }
 
   close(): void {

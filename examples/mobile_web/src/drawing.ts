@@ -1,6 +1,7 @@
 /** A frame with its landmarks, coloured by confidence. */
 
 import type { Face } from "./aligner.ts";
+import type { Point } from "./geometry.ts";
 
 /** Lines of the 68 iBUG landmarks: first and last index, and whether they close. */
 const LINES_68: readonly (readonly [number, number, boolean])[] = [
@@ -14,6 +15,9 @@ const LINES_68: readonly (readonly [number, number, boolean])[] = [
   [48, 59, true],
   [60, 67, true],
 ];
+
+// What is hidden stays in sight, faintly.
+const LEAST_OPACITY = 0.25;
 
 export function drawFaces(
   context: CanvasRenderingContext2D,
@@ -29,24 +33,37 @@ export function drawFaces(
     if (face.landmarks.length === 68) for (const line of LINES_68) drawLine(context, face, line);
     const radius = Math.max(1.2, size / 75);
     for (const [i, { x, y }] of face.landmarks.entries()) {
+      context.globalAlpha = opacity(face, i);
       context.fillStyle = confidenceColour(face.confidence[i] ?? 0);
       context.beginPath();
       // A canvas counts from the corner of a pixel, landmarks from its centre.
       context.arc(x + 0.5, y + 0.5, radius, 0, 2 * Math.PI);
       context.fill();
     }
+    context.globalAlpha = 1;
   }
 }
 
+/** Piece by piece, for a line may run out of sight: the far jaw in 3D does. */
 function drawLine(
   context: CanvasRenderingContext2D,
   face: Face,
   [first, last, closed]: readonly [number, number, boolean],
 ): void {
-  context.beginPath();
-  for (const { x, y } of face.landmarks.slice(first, last + 1)) context.lineTo(x + 0.5, y + 0.5);
-  if (closed) context.closePath();
-  context.stroke();
+  for (let i = first; i < (closed ? last + 1 : last); i++) {
+    const next = i < last ? i + 1 : first;
+    const [from, to] = [face.landmarks[i] as Point, face.landmarks[next] as Point];
+    context.globalAlpha = Math.min(opacity(face, i), opacity(face, next));
+    context.beginPath();
+    context.moveTo(from.x + 0.5, from.y + 0.5);
+    context.lineTo(to.x + 0.5, to.y + 0.5);
+    context.stroke();
+  }
+}
+
+/** Of a landmark, by its visibility; whole where the network does not tell. */
+function opacity(face: Face, index: number): number {
+  return LEAST_OPACITY + (1 - LEAST_OPACITY) * (face.visibility?.[index] ?? 1);
 }
 
 /** From red, unsure, over yellow to green. */

@@ -82,10 +82,10 @@ async function useModel(content: Uint8Array, name: string): Promise<void> {
   aligner?.close();
   aligner = opened;
   tracker = new Tracker(detector, opened);
-  const { preset, numLandmarks, inputSize, quantize, license } = opened.metadata;
+  const { preset, kind, numLandmarks, inputSize, quantize, license } = opened.metadata;
   show(
     "about-model",
-    `${preset}: ${numLandmarks} landmarks, ${inputSize} px, quantize ${quantize}; licence: ${license}`,
+    `${preset}: ${numLandmarks} landmarks in ${kind}, ${inputSize} px, quantize ${quantize}; licence: ${license}`,
   );
   show(
     "runs-on",

@@ -9,6 +9,8 @@ import { UserError } from "./errors.ts";
 
 export interface Metadata {
   readonly preset: string;
+  /** Of the picture, or projections of points in space: then hidden ones lie behind the face. */
+  readonly kind: "2D" | "3D";
   readonly scheme: string;
   readonly numLandmarks: number;
   readonly inputSize: number;
@@ -76,8 +78,10 @@ function check(text: Uint8Array, name: string): Metadata {
     if (typeof value === "number" && value >= least && value <= most) return value;
     throw new UserError(`${name}: its metadata has no usable "${key}"; export it again.`);
   };
+  const preset = word("preset");
   return {
-    preset: word("preset"),
+    preset,
+    kind: preset.endsWith("_3d") ? "3D" : "2D",
     scheme: word("scheme"),
     numLandmarks: number("num_landmarks", 1, 10_000),
     inputSize: number("input_size", 16, 1024),

@@ -71,7 +71,17 @@ async function makeVideo(browser: Browser, path: string): Promise<void> {
 export interface Shot {
   readonly source: string;
   readonly frame: number;
-  readonly faces: { landmarks: { x: number; y: number }[]; confidence: number[] }[];
+  readonly faces: {
+    landmarks: { x: number; y: number }[];
+    confidence: number[];
+    visibility?: number[];
+  }[];
+}
+
+export interface Visit {
+  readonly page: Page;
+  /** What the page's console and network complain of. */
+  readonly problems: string[];
 }
 
 /** In the page: keeps every result, with the number that its picture shows. */
@@ -92,6 +102,24 @@ function collect({ bits, side }: { bits: number; side: number }): void {
   });
 }
 
+// Without a graphics unit: SwiftShader, which Chromium brings along, computes on the processor.
+const SOFTWARE_GPU = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"];
+
+function launch(extra: readonly string[]): Promise<Browser> {
+  return chromium.launch({
+    executablePath: executablePath as string,
+    args: [
+      "--no-sandbox",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+      ...extra,
+    ],
+  });
+}
+
 export class Stage {
   private constructor(
     readonly url: string,
@@ -102,24 +130,11 @@ export class Stage {
   static async open(): Promise<Stage> {
     const work = mkdtempSync(join(tmpdir(), "mobile-web-"));
     const video = join(work, "face.mjpeg");
-    const launch = (extra: string[]) =>
-      chromium.launch({
-        executablePath: executablePath as string,
-        args: [
-          "--no-sandbox",
-          "--disable-gpu",
-          "--disable-quic",
-          "--no-first-run",
-          "--disable-background-networking",
-          "--disable-component-update",
-          "--disable-sync",
-          ...extra,
-        ],
-      });
-    const plain = await launch([]);
+    const plain = await launch(["--disable-gpu"]);
     await makeVideo(plain, video);
     await plain.close();
     const camera = await launch([
+      "--disable-gpu",
       "--use-fake-device-for-media-stream",
       `--use-file-for-fake-video-capture=${video}`,
     ]);
@@ -133,9 +148,23 @@ export class Stage {
     });
   }
 
-  /** A fresh page, ready for use; `problems` gathers what its console and network complain of. */
-  async visit(options: BrowserContextOptions = {}): Promise<{ page: Page; problems: string[] }> {
-    const context = await this.camera.newContext(options);
+  /** A fresh page, ready for use. */
+  visit(options: BrowserContextOptions = {}): Promise<Visit> {
+    return this.load(this.camera, this.url, options);
+  }
+
+  /** The page as "Run on WebGPU" loads it, in a browser of its own, to be closed. */
+  async visitOnGpu(): Promise<Visit & { browser: Browser }> {
+    const browser = await launch(SOFTWARE_GPU);
+    return { browser, ...(await this.load(browser, `${this.url}?gpu`, {})) };
+  }
+
+  private async load(
+    browser: Browser,
+    address: string,
+    options: BrowserContextOptions,
+  ): Promise<Visit> {
+    const context = await browser.newContext(options);
     const page = await context.newPage();
     const problems: string[] = [];
     page.on("console", (message) => {
@@ -148,7 +177,7 @@ export class Stage {
       if (!local) problems.push(`${request.url()} is asked for`);
     });
     await page.addInitScript(collect, { bits: CODE_BITS, side: CODE_SIDE });
-    await page.goto(this.url);
+    await page.goto(address);
     await page
       .locator("#status")
       .getByText(/^Ready|^No model/)

@@ -1,6 +1,6 @@
 /** Files that are not ours, or not whole, give a clear message. */
 
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { UserError } from "../src/errors.ts";
@@ -12,7 +12,7 @@ const foreign = readFileSync(
 );
 const folder = join(import.meta.dirname, "..", "public", "models");
 const manifest = join(folder, "manifest.json");
-const models: { file: string }[] = existsSync(manifest)
+const models: { file: string; label: string }[] = existsSync(manifest)
   ? JSON.parse(readFileSync(manifest, "utf8")).models
   : [];
 
@@ -74,6 +74,14 @@ describe("metadata", () => {
   });
 
   test.each([
+    ["sat1_cab_mobile", "2D"],
+    ["sat1_cab_mobile_3d", "3D"],
+  ])("tell that %s is %s", (preset, kind) => {
+    const bytes = smallModel(JSON.stringify({ ...good, preset }));
+    expect(readMetadata(bytes, "m.tflite").kind).toBe(kind);
+  });
+
+  test.each([
     ["heatmaps", { decode: false }, /export it with --decode/],
     ["batches", { batch: 8 }, /--batch 1/],
     ["a later format", { format: 2 }, /format 2/],
@@ -114,9 +122,23 @@ describe("metadata", () => {
   });
 
   test.skipIf(!models.length)("of the bundled models", () => {
-    for (const { file } of models) {
+    for (const { file, label } of models) {
       const metadata = readMetadata(readFileSync(join(folder, file)), file);
       expect(metadata.numLandmarks).toBeGreaterThan(0);
+      expect(label.startsWith(`${metadata.kind}, `)).toBe(true);
+      expect(label).toContain(metadata.preset);
     }
+  });
+
+  test.skipIf(!existsSync(manifest))("every bundled model is offered, 2D first", () => {
+    const presets = join(repository, "saved_models");
+    const bundled = readdirSync(presets).flatMap((preset) =>
+      readdirSync(join(presets, preset))
+        .filter((name) => name.startsWith("model") && name.endsWith(".tflite"))
+        .map((name) => `${preset}/${name}`),
+    );
+    expect(models.map(({ file }) => file)).toEqual(expect.arrayContaining(bundled));
+    const kinds = models.map(({ label }) => label.slice(0, 2));
+    expect(kinds).toEqual(kinds.toSorted());
   });
 });

@@ -10,6 +10,7 @@ After Zhu et al., Face Alignment Across Large Poses: A 3D Solution, CVPR 2016.
 
 from keras_facealign.data.face_profiling.camera import Camera
 from keras_facealign.data.face_profiling.fitting import FitSettings, HeadFit, HeadFitter
+from keras_facealign.data.face_profiling.kit import pack_kit
 from keras_facealign.data.face_profiling.model import MorphableModel, load_model
 from keras_facealign.data.face_profiling.rendering import TurnableFace, visible_landmarks
 from keras_facealign.data.face_profiling.snapping import snapped_vertices
@@ -22,6 +23,7 @@ from keras_facealign.data.face_profiling.storage import (
     write_views,
 )
 from keras_facealign.data.face_profiling.synthesis import (
+    LABELS_VERSION,
     View,
     ViewSettings,
     check_yaws,
@@ -29,6 +31,7 @@ from keras_facealign.data.face_profiling.synthesis import (
 )
 
 __all__ = [
+    "LABELS_VERSION",
     "Camera",
     "FitSettings",
     "HeadFit",
@@ -42,6 +45,7 @@ __all__ = [
     "load_model",
     "load_samples",
     "open_output",
+    "pack_kit",
     "read_labels",
     "snapped_vertices",
     "survey",

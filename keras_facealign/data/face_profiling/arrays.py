@@ -1,11 +1,12 @@
-"""Reading `.npz` files from strangers: without pickle, every size known before memory is taken."""
+"""Reading `.npz` files from strangers, without pickle, every size known before memory is taken;
+and writing files so that nobody meets half of one."""
 
 from __future__ import annotations
 
 import math
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from keras_facealign.errors import FaceAlignError
 
-__all__ = ["Wanted", "read_npz"]
+__all__ = ["Wanted", "read_npz", "replace_file"]
 
 Wanted = tuple[str, tuple[int | None, ...]]
 """Kinds of number that an array may hold, as NumPy's letters, and the shape it must have."""
@@ -104,3 +105,25 @@ def _header(stream: Any) -> tuple[tuple[int, ...], np.dtype]:
     else:
         raise ValueError(f"array format {version}")
     return shape, dtype
+
+
+def replace_file(
+    path: Path,
+    content: bytes | memoryview,
+    check: Callable[[Path], object] | None = None,
+) -> None:
+    """Writes a file under another name first, so that what was there stays until the end.
+
+    Args:
+        path: The file.
+        content: What it is to hold.
+        check: Called with the file under its other name; what it raises, it raises in time.
+    """
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        unfinished.write_bytes(content)
+        if check is not None:
+            check(unfinished)
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)

@@ -51,7 +51,8 @@ class HeadFit:
         coefficients: float64 (I + E,), identity, then expression.
         camera: How it is seen.
         residuals: float64 (68, 2), landmarks given less landmarks of the fit, in pixels; for the
-            jaw, against the outline. Zero for landmarks without a position.
+            jaw, against the outline. Zero for landmarks without a position. What is habit of
+            annotators (`MorphableModel.habits`) is a part of them.
         outline: float64 (17, 3), the model's points on the outline, in the model's units.
     """
 
@@ -112,6 +113,7 @@ class HeadFitter:
         coefficients = np.zeros(self.model.num_coefficients)
         for step in range(self.settings.iterations):
             head, offsets, outline_normals = self._correspond(coefficients, camera)
+            head = head + self.model.habits
             camera, coefficients = self._step(
                 points, trust, size, camera, coefficients, head, offsets, outline_normals, step
             )
@@ -141,7 +143,8 @@ class HeadFitter:
     def _first_camera(self, points: np.ndarray, trust: np.ndarray) -> Camera:
         """The pose of the mean head, from the best affine map of the landmarks within the face."""
         weight = np.sqrt(trust[JAW:, None])
-        head = np.hstack([self._neutral[JAW:], np.ones((NUM_LANDMARKS - JAW, 1))])
+        head = (self._neutral + self.model.habits)[JAW:]
+        head = np.hstack([head, np.ones((NUM_LANDMARKS - JAW, 1))])
         affine = np.linalg.lstsq(head * weight, points[JAW:] * _FLIP * weight, rcond=None)[0].T
         left, stretch, right = np.linalg.svd(affine[:, :3], full_matrices=False)
         rows = left @ right

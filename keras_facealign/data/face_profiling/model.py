@@ -11,12 +11,13 @@ Li et al., Learning Formation of Physically-Based Face Attributes, CVPR 2020.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from keras_facealign.data.face_profiling.annotated import annotated_jaw, is_kit, kit_habits
 from keras_facealign.data.face_profiling.arrays import read_npz
 from keras_facealign.errors import FaceAlignError
 
@@ -27,18 +28,8 @@ NUM_LANDMARKS = 68
 # ICT-FaceKit's first parts are the face, and head and neck; eyes, teeth and lashes follow.
 _SKIN_VERTICES = 11_248
 
-# The kit's own jaw runs farther forward than the jaw of the sets with 3D annotations (300W-LP,
-# AFLW2000-3D). These are the vertices nearest to theirs, from ear to chin, and their mirror images;
-# found by fitting the kit to 126 faces annotated as those sets are, and lifting their jaws' points
-# into the head.
-_KIT_JAW = (1225, 1888, 1052, 367, 1719, 1722, 2199, 1447, 966)
-_ANNOTATED_JAW = (
-    *(8132, 8138, 8143, 824, 1832, 834, 1724, 2196, 965),
-    *(4387, 3929, 3075, 4034, 3065, 7416, 7411, 7405),
-)
-
-_MAX_VERTICES = 200_000
-_MAX_OFFSETS = 1000
+MAX_VERTICES = 200_000
+MAX_OFFSETS = 1000
 _MAX_BYTES = 1_000_000_000
 
 
@@ -52,6 +43,8 @@ class MorphableModel:
         expression: float32 (E, V, 3), offsets of a full expression each.
         triangles: int32 (T, 3), counter-clockwise seen from outside.
         landmarks: int32 (68,), the vertices of the iBUG-68 landmarks.
+        habits: float32 (68, 3), from these vertices to where annotators put the landmarks on
+            average; a fit counts with them.
 
     Example:
         >>> model = load_model("ict_facekit_f16.npz")  # doctest: +SKIP
@@ -64,6 +57,7 @@ class MorphableModel:
     expression: np.ndarray
     triangles: np.ndarray
     landmarks: np.ndarray
+    habits: np.ndarray
 
     @property
     def num_coefficients(self) -> int:
@@ -95,7 +89,7 @@ def load_model(path: str | os.PathLike[str]) -> MorphableModel:
     Of a head with more parts than skin, only the skin is kept (the first 11 248 vertices, as the
     kit numbers them); the holes of eyes and mouth are closed by fans, the neck stays open. The
     kit's landmarks along the jaw are exchanged for the places that the public sets of 3D landmarks
-    give them.
+    give them, and the model knows how these sets' other landmarks differ from the kit's.
 
     Args:
         path: A file with the arrays `neutral` (V, 3), `identity` (I, V, 3), `expression` (E, V, 3),
@@ -120,8 +114,8 @@ def load_model(path: str | os.PathLike[str]) -> MorphableModel:
     }
     arrays = read_npz(path, small, _MAX_BYTES // 10)
     count = len(arrays["neutral"])
-    if not 0 < count <= _MAX_VERTICES:
-        raise FaceAlignError(f"{path}: has {count} vertices, not 1 to {_MAX_VERTICES}; check it")
+    if not 0 < count <= MAX_VERTICES:
+        raise FaceAlignError(f"{path}: has {count} vertices, not 1 to {MAX_VERTICES}; check it")
     offsets = read_npz(
         path,
         {name: ("f", (None, count, 3)) for name in ("identity", "expression")},
@@ -130,8 +124,8 @@ def load_model(path: str | os.PathLike[str]) -> MorphableModel:
     skin = min(count, _SKIN_VERTICES)
     parts = {}
     for name, array in (("neutral", arrays["neutral"][None]), *offsets.items()):
-        if len(array) > _MAX_OFFSETS:
-            raise FaceAlignError(f"{path}: has {len(array)} offsets {name}; {_MAX_OFFSETS} at most")
+        if len(array) > MAX_OFFSETS:
+            raise FaceAlignError(f"{path}: has {len(array)} offsets {name}; {MAX_OFFSETS} at most")
         parts[name] = array[:, :skin].astype(np.float32)
         if not np.isfinite(parts[name]).all():
             raise FaceAlignError(f"{path}: {name} has numbers that are not finite; get it anew")
@@ -140,8 +134,9 @@ def load_model(path: str | os.PathLike[str]) -> MorphableModel:
         raise FaceAlignError(f"{path}: a landmark is at vertex {landmarks.max()}, which is no skin")
     if faces.size == 0 or faces.min() < 0 or faces.max() >= count:
         raise FaceAlignError(f"{path}: faces_v refers to vertices that are not there; get it anew")
-    if tuple(landmarks[:9]) == _KIT_JAW:
-        landmarks = np.concatenate([_ANNOTATED_JAW, landmarks[17:]])
+    habits = np.zeros((NUM_LANDMARKS, 3), np.float32)
+    if is_kit(landmarks):
+        landmarks, habits = annotated_jaw(landmarks), kit_habits()
     triangles = triangulate(faces[(faces < skin).all(axis=1)])
     return _close_holes(
         MorphableModel(
@@ -150,6 +145,7 @@ def load_model(path: str | os.PathLike[str]) -> MorphableModel:
             expression=parts["expression"],
             triangles=triangles,
             landmarks=landmarks.astype(np.int32),
+            habits=habits,
         )
     )
 
@@ -188,12 +184,12 @@ def _close_holes(model: MorphableModel) -> MorphableModel:
         centre = np.full(len(loop), len(model.neutral) + index)
         # The surface's own triangles run along the loop; their neighbours run against it.
         fans.append(np.stack([np.roll(loop, -1), loop, centre], axis=1))
-    return MorphableModel(
+    return replace(
+        model,
         neutral=with_centres(model.neutral),
         identity=with_centres(model.identity),
         expression=with_centres(model.expression),
         triangles=np.concatenate([model.triangles, *fans]).astype(np.int32),
-        landmarks=model.landmarks,
     )
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from keras_facealign.data.face_profiling.arrays import read_npz
+from keras_facealign.data.face_profiling.arrays import read_npz, replace_file
 from keras_facealign.data.face_profiling.synthesis import View
 from keras_facealign.data.reading import LabelledFace, Survey, make_face, read_text
 from keras_facealign.data.skipping import read_each
@@ -96,7 +96,7 @@ def open_output(root: str | os.PathLike[str], settings: Mapping[str, Any]) -> Pa
     if root.is_dir() and any(root.iterdir()):
         raise FaceAlignError(f"{root}: holds files of something else; give an empty folder")
     root.mkdir(parents=True, exist_ok=True)
-    _replace(path, (json.dumps(settings, indent=2) + "\n").encode())
+    replace_file(path, (json.dumps(settings, indent=2) + "\n").encode())
     return root
 
 
@@ -130,7 +130,7 @@ def write_views(root: Path, name: str, views: Sequence[View], source: str) -> No
     for index, view in enumerate(views):
         stream = io.BytesIO()
         Image.fromarray(view.image).save(stream, "JPEG", quality=95, subsampling=0)
-        _replace(_picture(root, name, index), stream.getvalue())
+        replace_file(_picture(root, name, index), stream.getvalue())
     stream = io.BytesIO()
     np.savez_compressed(
         stream,
@@ -141,7 +141,7 @@ def write_views(root: Path, name: str, views: Sequence[View], source: str) -> No
         turn=np.array([view.turn for view in views], np.float32),
         source=np.array(source),
     )
-    _replace(_labels_path(root, name), stream.getvalue())
+    replace_file(_labels_path(root, name), stream.getvalue())
 
 
 def read_labels(root: Path, name: str) -> FaceLabels:
@@ -271,13 +271,3 @@ def _labels_path(root: Path, name: str) -> Path:
 
 def _picture(root: Path, name: str, view: int) -> Path:
     return root / f"{name}_{view}.jpg"
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Writes a file under another name first: nobody ever meets half of it."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        unfinished.write_bytes(content)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)

@@ -17,7 +17,10 @@ from keras_facealign.data.samples import Example
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.geometry import crop_matrix, landmarks_box, transform_points
 
-__all__ = ["View", "ViewSettings", "check_yaws", "turned_views"]
+__all__ = ["LABELS_VERSION", "View", "ViewSettings", "check_yaws", "turned_views"]
+
+LABELS_VERSION = 2
+"""Grows when the same face gets other labels than before, so that one folder never mixes both."""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -42,7 +43,7 @@ def load_model(name: str | Path, runtime: str = "auto", load_weights: bool = Tru
 
     Args:
         name: Name of a preset, a folder that holds one, or a `.tflite` or `.onnx` file.
-        runtime: As in `FaceAligner`.
+        runtime: As in `FaceAligner.from_preset`.
         load_weights: False for a preset's architecture alone.
 
     Returns:
@@ -94,10 +95,16 @@ def _exported_file(name: str | Path, runtime: str, load_weights: bool) -> Path:
 
 
 def _is_for_litert(name: str | Path) -> bool:
-    """Whether a preset has a TFLite file, and nothing that would run its network faster."""
+    """Whether a preset has a TFLite file, and nothing that would run its network faster.
+
+    On a processor nothing does: on two cores, `sat1_cab_mobile` takes LiteRT 3.1 ms for one face
+    and for each of eight, OpenVINO 3.4 and 3.3 ms, Keras 6.9 and 4.5 ms (`benchmarks/mobile.py`).
+    Nor does LiteRT wait for Keras and its backend to be imported.
+    """
     if not _is_installed("ai_edge_litert"):
         return False
-    if _is_installed("openvino") and _is_installed("keras"):
+    # Keras knows of GPUs only once its backend is loaded, so the driver's own tool is looked for.
+    if _is_installed("keras") and shutil.which("nvidia-smi") and _has_gpu():
         return False
     from keras_facealign.presets import find_preset
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from keras_facealign.export.metadata import read_metadata
 from keras_facealign.inference.runtimes.decoding import decode
 from keras_facealign.inference.runtimes.interpreter import TFLiteGraph, available_cores
 from keras_facealign.landmarks import get_scheme
+from keras_facealign.mirroring import predict_with_mirror
 
-__all__ = ["FILE_RUNTIMES", "ExportedModel"]
+__all__ = ["FILE_RUNTIMES", "ExportedModel", "OnnxGraph", "load_graph"]
 
 FILE_RUNTIMES = {".tflite": "litert", ".onnx": "onnx"}
 """Ending of an exported file, and the runtime that runs it."""
@@ -62,13 +64,7 @@ class ExportedModel:
         """Side of the crop in units of the face box's longer side."""
         self.scheme = get_scheme(self.metadata["scheme"])
         self._batch: int | None = self.metadata["batch"]
-        graph: Any = TFLiteGraph if self.runtime == "litert" else _OnnxGraph
-        try:
-            self._graph = graph(self.path.read_bytes(), str(path), threads)
-        except ImportError as error:
-            raise FaceAlignError(
-                f"{path} cannot be run here ({error}); {_INSTALL[self.runtime]}"
-            ) from error
+        self._graph = load_graph(self.path, self.runtime, threads)
         self._check_graph()
 
     @property
@@ -102,39 +98,48 @@ class ExportedModel:
             )
 
     def predict_landmarks(
-        self, images: np.ndarray, batch_size: int = 32
+        self, images: np.ndarray, batch_size: int = 32, mirror: bool = False
     ) -> tuple[np.ndarray, np.ndarray]:
         """Finds the landmarks of cropped faces.
 
         Args:
             images: (B, S, S, 3), RGB 0 to 255, uint8 or float, S = `input_size`.
             batch_size: As for other models; the file and the runtime decide.
+            mirror: As in `predict_outputs`.
 
         Returns:
             Landmarks, float32 (B, K, 2) in pixels of the input, and confidence, float32 (B, K).
 
         Raises:
-            FaceAlignError: If the images have another shape or range.
+            FaceAlignError: As from `predict_outputs`.
         """
-        outputs = self.predict_outputs(images, batch_size)
+        outputs = self.predict_outputs(images, batch_size, mirror)
         return outputs["landmarks"], outputs["confidence"]
 
-    def predict_outputs(self, images: np.ndarray, batch_size: int = 32) -> dict[str, np.ndarray]:
+    def predict_outputs(
+        self, images: np.ndarray, batch_size: int = 32, mirror: bool = False
+    ) -> dict[str, np.ndarray]:
         """Finds the landmarks of cropped faces, with all that the file tells about each.
 
         Args:
             images: As in `predict_landmarks`.
             batch_size: As in `predict_landmarks`.
+            mirror: Look at the mirror image of every face too and give the mean of both, see
+                `keras_facealign.mirroring`: more exact, in twice the time.
 
         Returns:
             `landmarks`, `confidence`, and, if the file has them, `sigma`, float32 (B, K), standard
             deviations in pixels of the input, and `visibility`, float32 (B, K), probabilities.
 
         Raises:
-            FaceAlignError: If the images have another shape or range.
+            FaceAlignError: If the images have another shape or range, or `mirror` is asked for and
+                the scheme does not say what a mirror exchanges.
         """
         images = np.asarray(images)
         check_crops(images, self.input_size)
+        if mirror:
+            predict = partial(self.predict_outputs, batch_size=2 * batch_size)
+            return predict_with_mirror(predict, images, self.scheme)
         if images.dtype != np.uint8:
             images = np.rint(images).astype(np.uint8)
         # An empty batch is filled up too: what comes out of it tells the shapes.
@@ -161,14 +166,47 @@ class ExportedModel:
         return {name: np.asarray(values, np.float32)[:count] for name, values in outputs.items()}
 
 
+def load_graph(
+    path: str | os.PathLike[str], runtime: str, threads: int | None = None
+) -> TFLiteGraph | OnnxGraph:
+    """Loads the graph in a file, whatever its metadata and its ending are.
+
+    Args:
+        path: A TFLite or ONNX file.
+        runtime: What runs it: "litert" or "onnx".
+        threads: Processor cores to use. Default: all, up to four.
+
+    Returns:
+        A function from an array to arrays by name, which also knows their shapes.
+
+    Raises:
+        FaceAlignError: If the file cannot be run, or its runtime is not installed.
+    """
+    graph = TFLiteGraph if runtime == "litert" else OnnxGraph
+    try:
+        return graph(Path(path).read_bytes(), str(path), threads)
+    except ImportError as error:
+        raise FaceAlignError(f"{path} cannot be run here ({error}); {_INSTALL[runtime]}") from error
+
+
 def _fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
     """Whether sizes are equal; -1 stands for any."""
     pairs = zip(shape, wanted, strict=False)
     return len(shape) == len(wanted) and all(a == b or -1 in (a, b) for a, b in pairs)
 
 
-class _OnnxGraph:
-    """An ONNX file on ONNX Runtime, with the face of a `TFLiteGraph`."""
+class OnnxGraph:
+    """An ONNX file on ONNX Runtime, with the face of a `TFLiteGraph`.
+
+    Args:
+        content: Content of the file.
+        name: What error messages call it.
+        threads: Processor cores to use. Default: all, up to four.
+
+    Raises:
+        FaceAlignError: If it is no ONNX model with one input, or ONNX Runtime cannot run it.
+        ImportError: If ONNX Runtime is not installed.
+    """
 
     def __init__(self, content: bytes, name: str, threads: int | None = None) -> None:
         onnxruntime = importlib.import_module("onnxruntime")

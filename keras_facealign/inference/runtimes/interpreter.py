@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.export.metadata import SIGNATURE
 
 __all__ = ["TFLiteGraph", "available_cores", "find_interpreter"]
-
-SIGNATURE = "serving_default"
 
 # LiteRT itself, and the same interpreter inside of TensorFlow.
 _HOMES = (("ai_edge_litert.interpreter", "Interpreter"), ("tensorflow", "lite.Interpreter"))

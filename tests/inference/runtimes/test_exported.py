@@ -211,6 +211,33 @@ def test_a_preset_with_the_file(tmp_path, path):
     assert load_model(tmp_path, "litert").name == "dots"
 
 
+def test_auto_takes_the_file_of_a_preset_but_on_a_gpu(tmp_path, path, monkeypatch):
+    pytest.importorskip("ai_edge_litert", reason="is the runtime")
+    (tmp_path / "config.json").write_text("{}")
+    choice = "keras_facealign.inference.runtimes.choice"
+    monkeypatch.setattr(f"{choice}.shutil.which", lambda name: None)
+    with pytest.raises(FaceAlignError, match=r"config\.json"):  # there is no file: Keras is asked
+        load_model(tmp_path)
+    (tmp_path / "model.tflite").write_bytes(path.read_bytes())
+    aligner = FaceAligner.from_preset(tmp_path, None)
+    assert (aligner.runtime, aligner.model.name) == ("litert", "dots")
+    for ask in (
+        lambda: load_model(tmp_path, "openvino"),
+        lambda: load_model(tmp_path, "keras"),
+        lambda: load_model(tmp_path, load_weights=False),
+    ):
+        with pytest.raises(FaceAlignError, match=r"config\.json"):
+            ask()
+    monkeypatch.setattr(f"{choice}.shutil.which", lambda name: f"/usr/bin/{name}")
+    for has_gpu in (False, True):
+        monkeypatch.setattr(f"{choice}._has_gpu", lambda answer=has_gpu: answer)
+        if has_gpu:
+            with pytest.raises(FaceAlignError, match=r"config\.json"):
+                load_model(tmp_path)
+        else:
+            assert isinstance(load_model(tmp_path), ExportedModel)
+
+
 def test_images_that_are_no_crops(path):
     model = ExportedModel(path)
     with pytest.raises(FaceAlignError, match=r"\(2, 30, 32, 3\).*\(batch, 32, 32, 3\)"):

@@ -1,0 +1,90 @@
+"""What all training batches have in common: how many there are, and each epoch's order.
+
+Needs Keras and NumPy alone, so that batches of packed faces run where OpenCV is not installed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_facealign.errors import FaceAlignError
+
+__all__ = ["EpochBatches", "check_batch_size"]
+
+
+class EpochBatches(keras.utils.PyDataset):
+    """Batches of a fixed number of faces, whose order hangs on seed and epoch alone.
+
+    A subclass says how many faces there are with `_set_count`, and gives batch `index` of the faces
+    `self._chosen(index)`.
+
+    Args:
+        batch_size: Faces in a batch.
+        shuffle: Whether each epoch has an order of its own, with a last short batch left out.
+        seed: Integer.
+        **kwargs: As for every `keras.utils.PyDataset`.
+
+    Attributes:
+        epoch: The epoch whose order the batches have, from 0.
+
+    Raises:
+        FaceAlignError: If batch_size is less than 1.
+
+    Example:
+        >>> class Numbers(EpochBatches):
+        ...     def __init__(self, numbers, **kwargs):
+        ...         super().__init__(**kwargs)
+        ...         self.numbers = numbers
+        ...         self._set_count(len(numbers))
+        ...
+        ...     def __getitem__(self, index):
+        ...         return self.numbers[self._chosen(index)]
+        >>> batches = Numbers(np.arange(5), batch_size=2)
+        >>> [batch.tolist() for batch in batches]
+        [[0, 1], [2, 3], [4]]
+    """
+
+    def __init__(
+        self, batch_size: int = 16, shuffle: bool = False, seed: int = 0, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        check_batch_size(batch_size)
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.seed = seed
+        self.epoch = 0
+        self._order = np.arange(0)
+
+    def _set_count(self, count: int) -> None:
+        """Says how many faces there are, and takes the first epoch's order."""
+        self._order = np.arange(count)
+        self.start_at(0)
+
+    def _chosen(self, index: int) -> np.ndarray:
+        """int (B,), the faces of a batch."""
+        return self._order[index * self.batch_size : (index + 1) * self.batch_size]
+
+    def __len__(self) -> int:
+        count = len(self._order)
+        if self.shuffle and count >= self.batch_size:
+            return count // self.batch_size
+        return -(-count // self.batch_size)
+
+    def on_epoch_end(self) -> None:
+        self.start_at(self.epoch + 1)
+
+    def start_at(self, epoch: int) -> None:
+        """Sets the epoch, so that a resumed run sees the order it would have seen."""
+        self.epoch = epoch
+        if self.shuffle:
+            rng = np.random.default_rng([self.seed, epoch])
+            self._order = rng.permutation(len(self._order))
+
+
+def check_batch_size(batch_size: int) -> None:
+    """Raises `FaceAlignError` for batches of no faces."""
+    if batch_size < 1:
+        raise FaceAlignError(f"batch_size is {batch_size}; it must be at least 1.")
