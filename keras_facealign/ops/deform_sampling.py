@@ -15,8 +15,10 @@ A NaN or infinite position is outside under both rules: its value is 0, and so i
 
 What is fast was measured under XLA on CPUs, and decides the shape of this code: the taps are
 sampled one after the other, because an array of all of them, reshaped for one matrix product, is
-compiled to a loop that divides by the number of channels in every step; and the gradient is
-written down, because a sum over the innermost axis is not vectorised (see `_row_dots`).
+compiled to a loop that divides by the number of channels in every step; where there are as many
+samples as pixels, pixels are multiplied by the kernel before they are sampled, which makes one wide
+product of many narrow ones and holds no columns; and the gradient is written down, because a sum
+over the innermost axis is not vectorised (see `_row_dots`).
 """
 
 from __future__ import annotations
@@ -25,9 +27,13 @@ import math
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 from keras import ops
 
 __all__ = ["BORDERS", "sample_columns", "sampled_product"]
+
+# Of the input, from which on pixels are multiplied before they are sampled.
+_LEAST_CHANNELS = 128
 
 BORDERS = ("zeros", "mxnet")
 
@@ -95,14 +101,18 @@ def _corners(
     offsets = ops.reshape(ops.cast(offsets, dtype), (-1, samples, deformable_groups * taps, 2))
     positions = []
     for axis in range(2):
-        # Where the undisplaced taps lie, (1, Ho * Wo, groups * taps), in pixels.
-        first = ops.arange(out_size[axis], dtype=dtype) * strides[axis]
-        first = first - ops.cast(pads[axis], dtype)
-        tap = ops.arange(kernel_size[axis], dtype=dtype) * dilation_rate[axis]
-        first = ops.reshape(first, (-1, 1, 1, 1) if axis == 0 else (1, -1, 1, 1))
-        tap = ops.reshape(tap, (1, 1, -1, 1) if axis == 0 else (1, 1, 1, -1))
-        grid = ops.broadcast_to(first + tap, (*out_size, *kernel_size))
-        grid = ops.tile(ops.reshape(grid, (1, samples, taps)), (1, 1, deformable_groups))
+        # Where the undisplaced taps lie, (1, Ho * Wo, groups * taps), in pixels. What is known
+        # beforehand is not left to be computed, with divisions, wherever a position is used.
+        known = all(isinstance(number, int) for number in (*out_size, pads[axis]))
+        library: Any = np if known else ops
+        first = library.arange(out_size[axis], dtype=dtype) * strides[axis]
+        first = first - (pads[axis] if known else ops.cast(pads[axis], dtype))
+        tap = np.arange(kernel_size[axis], dtype=dtype) * dilation_rate[axis]
+        along = (-1, 1) if axis == 0 else (1, -1)
+        first = library.broadcast_to(library.reshape(first, along), out_size)
+        tap = np.broadcast_to(np.reshape(tap, along), kernel_size)
+        tap = np.tile(np.reshape(tap, (1, 1, taps)), (1, 1, deformable_groups))
+        grid = library.reshape(first, (1, samples, 1)) + tap
         positions.append(ordered(offsets[..., axis] + grid))
     inside_y, row, *y_weights = _axis(positions[0], ops.cast(height, dtype), border)
     inside_x, column, *x_weights = _axis(positions[1], ops.cast(width, dtype), border)
@@ -201,6 +211,8 @@ def sampled_product(
 
     def product(inputs: Any, kernel: Any, row: Any, column: Any, *weights: Any) -> Any:
         table, lines = _lookup(inputs, row, column, height * width)
+        if _multiplies_first(inputs, kernel, row.shape[2], (height, width)):
+            return _sampled_products(table, lines, weights, kernel[:, 0])
         result = None
         for tap in range(lines[0].shape[1]):
             columns = _split(_sample_tap(table, lines, weights, tap), groups)
@@ -225,6 +237,43 @@ def sampled_product(
     function = product if keras.backend.backend() == "torch" else with_gradient
     result = function(inputs, kernel, corners.row, corners.column, *corners.weights)
     return ops.reshape(result, (-1, height, width, result.shape[-1]))
+
+
+def _multiplies_first(inputs: Any, kernel: Any, deformable_groups: int, out_size: Any) -> bool:
+    """Whether `_sampled_products` is at hand, and does no more work than sampling first."""
+    _, groups, channels, filters = kernel.shape
+    sizes = (*inputs.shape[1:3], *out_size)
+    if groups > 1 or deformable_groups > 1 or not all(isinstance(n, int) for n in sizes):
+        return False
+    # PyTorch's own gradient makes a table of all products for each of a sample's corners.
+    if keras.backend.backend() == "torch":
+        return False
+    # Reading products of few channels takes longer than the wider product saves.
+    enough = channels >= _LEAST_CHANNELS and filters <= channels
+    return enough and math.prod(sizes[:2]) <= math.prod(sizes[2:])
+
+
+def _sampled_products(table: Any, lines: list[Any], weights: Any, kernel: Any) -> Any:
+    """The table times every tap's kernel, then sampled: (N, F).
+
+    Both are linear, so either may come first.
+
+    Args:
+        table: (pixels, C).
+        lines: Four arrays (N, taps, 1).
+        weights: Four arrays (N, taps, 1).
+        kernel: (taps, C, F).
+    """
+    taps, channels, filters = kernel.shape
+    kernel = ops.reshape(ops.transpose(kernel, (1, 0, 2)), (channels, taps * filters))
+    products = ops.reshape(ops.matmul(table, kernel), (-1, filters))
+    result = None
+    for tap in range(taps):
+        for line, weight in zip(lines, weights, strict=True):
+            part = _read(products, line[:, tap, 0] * taps + tap)
+            part = part * ops.cast(weight[:, tap], part.dtype)
+            result = part if result is None else result + part
+    return result
 
 
 def _by_groups(kernel: Any, groups: int) -> Any:
@@ -270,19 +319,18 @@ def _product_gradient(
         d_samples = ops.reshape(d_samples, (groups, -1, taps, depth))
         d_samples = ops.transpose(d_samples, (1, 2, 0, 3))
     d_samples = ops.reshape(d_samples, (-1, taps, lines[0].shape[2], table.shape[1]))
-    d_table, d_weights = None, []
-    for line, weight in zip(lines, weights, strict=True):
-        d_weight = _row_dots(_read(table, line), d_samples)
-        d_weights.append(ops.cast(d_weight, weight.dtype))
-        part = d_samples * ops.cast(ops.expand_dims(weight, -1), d_samples.dtype)
-        part = ops.reshape(part, (-1, table.shape[1]))
-        part = ops.segment_sum(part, ops.reshape(line, (-1,)), ops.shape(table)[0])
-        d_table = part if d_table is None else d_table + part
+    # All four corners at once, so that the samples' gradients are read once for all of them.
+    d_samples = ops.expand_dims(d_samples, 3)
+    line, weight = ops.stack(lines, 3), ops.stack(weights, 3)
+    d_weight = ops.cast(_row_dots(_read(table, line), d_samples), weight.dtype)
+    parts = d_samples * ops.cast(ops.expand_dims(weight, -1), d_samples.dtype)
+    parts = ops.reshape(parts, (-1, table.shape[1]))
+    d_table = ops.segment_sum(parts, ops.reshape(line, (-1,)), ops.shape(table)[0])
     d_kernel = []
     for tap in range(taps):
         columns = _split(_sample_tap(table, lines, weights, tap), groups)
         d_kernel.append(ops.einsum("gnc,gnf->gcf", columns, upstream))
-    return d_table, ops.stack(d_kernel), d_weights
+    return d_table, ops.stack(d_kernel), [d_weight[..., corner] for corner in range(4)]
 
 
 def _row_dots(a: Any, b: Any) -> Any:

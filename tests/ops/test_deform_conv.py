@@ -13,6 +13,7 @@ from keras import ops
 
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.ops import deform_conv as module
+from keras_facealign.ops import deform_sampling
 from keras_facealign.ops import (
     deform_conv2d,
     deform_conv2d_output_size,
@@ -132,7 +133,7 @@ CASES = {
     "deformable groups": dict(padding=0, deformable_groups=2),
     "all": dict(padding=2, strides=2, dilation_rate=2, groups=2, deformable_groups=4, channels=8),
     "kernel 1x2": dict(padding=0, kernel_size=(1, 2), filters=3),
-    "wide": dict(padding=1, channels=64, filters=2, batch=1, size=(3, 4)),
+    "wide": dict(padding=1, channels=128, filters=2, batch=1, size=(3, 4)),
 }
 
 
@@ -156,6 +157,24 @@ def test_value_and_gradients_against_loops(name, border):
     # Some samples must lie outside, or the border rule has not been tested.
     offsets = exact["offsets"]
     assert (offsets == 0).any() and (offsets != 0).any()
+
+
+@pytest.mark.skipif(BACKEND == "torch", reason="PyTorch always samples first")
+@pytest.mark.parametrize(
+    "name, border", [("plain", "zeros"), ("modulated", "mxnet"), ("kernel 1x2", "zeros")]
+)
+def test_multiplying_before_sampling_changes_nothing(monkeypatch, name, border):
+    """What is taken for many channels, here at sizes that the loops can follow."""
+    taken = []
+    whole = deform_sampling._sampled_products
+    monkeypatch.setattr(deform_sampling, "_LEAST_CHANNELS", 1)
+    monkeypatch.setattr(
+        deform_sampling, "_sampled_products", lambda *a: taken.append(1) or whole(*a)
+    )
+    more = {"filters": 3, "channels": 4, "padding": 1}
+    arrays, arguments = case(name, **more)
+    compare(arrays, border=border, **arguments)
+    assert taken
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="JAX always compiles, PyTorch has no XLA")

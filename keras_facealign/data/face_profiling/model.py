@@ -17,9 +17,15 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_facealign.data.face_profiling.annotated import annotated_jaw, is_kit, kit_habits
+from keras_facealign.data.face_profiling.annotated import (
+    annotated_jaw,
+    is_kit,
+    kit_habits,
+    kit_jaw_shift,
+)
 from keras_facealign.data.face_profiling.arrays import read_npz
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.landmarks import IBUG68
 
 __all__ = ["MorphableModel", "load_model", "triangulate"]
 
@@ -45,6 +51,7 @@ class MorphableModel:
         landmarks: int32 (68,), the vertices of the iBUG-68 landmarks.
         habits: float32 (68, 3), from these vertices to where annotators put the landmarks on
             average; a fit counts with them.
+        jaw_shift: float32 (17, 3), added to the jaw's vertices where labels are written.
 
     Example:
         >>> model = load_model("ict_facekit_f16.npz")  # doctest: +SKIP
@@ -58,6 +65,7 @@ class MorphableModel:
     triangles: np.ndarray
     landmarks: np.ndarray
     habits: np.ndarray
+    jaw_shift: np.ndarray
 
     @property
     def num_coefficients(self) -> int:
@@ -135,8 +143,10 @@ def load_model(path: str | os.PathLike[str]) -> MorphableModel:
     if faces.size == 0 or faces.min() < 0 or faces.max() >= count:
         raise FaceAlignError(f"{path}: faces_v refers to vertices that are not there; get it anew")
     habits = np.zeros((NUM_LANDMARKS, 3), np.float32)
+    jaw_shift = np.zeros((len(IBUG68.regions["jaw"]), 3), np.float32)
     if is_kit(landmarks):
         landmarks, habits = annotated_jaw(landmarks), kit_habits()
+        jaw_shift = kit_jaw_shift()
     triangles = triangulate(faces[(faces < skin).all(axis=1)])
     return _close_holes(
         MorphableModel(
@@ -146,6 +156,7 @@ def load_model(path: str | os.PathLike[str]) -> MorphableModel:
             triangles=triangles,
             landmarks=landmarks.astype(np.int32),
             habits=habits,
+            jaw_shift=jaw_shift,
         )
     )
 

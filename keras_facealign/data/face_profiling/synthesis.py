@@ -19,7 +19,7 @@ from keras_facealign.geometry import crop_matrix, landmarks_box, transform_point
 
 __all__ = ["LABELS_VERSION", "View", "ViewSettings", "check_yaws", "turned_views"]
 
-LABELS_VERSION = 2
+LABELS_VERSION = 3
 """Grows when the same face gets other labels than before, so that one folder never mixes both."""
 
 
@@ -142,7 +142,9 @@ def _view(
     settings: ViewSettings,
 ) -> View:
     pixels = camera.project(vertices)
-    marks = pixels[model.landmarks]
+    places = vertices[model.landmarks]
+    places[:JAW] += model.jaw_shift
+    marks = camera.project(places)
     crop = crop_matrix(landmarks_box(marks[:, :2]), settings.size, settings.margin)
     crop = crop.astype(np.float64)
     eyes = float(np.linalg.norm(np.diff(model.neutral[model.landmarks[[36, 45]]], axis=0)))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from keras_facealign.data.face_profiling import HeadFitter, load_model
-from keras_facealign.data.face_profiling.annotated import kit_habits
+from keras_facealign.data.face_profiling.annotated import kit_habits, kit_jaw_shift
 from keras_facealign.data.face_profiling.model import triangulate
 from keras_facealign.data.w300_lp import load_aflw2000
 from keras_facealign.errors import FaceAlignError
@@ -71,6 +71,8 @@ def test_the_kits_own_landmarks_are_told_by_their_vertices(tmp_path, model):
     np.testing.assert_array_equal(kit.landmarks[17:], marks[17:])
     assert not set(kit.landmarks[:17].tolist()) & set(marks[:8].tolist())
     np.testing.assert_array_equal(kit.habits, kit_habits())
+    assert not model.jaw_shift.any()
+    np.testing.assert_array_equal(kit.jaw_shift, kit_jaw_shift())
     np.testing.assert_array_equal(kit.neutral, model.neutral)
 
 
@@ -83,6 +85,13 @@ def test_the_kits_habits_mirror_each_other():
     assert not habits[[27, 28, 29, 30, 33, 51, 57, 62, 66], 0].any()
     # Centimetres: no annotator is off by more than a finger's breadth.
     assert np.abs(habits).max() < 1.0
+
+
+def test_the_kits_jaw_shift_is_that_of_a_mirror_image():
+    shift = kit_jaw_shift()
+    assert shift.shape == (17, 3) and shift.dtype == np.float32
+    np.testing.assert_array_equal(shift, shift[::-1] * [-1, 1, 1])
+    assert shift[8, 0] == 0 and (shift[:, 1:] <= 0).all() and np.abs(shift).max() < 1.0
 
 
 def test_jaws_that_fits_do_not_see_on_real_faces():

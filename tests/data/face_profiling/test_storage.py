@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -67,6 +68,24 @@ def test_landmarks_turn_with_the_head(views):
         np.testing.assert_allclose(solids[0] @ rotation, solid, atol=1e-4)
         angle = np.degrees(np.arccos((np.trace(rotation) - 1) / 2))
         assert angle == pytest.approx(view.turn - views[0].turn, abs=0.05)
+
+
+def test_the_jaws_shift_turns_with_the_head(views, fitter, model):
+    shift = np.zeros((17, 3), np.float32)
+    shift[3] = [0.5, -1.0, 2.0]
+    shifted = HeadFitter(replace(model, jaw_shift=shift))
+    moved = turned_views(example(model), shifted, SETTINGS, np.random.default_rng(0))
+    units = np.ptp(model.neutral[model.landmarks[17:]], axis=0)
+    for before, after in zip(views, moved, strict=True):
+        solids = [np.column_stack([v.landmarks * [1, -1], v.depth]) for v in (before, after)]
+        # The crops differ, since the box does: both are laid on the points within the face.
+        solids = [solid - solid[17:].mean(axis=0) for solid in solids]
+        solids = [solid / np.linalg.norm(solid[17:]) for solid in solids]
+        # As the camera turns it, and back.
+        found = (solids[1] - solids[0])[:17] @ rotation_from_angles(*before.pose)
+        head = solids[0][17:] @ rotation_from_angles(*before.pose)
+        unit = float(np.median(np.ptp(head, axis=0) / units))
+        np.testing.assert_allclose(found / unit, shift, atol=0.06)
 
 
 def test_passed_yaws_are_left_out_and_the_other_way_is_kept(fitter, model):
