@@ -65,6 +65,6 @@ MXNET_MODELS = (
     Published("hourglass2_cab", "Hourglass2(d=4)-CAB", 46, 7.168, 6.123, w300=5.684),
     Published("sat2_cab", "SAT2(d=3)-CAB", 40, 7.052, 5.999, w300=5.618),
     Published("hourglass2_cab_d3", "Hourglass2(d=3)-CAB", 37, 6.974, 5.983, w300=5.647),
-    Published("sat2_cab_3d", "SAT2(d=3)-CAB-3D", aflw2000_3d=3.072),
+    Published("sat2_cab", "SAT2(d=3)-CAB-3D", aflw2000_3d=3.072),
     Published("hourglass2_cab_d3_3d", "Hourglass2(d=3)-CAB-3D", aflw2000_3d=3.005),
 )

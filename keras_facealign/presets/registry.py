@@ -233,8 +233,9 @@ def save_to_preset(
     """Writes a model as a preset folder.
 
     A preset that is there already is replaced as a whole once the new one is written: whenever this
-    is stopped, there is the old one or the new one. Its model card (README.md and card.png) is kept;
-    its exports (model.tflite and so on) go with the weights that they were made of, which a warning says.
+    is stopped, there is the old one or the new one. Its model card (README.md and card.png) is
+    kept; its exports (model.tflite and so on) go with the weights that they were made of, which a
+    warning says.
 
     Args:
         model: The model, trained.

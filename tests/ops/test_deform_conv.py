@@ -13,11 +13,11 @@ from keras import ops
 
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.ops import deform_conv as module
-from keras_facealign.ops import deform_sampling
 from keras_facealign.ops import (
     deform_conv2d,
     deform_conv2d_output_size,
     deform_implementation,
+    deform_sampling,
     from_torchvision,
     to_torchvision,
 )

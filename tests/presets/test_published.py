@@ -28,7 +28,6 @@ ORIGINAL = {
     "dense_unet2_inside": (12219874, 49.03, 26.34),
     "dense_unet2_outside": (10094728, 40.53, 17.63),
     "dense_unet2_dual": (12219874, 49.03, 26.34),
-    "sat2_cab_3d": (10094728, 40.53, 17.63),
     "hourglass2_cab_d3_3d": (9286792, 37.28, 13.34),
 }
 
