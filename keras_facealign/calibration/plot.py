@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_facealign.calibration.quality import Quality
-from keras_facealign.evaluation.report import write_whole
+from keras_facealign.files import write_whole
 
 __all__ = ["plot_quality"]
 

@@ -31,6 +31,7 @@ import numpy as np
 
 from keras_facealign.data.epochs import EpochBatches
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.files import write_whole
 
 __all__ = ["MAX_BYTES", "PackedFaces", "pack"]
 
@@ -128,9 +129,7 @@ def pack(
             f"{path} would have {size} bytes, more than {max_bytes}; lower quality ({quality}) or "
             f"side ({side}), or pack fewer faces."
         )
-    part = Path(f"{os.fspath(path)}.part")
-    part.write_bytes(content.getbuffer())
-    part.replace(path)
+    write_whole(path, lambda file: file.write(content.getbuffer()))
     return len(files)
 
 

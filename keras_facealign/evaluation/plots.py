@@ -17,7 +17,7 @@ import numpy as np
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.evaluation.faces import ShownFace, crop_shown_face
 from keras_facealign.evaluation.measures import auc, ced
-from keras_facealign.evaluation.report import write_whole
+from keras_facealign.files import write_whole
 from keras_facealign.landmarks import IBUG68, LandmarkScheme
 
 if TYPE_CHECKING:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -20,12 +20,13 @@ from keras_facealign.evaluation.normalizers import (
     normalizing_lengths,
 )
 from keras_facealign.evaluation.occlusion import occlusion_detection, visibility_errors
+from keras_facealign.files import write_whole
 from keras_facealign.landmarks import IBUG68, LandmarkScheme
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["THRESHOLDS", "EvaluationReport", "region_groups", "write_whole"]
+__all__ = ["THRESHOLDS", "EvaluationReport", "region_groups"]
 
 THRESHOLDS: tuple[float, ...] = (8.0, 10.0)
 """Percent at which failure rate and AUC are reported where no protocol says otherwise."""
@@ -275,27 +276,6 @@ class EvaluationReport:
             "mean": float(np.mean(values)),
             "std": float(np.std(values)),
         }
-
-
-def write_whole(path: str | os.PathLike[str], write: Callable[[IO[bytes]], object]) -> Path:
-    """Writes a file all or not at all, so that a crash leaves no half file over an earlier one.
-
-    Args:
-        path: The file; its folder must exist.
-        write: Called with the binary file to write to.
-
-    Returns:
-        The path.
-    """
-    target = Path(path)
-    draft = target.with_name(f".{target.name}.part")
-    try:
-        with open(draft, "wb") as file:
-            write(file)
-        os.replace(draft, target)
-    finally:
-        draft.unlink(missing_ok=True)
-    return target
 
 
 def _moments(values: np.ndarray) -> dict[str, Any]:

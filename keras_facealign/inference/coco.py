@@ -22,10 +22,10 @@ import numpy as np
 
 from keras_facealign import geometry
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.files import replacing
 from keras_facealign.inference.aligner import Face
 from keras_facealign.inference.frame_writers import VideoInfo
 from keras_facealign.inference.tracking import TrackedFace
-from keras_facealign.inference.writers import replacing
 from keras_facealign.landmarks import IBUG68, LandmarkScheme
 
 __all__ = ["COCOFrames", "COCOWriter", "coco_category", "coco_writer"]

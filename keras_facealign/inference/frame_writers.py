@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.files import replacing
 from keras_facealign.inference.tracking import TrackedFace
-from keras_facealign.inference.writers import replacing
 
 __all__ = ["FRAME_FORMATS", "FrameWriter", "VideoInfo", "frame_writer"]
 

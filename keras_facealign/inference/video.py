@@ -15,9 +15,9 @@ import numpy as np
 
 from keras_facealign.data.images import IMAGE_SUFFIXES, MAX_PIXELS, read_image
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.files import replacing
 from keras_facealign.inference.drawing import draw_faces
 from keras_facealign.inference.tracking import TrackedFace
-from keras_facealign.inference.writers import replacing
 from keras_facealign.landmarks import IBUG68, LandmarkScheme
 
 __all__ = ["Frame", "VideoReader", "VideoWriter", "draw_tracked", "video_writer"]

@@ -1,8 +1,4 @@
-"""Writing faces and pictures to files, all or nothing.
-
-Every file is first written under a temporary name in the same folder and then renamed, so that a
-reader, or a run cut short, never meets half a file.
-"""
+"""Writing faces and pictures to files, all or nothing."""
 
 from __future__ import annotations
 
@@ -10,9 +6,7 @@ import csv
 import io
 import json
 import os
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +15,12 @@ from PIL import Image
 
 from keras_facealign.data.pts import write_pts
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.files import replacing
 from keras_facealign.inference.aligner import Face
 from keras_facealign.inference.head_pose import estimate_head_pose
 from keras_facealign.landmarks import IBUG68
 
-__all__ = ["FACE_FORMATS", "replacing", "write_face", "write_image"]
+__all__ = ["FACE_FORMATS", "write_face", "write_image"]
 
 FACE_FORMATS = ("json", "csv", "pts")
 
@@ -138,43 +133,3 @@ def _replace(path: Path, write: Callable[[Path], Any]) -> Path:
     with replacing(path) as temporary:
         write(temporary)
     return path
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Gives a temporary file beside `path`, which takes its place when the block ends well.
-
-    When the block raises, the temporary file is removed and `path` stays as it was.
-
-    Args:
-        path: The file to write; an older one is replaced.
-
-    Yields:
-        Path of the temporary file, which is there and empty; its ending is that of `path`.
-
-    Raises:
-        FaceAlignError: If the file cannot be written.
-    """
-    temporary: Path | None = None
-    try:
-        handle, name = tempfile.mkstemp(prefix=".", suffix=path.suffix, dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
-        yield temporary
-        # A temporary file is private by default; the result gets the rights of any other new file.
-        temporary.chmod(0o666 & ~_umask())
-        os.replace(temporary, path)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise FaceAlignError(
-            f"{path}: cannot be written ({reason}); check the folder, its permissions and space"
-        ) from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

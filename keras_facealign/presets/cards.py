@@ -86,7 +86,7 @@ def write_card(
         >>> write_card("runs/mine/preset")  # doctest: +SKIP
         [PosixPath('runs/mine/preset/card.png'), PosixPath('runs/mine/preset/README.md')]
     """
-    from keras_facealign.evaluation.report import write_whole
+    from keras_facealign.files import write_whole
 
     folder = find_preset(preset)
     card = folder / CARD if output is None else Path(output)

@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.files import PARTIAL
 
 __all__ = [
     "CALIBRATION",
     "CONFIG",
     "METADATA",
-    "UNFINISHED_WEIGHTS",
     "WEIGHTS",
     "check_replaceable",
     "previous_preset",
@@ -24,10 +24,7 @@ __all__ = [
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 CALIBRATION = "calibration.json"
-UNFINISHED_WEIGHTS = "unfinished.weights.h5"
-"""What rewriting the weights leaves behind if it is killed; nothing reads it."""
-
-_WRITTEN = (CONFIG, METADATA, WEIGHTS, CALIBRATION, UNFINISHED_WEIGHTS)
+_WRITTEN = (CONFIG, METADATA, WEIGHTS, CALIBRATION)
 # What describes a preset rather than its weights, and is often written by hand.
 _KEPT = ("README.md", "card.png")
 # Exports of the weights that are replaced: were they kept, they would run in the new ones' place.
@@ -60,7 +57,11 @@ def check_replaceable(folder: str | Path) -> None:
             "else); give another folder, or delete this one."
         )
     known = {*_WRITTEN, *_KEPT, *(path.name for path in _exports(folder))}
-    foreign = [name for name in names if name not in known or not (folder / name).is_file()]
+    foreign = [
+        name
+        for name in names
+        if not (folder / name).is_file() or (name not in known and not name.startswith(PARTIAL))
+    ]
     if foreign:
         raise FaceAlignError(
             f"{folder} holds {foreign[0]}, which is no part of a preset and would be deleted; move "

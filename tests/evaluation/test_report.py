@@ -18,7 +18,6 @@ from keras_facealign.evaluation import (
     landmark_errors,
     nme,
 )
-from keras_facealign.evaluation.report import write_whole
 
 REGIONS = {
     "jaw": range(0, 17),
@@ -201,16 +200,3 @@ def test_bad_input_is_named(faces):
 def test_errors_agree_with_the_function(faces):
     report = EvaluationReport(*faces)
     np.testing.assert_array_equal(report.landmark_errors, landmark_errors(*faces))
-
-
-def test_failed_write_leaves_the_earlier_file(tmp_path):
-    path = write_whole(tmp_path / "a.txt", lambda file: file.write(b"whole"))
-
-    def fail(file):
-        file.write(b"half")
-        raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"):
-        write_whole(path, fail)
-    assert path.read_bytes() == b"whole"
-    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]

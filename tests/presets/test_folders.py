@@ -160,7 +160,7 @@ def test_a_bundled_name_does_not_make_a_folder_a_preset(model, tmp_path, monkeyp
 def test_the_card_stays_and_exports_of_other_weights_go(model, preset):
     (preset / "README.md").write_text("A card.")
     (preset / "card.png").write_bytes(b"Its picture.")
-    for name in ("model.tflite", "model_int8.tflite", "unfinished.weights.h5"):
+    for name in ("model.tflite", "model_int8.tflite", ".partial-x.weights.h5"):
         (preset / name).write_bytes(b"of the old weights")
     with pytest.warns(UserWarning, match="model.tflite, model_int8.tflite held other weights"):
         save_to_preset(model, preset, {"description": "new"})

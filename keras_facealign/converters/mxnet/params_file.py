@@ -6,12 +6,9 @@ anywhere, so nothing in it is believed before it is checked against the file's o
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
 import stat
 import struct
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,6 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.files import write_whole
 
 __all__ = ["read_params", "write_params"]
 
@@ -173,26 +171,7 @@ def write_params(path: str | Path, arrays: Mapping[str, Any]) -> Path:
     """
     path = Path(path)
     ready = {name: _checked(path, name, value) for name, value in arrays.items()}
-    temporary: str | None = None
-    try:
-        handle, temporary = tempfile.mkstemp(prefix=".", suffix=".params", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            _write(file, ready)
-        # Temporary files are private; this one gets the rights of any other new file.
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise FaceAlignError(
-            f"{path} cannot be written ({error.strerror or error}); check the folder, its "
-            "permissions and space."
-        ) from error
-    finally:
-        if temporary is not None:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary)
-    return path
+    return write_whole(path, lambda file: _write(file, ready))
 
 
 def _checked(path: Path, name: str, value: Any) -> np.ndarray:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.files import replacing
 
 __all__ = ["Wanted", "read_npz", "replace_file"]
 
@@ -119,11 +120,7 @@ def replace_file(
         content: What it is to hold.
         check: Called with the file under its other name; what it raises, it raises in time.
     """
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as unfinished:
         unfinished.write_bytes(content)
         if check is not None:
             check(unfinished)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)

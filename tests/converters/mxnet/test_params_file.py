@@ -215,14 +215,14 @@ def test_a_file_appears_complete_or_not_at_all(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(params_file, "_write", full)
-    with pytest.raises(FaceAlignError, match="a.params cannot be written .No space left"):
+    with pytest.raises(FaceAlignError, match="a.params: cannot be written .No space left"):
         write_params(path, {"arg:a": GOOD})
     assert path.read_bytes() == b"before"
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_folder_that_does_not_exist(tmp_path):
-    with pytest.raises(FaceAlignError, match="a.params cannot be written .No such file"):
+    with pytest.raises(FaceAlignError, match="a.params: cannot be written .No such file"):
         write_params(tmp_path / "nowhere" / "a.params", {"arg:a": GOOD})
 
 
