@@ -70,12 +70,12 @@ METADATA = {
 }
 
 
-def make_schedule(epochs: int, seed: int) -> Schedule:
+def make_schedule(epochs: int, learning_rate: float, seed: int) -> Schedule:
     """The recipe for a number of passes over the faces."""
     return Schedule(
         epochs=epochs,
         batch_size=16,
-        learning_rate=2e-3,
+        learning_rate=learning_rate,
         seed=seed,
         compile=COMPILE,
         average=0.998,
@@ -97,7 +97,9 @@ def main() -> None:
     parser.add_argument("--merl-rav", help="root of MERL-RAV; left out if not given")
     parser.add_argument("--register-by", default="sat1_cab_mobile", help="preset, or none")
     parser.add_argument("--output", required=True, help="folder of the run; resumed if it exists")
+    parser.add_argument("--start", help="preset whose weights to go on from; left out: from none")
     parser.add_argument("--epochs", type=int, default=32)
+    parser.add_argument("--learning-rate", type=float, default=2e-3, help="the highest")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--limit", type=int, help="use the first N faces of a set, to try it out")
     args = parser.parse_args()
@@ -112,8 +114,8 @@ def main() -> None:
 
     keras.mixed_precision.set_global_policy("mixed_bfloat16")
     keras.utils.set_random_seed(args.seed)
-    model = SATFaceAlign(**ARCHITECTURE)
-    schedule = make_schedule(args.epochs, args.seed)
+    model = from_preset(args.start) if args.start else SATFaceAlign(**ARCHITECTURE)
+    schedule = make_schedule(args.epochs, args.learning_rate, args.seed)
     metadata = {**METADATA, "trained_on": " and ".join(sets)}
     validation = ibug_300w.load_samples(args.ibug_300w, "lfpw_test")
     result = fit(model, train, validation, args.output, schedule, metadata, verbose=2)

@@ -8,7 +8,7 @@ gave between 3.318 and 3.319 %, which is why nothing is weighted here. It double
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,7 @@ def predict_with_mirror(
     predict: Callable[[np.ndarray], Mapping[str, Any]],
     images: np.ndarray,
     scheme: LandmarkScheme | None,
+    offset: Sequence[float] = (0.0, 0.0),
 ) -> dict[str, np.ndarray]:
     """Averages what a network says of images and of their mirror images.
 
@@ -55,6 +56,7 @@ def predict_with_mirror(
             x before y, 0-based.
         images: (B, S, S, 3).
         scheme: What the landmarks are.
+        offset: (dx, dy) in pixels that `predict` adds to all landmarks, and the result has too.
 
     Returns:
         The same names, float32 (B, K, ...): the means. For `confidence` and `visibility`, which are
@@ -77,6 +79,6 @@ def predict_with_mirror(
     for name, both in predict(np.concatenate([images, images[:, :, ::-1]])).items():
         seen, mirrored = both[:count], both[count:][:, order]
         if name == "landmarks":
-            mirrored = mirrored * [-1.0, 1.0] + [images.shape[2] - 1.0, 0.0]
+            mirrored = mirrored * [-1.0, 1.0] + [images.shape[2] - 1.0 + 2.0 * offset[0], 0.0]
         averaged[name] = ((seen + mirrored) / 2).astype(np.float32)
     return averaged

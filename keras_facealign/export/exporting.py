@@ -143,6 +143,7 @@ def export_model(
         "input_size": size,
         "decode": decode,
         "decode_method": model.decode_method,
+        "landmark_offset": list(model.landmark_offset),
         "outputs": list(frozen.outputs),
         "batch": count,
         "quantize": quantize,

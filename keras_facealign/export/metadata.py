@@ -12,6 +12,8 @@ num_landmarks    int       K
 input_size       int       S, side of the square crop in pixels
 decode           bool      True: landmarks and confidence come out; False: heatmaps
 decode_method    str       how landmarks are read out of heatmaps, see `keras_facealign.ops`
+landmark_offset  list      (dx, dy) in pixels to add to what is read so; in `landmarks` it is
+                           already. May be missing: (0, 0)
 outputs          list      names of the outputs
 batch            int/null  faces a call takes; null: any number
 quantize         str       "none", "float16" or "int8"
@@ -62,6 +64,7 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
     "input_size": int,
     "decode": bool,
     "decode_method": str,
+    "landmark_offset": list,
     "outputs": list,
     "batch": (int, type(None)),
     "quantize": str,
@@ -144,6 +147,7 @@ def parse_metadata(text: bytes, path: Path) -> dict[str, Any]:
             f"{path} has metadata of format {found!r}, and this version reads {FORMAT}; update "
             "keras_facealign or export the file again."
         )
+    value.setdefault("landmark_offset", [0.0, 0.0])
     for key, kind in _FIELDS.items():
         # bool is a subclass of int, and no number here.
         wrong_bool = isinstance(value.get(key), bool) and kind is not bool
@@ -155,12 +159,18 @@ def parse_metadata(text: bytes, path: Path) -> dict[str, Any]:
         "batch": value["batch"] is None or value["batch"] >= 1,
         "quantize": value["quantize"] in QUANTIZATIONS,
         "box_scale": 0.1 <= value["box_scale"] <= 10,  # false for NaN
+        "landmark_offset": _is_offset(value["landmark_offset"], value["input_size"]),
         "outputs": all(isinstance(name, str) for name in value["outputs"]),
     }
     for key, good in possible.items():
         if not good:
             raise FaceAlignError(f"{path}: metadata {key!r} is {value[key]!r}.")
     return value
+
+
+def _is_offset(value: list[Any], input_size: int) -> bool:
+    numbers = [v for v in value if isinstance(v, (int, float)) and not isinstance(v, bool)]
+    return len(numbers) == len(value) == 2 and all(abs(v) <= input_size / 8 for v in numbers)
 
 
 def _read_saved_model(folder: Path) -> dict[str, Any]:

@@ -69,7 +69,8 @@ def compare(
         expected = model.predict_landmarks(faces, batch_size=_BATCH)[0]
     if "heatmaps" in found:
         landmarks, _ = decode_heatmaps(found["heatmaps"], model.input_size, model.decode_method)
-        found = {"landmarks": keras.ops.convert_to_numpy(landmarks)}
+        landmarks = keras.ops.convert_to_numpy(landmarks)
+        found = {"landmarks": landmarks + np.float32(model.landmark_offset)}
     distance = np.linalg.norm(found["landmarks"].astype(np.float64) - expected, axis=-1)
     percentile = float(np.percentile(distance, 99))
     return Parity(float(distance.mean()), percentile, len(faces), limit)

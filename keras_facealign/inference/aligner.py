@@ -282,7 +282,8 @@ class FaceAligner:
         _, network = self._network()
         predict = partial(_outputs, network)
         if self.mirror:
-            outputs = predict_with_mirror(predict, crops, self.model.scheme)
+            offset = getattr(self.model, "landmark_offset", (0.0, 0.0))
+            outputs = predict_with_mirror(predict, crops, self.model.scheme, offset)
         else:
             outputs = predict(crops)
         # float64 keeps a tenth of a pixel in crops of pictures a hundred thousand pixels wide.

@@ -10,6 +10,7 @@ from keras_facealign.models.families import (
     SATFaceAlign,
     UNetFaceAlign,
 )
+from keras_facealign.models.landmark_offset import measure_landmark_offset
 from keras_facealign.models.stacked import Network, build_network
 from keras_facealign.models.training_settings import (
     COHERENT_TERMS,
@@ -34,5 +35,6 @@ __all__ = [
     "build_network",
     "count_macs",
     "deepen",
+    "measure_landmark_offset",
     "widen",
 ]

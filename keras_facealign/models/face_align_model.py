@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_facealign import geometry
@@ -51,6 +52,9 @@ class FaceAlignModel(LandmarkPrediction, BackendSteps, keras.Model):
     Args:
         architecture: The network, an `Architecture` or its dict.
         scheme: Name of the landmark scheme. Its number of points must be the architecture's.
+        landmark_offset: (dx, dy) in pixels of the input, at most an eighth of its side, added to
+            the landmarks that a prediction gives; see `keras_facealign.models.landmark_offset`.
+            Training knows nothing of it.
         name: Model name.
 
     Example:
@@ -65,6 +69,7 @@ class FaceAlignModel(LandmarkPrediction, BackendSteps, keras.Model):
         self,
         architecture: Architecture | dict[str, Any],
         scheme: str = "ibug68",
+        landmark_offset: Sequence[float] = (0.0, 0.0),
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -81,6 +86,7 @@ class FaceAlignModel(LandmarkPrediction, BackendSteps, keras.Model):
         self.architecture = architecture
         self.scheme: LandmarkScheme = landmark_scheme
         self.decode_method = "taylor"
+        self.landmark_offset = landmark_offset
         self.augmentation = PairedAugmentation(
             architecture.input_size, landmark_scheme.flip_permutation, name="augmentation"
         )
@@ -355,7 +361,7 @@ class FaceAlignModel(LandmarkPrediction, BackendSteps, keras.Model):
         heatmap, landmark = self.view_loss(shown, heatmaps)
         settings = self._training
         total = settings.heatmap_weight * heatmap + settings.landmark_weight * landmark
-        found, _ = self._decode(heatmaps[-1], frames)
+        found = ops.add(self._decode(heatmaps[-1], frames)[0], np.float32(self.landmark_offset))
         terms = {"loss": total, "heatmap_loss": heatmap, "coherent_loss": None}
         self._update_metrics(terms, view, found)
         return total
@@ -380,12 +386,15 @@ class FaceAlignModel(LandmarkPrediction, BackendSteps, keras.Model):
     # ---- serialisation --------------------------------------------------------------------------
 
     def get_config(self) -> dict[str, Any]:
-        return {
+        config = {
             "name": self.name,
             "trainable": self.trainable,
             "architecture": self.architecture.to_dict(),
             "scheme": self.scheme.name,
         }
+        if any(self.landmark_offset):
+            config["landmark_offset"] = list(self.landmark_offset)
+        return config
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> FaceAlignModel:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from keras_facealign.crops import check_crops
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.layers.heatmap_decoder import HeatmapDecoder
 from keras_facealign.mirroring import predict_with_mirror
+from keras_facealign.models.landmark_offset import check_offset
 
 if TYPE_CHECKING:
     from keras_facealign.calibration import Calibration
@@ -33,6 +35,7 @@ class LandmarkPrediction:
 
     input_size: int
     num_landmarks: int
+    _landmark_offset: tuple[float, float] = (0.0, 0.0)
     calibration: Calibration | None = None
     decode_method: str
     scheme: LandmarkScheme
@@ -42,6 +45,19 @@ class LandmarkPrediction:
     def _forward(self, images: Any, training: bool | None = None) -> tuple[list[Any], Any]:
         """Heatmaps, and where they look; see `FaceAlignModel`."""
         raise NotImplementedError
+
+    @property
+    def landmark_offset(self) -> tuple[float, float]:
+        """(dx, dy) that predictions add to landmarks, in pixels of the input.
+
+        It may be set: (0, 0) gives the places that training with mirrored pictures leads to, see
+        `keras_facealign.models.landmark_offset`.
+        """
+        return self._landmark_offset
+
+    @landmark_offset.setter
+    def landmark_offset(self, value: Sequence[float]) -> None:
+        self._landmark_offset = check_offset(value, self.input_size)
 
     def predict_landmarks(
         self, images: Any, batch_size: int = 32, mirror: bool = False
@@ -88,7 +104,7 @@ class LandmarkPrediction:
         check_crops(images, self.input_size)
         if mirror:
             predict = partial(self.predict_outputs, batch_size=2 * batch_size)
-            return predict_with_mirror(predict, images, self.scheme)
+            return predict_with_mirror(predict, images, self.scheme, self.landmark_offset)
         model = self._landmark_model()
         if not len(images):
             return {
@@ -134,6 +150,8 @@ class LandmarkPrediction:
         if self.calibration is not None:
             maps = keras.ops.cast(last, "float32")
             outputs.update(self.calibration(maps, landmarks, confidence))
+        if any(self.landmark_offset):
+            outputs["landmarks"] = keras.ops.add(landmarks, np.float32(self.landmark_offset))
         return outputs
 
     def _decode(self, heatmaps: Any, frames: Any) -> tuple[Any, Any]:
@@ -146,7 +164,7 @@ class LandmarkPrediction:
 
     def _landmark_model(self) -> keras.Model:
         """The network with decoding at its end, sharing all weights."""
-        key = f"_landmark_model_{self.decode_method}"
+        key = f"_landmark_model_{self.decode_method}_{self.landmark_offset}"
         calibration, model = self.__dict__.get(key, (None, None))
         if model is None or calibration is not self.calibration:
             # The input itself and not the list of inputs, the structure that callers will pass.

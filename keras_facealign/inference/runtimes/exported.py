@@ -63,6 +63,8 @@ class ExportedModel:
         self.box_scale: float = self.metadata["box_scale"]
         """Side of the crop in units of the face box's longer side."""
         self.scheme = get_scheme(self.metadata["scheme"])
+        self.landmark_offset: tuple[float, float] = tuple(self.metadata["landmark_offset"])
+        """(dx, dy) in pixels that landmarks have been moved by, see the model's attribute."""
         self._batch: int | None = self.metadata["batch"]
         self._graph = load_graph(self.path, self.runtime, threads)
         self._check_graph()
@@ -139,7 +141,7 @@ class ExportedModel:
         check_crops(images, self.input_size)
         if mirror:
             predict = partial(self.predict_outputs, batch_size=2 * batch_size)
-            return predict_with_mirror(predict, images, self.scheme)
+            return predict_with_mirror(predict, images, self.scheme, self.landmark_offset)
         if images.dtype != np.uint8:
             images = np.rint(images).astype(np.uint8)
         # An empty batch is filled up too: what comes out of it tells the shapes.
@@ -162,6 +164,7 @@ class ExportedModel:
         if "heatmaps" in outputs:
             maps = outputs["heatmaps"].transpose(0, 3, 1, 2)
             points, confidence = decode(maps, self.input_size, self.metadata["decode_method"])
+            points = points + np.float32(self.landmark_offset)
             outputs = {"landmarks": points, "confidence": confidence}
         return {name: np.asarray(values, np.float32)[:count] for name, values in outputs.items()}
 
