@@ -22,8 +22,10 @@ the 224 faces of lfpw/testset: 3.413 % with the labels' boxes, 3.424 % with MTCN
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 
 import keras
 
@@ -31,8 +33,8 @@ from keras_facealign.data import ibug_300w, merl_rav
 from keras_facealign.data.partition import take_part
 from keras_facealign.data.reregistration import reregister
 from keras_facealign.data.samples import Example
-from keras_facealign.models import SATFaceAlign
-from keras_facealign.presets import from_preset
+from keras_facealign.models import SATFaceAlign, measure_landmark_offset
+from keras_facealign.presets import from_preset, save_to_preset
 from keras_facealign.training import Schedule, fit
 
 ARCHITECTURE = {
@@ -104,11 +106,11 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="use the first N faces of a set, to try it out")
     args = parser.parse_args()
 
-    train = list(islice(ibug_300w.load_samples(args.ibug_300w, "train"), args.limit))
+    train = labelled = list(islice(ibug_300w.load_samples(args.ibug_300w, "train"), args.limit))
     sets = [f"300W ({len(train)} faces)"]
     if args.merl_rav:
         faces = list(islice(read_merl_rav(args.merl_rav, args.register_by), args.limit))
-        train += faces
+        train = labelled + faces
         sets.append(f"MERL-RAV ({len(faces)} faces)")
     print("Training on", " and ".join(sets), flush=True)
 
@@ -120,6 +122,12 @@ def main() -> None:
     validation = ibug_300w.load_samples(args.ibug_300w, "lfpw_test")
     result = fit(model, train, validation, args.output, schedule, metadata, verbose=2)
     print(f"NME {result['val_nme']:.3f} % after {result['seconds'] / 60:.0f} minutes")
+
+    preset = Path(args.output, "preset")
+    model = from_preset(preset)
+    model.landmark_offset, count = measure_landmark_offset(model, labelled)
+    save_to_preset(model, preset, json.loads((preset / "metadata.json").read_text("utf-8")))
+    print(f"Labels of {count} faces lie {model.landmark_offset[0]:.2f} px to the right: added")
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ def compare(
     if "heatmaps" in found:
         landmarks, _ = decode_heatmaps(found["heatmaps"], model.input_size, model.decode_method)
         landmarks = keras.ops.convert_to_numpy(landmarks)
-        found = {"landmarks": landmarks + np.float32(model.landmark_offset)}
+        found = {"landmarks": landmarks + np.asarray(model.landmark_offset, np.float32)}
     distance = np.linalg.norm(found["landmarks"].astype(np.float64) - expected, axis=-1)
     percentile = float(np.percentile(distance, 99))
     return Parity(float(distance.mean()), percentile, len(faces), limit)

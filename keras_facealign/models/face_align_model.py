@@ -361,7 +361,9 @@ class FaceAlignModel(LandmarkPrediction, BackendSteps, keras.Model):
         heatmap, landmark = self.view_loss(shown, heatmaps)
         settings = self._training
         total = settings.heatmap_weight * heatmap + settings.landmark_weight * landmark
-        found = ops.add(self._decode(heatmaps[-1], frames)[0], np.float32(self.landmark_offset))
+        found = ops.add(
+            self._decode(heatmaps[-1], frames)[0], np.asarray(self.landmark_offset, np.float32)
+        )
         terms = {"loss": total, "heatmap_loss": heatmap, "coherent_loss": None}
         self._update_metrics(terms, view, found)
         return total

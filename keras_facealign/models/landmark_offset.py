@@ -84,7 +84,7 @@ def measure_landmark_offset(
 
     def look() -> None:
         found, _ = model.predict_landmarks(np.stack(crops), batch_size=len(crops))
-        found = found - np.float32(model.landmark_offset)
+        found = found - np.asarray(model.landmark_offset, np.float32)
         for points, (labels, known) in zip(found, wanted, strict=True):
             shifts.append(float(np.mean((labels - points)[known, 0])))
         crops.clear()

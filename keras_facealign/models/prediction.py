@@ -151,7 +151,9 @@ class LandmarkPrediction:
             maps = keras.ops.cast(last, "float32")
             outputs.update(self.calibration(maps, landmarks, confidence))
         if any(self.landmark_offset):
-            outputs["landmarks"] = keras.ops.add(landmarks, np.float32(self.landmark_offset))
+            outputs["landmarks"] = keras.ops.add(
+                landmarks, np.asarray(self.landmark_offset, np.float32)
+            )
         return outputs
 
     def _decode(self, heatmaps: Any, frames: Any) -> tuple[Any, Any]:

@@ -14,6 +14,7 @@ from keras_facealign.errors import FaceAlignError
 from keras_facealign.export import export_model, exporting, read_metadata
 from keras_facealign.export.drawn_faces import draw_faces
 from keras_facealign.export.parity import Parity, load_export
+from keras_facealign.inference.runtimes.exported import ExportedModel
 from keras_facealign.inference.runtimes.interpreter import find_interpreter
 from keras_facealign.presets import from_preset
 from tests.calibration.synthetic import some_calibration
@@ -110,6 +111,20 @@ def test_heatmaps_are_the_models(format, quantize, small, tmp_path):
         assert max(ranks(report.path)) == 4
         assert {"DEPTH_TO_SPACE", "RESIZE_NEAREST_NEIGHBOR"} <= names
         assert not names & {"TILE", "TRANSPOSE_CONV", "GATHER"}
+
+
+@pytest.mark.parametrize("decode", [True, False])
+def test_the_offset_of_landmarks_goes_into_the_file(decode, tmp_path):
+    model, images = network(topology="sat", stem="light", depth=2), pictures(2)
+    found = []
+    for offset in ((0.0, 0.0), (1.5, -0.5)):
+        model.landmark_offset = offset
+        report = export_model(model, tmp_path / str(offset), decode=decode, limit=ANY)
+        exported = ExportedModel(report.path)
+        assert exported.landmark_offset == offset
+        found.append([exported.predict_landmarks(images, mirror=m)[0] for m in (False, True)])
+    # The same weights in the same graph, so that flat peaks do not matter.
+    np.testing.assert_allclose(found[1], np.add(found[0], [1.5, -0.5]), atol=1e-3)
 
 
 @pytest.mark.parametrize(

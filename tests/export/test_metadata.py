@@ -20,6 +20,7 @@ GOOD = {
     "input_size": 32,
     "decode": True,
     "decode_method": "taylor",
+    "landmark_offset": [0.5, 0.0],
     "outputs": ["confidence", "landmarks"],
     "batch": None,
     "quantize": "none",
@@ -131,6 +132,10 @@ def test_no_byte_can_be_changed_into_another_kind_of_error(tmp_path):
         ({"batch": 0}, "batch"),
         ({"outputs": [1]}, "outputs"),
         ({"decode": 1}, "decode"),
+        ({"landmark_offset": [1]}, "landmark_offset"),
+        ({"landmark_offset": [0, 1e9]}, "landmark_offset"),
+        ({"landmark_offset": [0, float("nan")]}, "landmark_offset"),
+        ({"landmark_offset": ["0", 0]}, "landmark_offset"),
     ],
 )
 def test_impossible_values_are_named(change, complaint, tmp_path):
@@ -152,6 +157,13 @@ def test_missing_keys_and_other_json_are_named(tmp_path):
         path.write_bytes(onnx_file(text.encode()))
         with pytest.raises(FaceAlignError, match=complaint):
             read_metadata(path)
+
+
+def test_files_of_before_the_offset_have_none(tmp_path):
+    path = tmp_path / "model.onnx"
+    text = json.dumps({k: v for k, v in GOOD.items() if k != "landmark_offset"})
+    path.write_bytes(onnx_file(text.encode()))
+    assert read_metadata(path) == {**GOOD, "landmark_offset": [0.0, 0.0]}
 
 
 def test_missing_files_and_folders_are_named(tmp_path):

@@ -220,5 +220,5 @@ class _OpenVINOLandmarks:
         if model.calibration is not None:
             maps = heatmaps.transpose(0, 2, 3, 1)
             outputs |= model.calibration(maps, landmarks, confidence)
-        outputs["landmarks"] = landmarks + np.float32(model.landmark_offset)
+        outputs["landmarks"] = landmarks + np.asarray(model.landmark_offset, np.float32)
         return outputs

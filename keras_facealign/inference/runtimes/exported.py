@@ -164,7 +164,7 @@ class ExportedModel:
         if "heatmaps" in outputs:
             maps = outputs["heatmaps"].transpose(0, 3, 1, 2)
             points, confidence = decode(maps, self.input_size, self.metadata["decode_method"])
-            points = points + np.float32(self.landmark_offset)
+            points = points + np.asarray(self.landmark_offset, np.float32)
             outputs = {"landmarks": points, "confidence": confidence}
         return {name: np.asarray(values, np.float32)[:count] for name, values in outputs.items()}
 
