@@ -113,7 +113,7 @@ def _corners(
         tap = np.broadcast_to(np.reshape(tap, along), kernel_size)
         tap = np.tile(np.reshape(tap, (1, 1, taps)), (1, 1, deformable_groups))
         grid = library.reshape(first, (1, samples, 1)) + tap
-        positions.append(ordered(offsets[..., axis] + grid))
+        positions.append(ordered(ops.add(offsets[..., axis], grid)))
     inside_y, row, *y_weights = _axis(positions[0], ops.cast(height, dtype), border)
     inside_x, column, *x_weights = _axis(positions[1], ops.cast(width, dtype), border)
     factor = ops.cast(ops.logical_and(inside_y, inside_x), dtype)

@@ -111,8 +111,8 @@ def _window(heatmaps: Any, rows: Any, columns: Any, radius: int) -> tuple[Any, A
     """Values, row and column indices, each (B, K, N), of a square window around (B, K) pixels."""
     offsets = np.arange(-radius, radius + 1, dtype="int32")
     dy, dx = (v.reshape(1, 1, -1) for v in np.meshgrid(offsets, offsets, indexing="ij"))
-    rows = ops.expand_dims(rows, -1) + dy
-    columns = ops.expand_dims(columns, -1) + dx
+    rows = ops.add(ops.expand_dims(rows, -1), dy)
+    columns = ops.add(ops.expand_dims(columns, -1), dx)
     return _take_pixels(heatmaps, rows, columns), rows, columns
 
 
