@@ -11,7 +11,7 @@ import stat
 import struct
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 
@@ -183,7 +183,7 @@ def _checked(path: Path, name: str, value: Any) -> np.ndarray:
     return array
 
 
-def _write(file: BinaryIO, arrays: Mapping[str, np.ndarray]) -> None:
+def _write(file: IO[bytes], arrays: Mapping[str, np.ndarray]) -> None:
     file.write(struct.pack("<QQQ", _LIST_MAGIC, 0, len(arrays)))
     for array in arrays.values():
         file.write(struct.pack("<IiI", _ARRAY_MAGIC, _DENSE, array.ndim))
