@@ -583,7 +583,7 @@ def test_the_example_describes_a_run_that_can_be():
     spec = importlib.util.spec_from_file_location("train_mobile", path)
     example = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(example)
-    schedule = example.make_schedule(epochs=3, seed=5)
+    schedule = example.make_schedule(epochs=3, learning_rate=1e-3, seed=5)
     assert json.loads(json.dumps(dataclasses.asdict(schedule)))["epochs"] == 3
     assert preset_architecture("sat1_cab_mobile") == Architecture(**example.ARCHITECTURE)
     model = SATFaceAlign(1, 1, width=0.125, input_size=SIZE, map_size=SIZE // 2)
