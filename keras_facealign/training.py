@@ -113,7 +113,7 @@ def fit(
     step's as well, and the better of the two go into the preset; without validation, the averaged.
 
     Args:
-        model: The model to train; its weights are the start.
+        model: The model to train; its weights are the start, its `landmark_offset` is dropped.
         train: Examples to train on, see `FaceBatches`; or batches that are ready, `FaceBatches` or
             `PackedFaces`, which settle batch size, order, jitter and boxes by themselves.
         validation: Examples, or batches, whose NME each epoch reports; or None.
@@ -157,6 +157,8 @@ def fit(
     settings = {"jit_compile": "auto", **schedule.compile}
     settings["augmentation"] = {"seed": schedule.seed, **settings.get("augmentation", {})}
     model.compile(make_optimizer(schedule, schedule.epochs * len(batches)), **settings)
+    # What was measured for other weights, and perhaps for other labels.
+    model.landmark_offset = (0.0, 0.0)
     # Restoring a backup needs the optimiser's variables to exist.
     model.optimizer.build(model.trainable_variables)
     average = WeightAverage(schedule.average) if schedule.average else None

@@ -108,7 +108,8 @@ def from_preset(name: str | Path, load_weights: bool = True) -> FaceAlignModel:
 
     Args:
         name: A bundled preset's name, or a folder that `save_to_preset` wrote.
-        load_weights: Whether to load the trained weights; False gives the untrained network.
+        load_weights: Whether to load the trained weights; False gives the untrained network,
+            without `landmark_offset`.
 
     Returns:
         The model.
@@ -128,6 +129,8 @@ def from_preset(name: str | Path, load_weights: bool = True) -> FaceAlignModel:
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise _bad_config(folder, error) from error
     if not load_weights:
+        # It was measured for the trained weights.
+        model.landmark_offset = (0.0, 0.0)
         return model
     weights = folder / WEIGHTS
     if not weights.is_file():

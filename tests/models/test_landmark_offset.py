@@ -66,6 +66,7 @@ def test_it_is_saved_with_the_model_and_with_the_preset(tmp_path, images):
     wanted, _ = model.predict_landmarks(images)
     for loaded in (from_preset(folder), FaceAlignModel.from_config(model.get_config())):
         assert loaded.landmark_offset == OFFSET
+    assert from_preset(folder, load_weights=False).landmark_offset == (0.0, 0.0)
     np.testing.assert_allclose(from_preset(folder).predict_landmarks(images)[0], wanted, atol=1e-3)
 
 
