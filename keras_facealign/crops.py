@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -10,7 +13,10 @@ import numpy as np
 from keras_facealign import geometry
 from keras_facealign.errors import FaceAlignError
 
-__all__ = ["check_crops", "crop_face"]
+if TYPE_CHECKING:
+    from keras_facealign.data.samples import Example
+
+__all__ = ["check_crops", "crop_face", "predict_faces"]
 
 # Bilinear sampling reads the 2 x 2 pixels around a point: below half size it would skip pixels.
 _SAFE_SCALE = 0.5
@@ -68,6 +74,33 @@ def check_crops(images: np.ndarray, size: int) -> None:
             raise FaceAlignError(
                 f"images have values from {low:g} to {high:g}; give RGB between 0 and 255."
             )
+
+
+def predict_faces(
+    faces: Iterable[Example],
+    predict: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
+    input_size: int,
+    batch_size: int = 32,
+) -> Iterator[tuple[Example, np.ndarray, np.ndarray]]:
+    """Cuts labelled faces out by their boxes and has a model look at them, batch by batch.
+
+    Args:
+        faces: Labelled faces.
+        predict: From crops, uint8 (B, S, S, 3), to landmarks in crop pixels, (B, K, 2), and
+            confidence; `FaceAlignModel.predict_landmarks` is one.
+        input_size: Side S of the crops in pixels.
+        batch_size: Faces predicted at once.
+
+    Yields:
+        Each face, the matrix (2, 3) from its picture's pixels to the crop's, and the landmarks
+        found, (K, 2) in pixels of the crop.
+    """
+    left = iter(faces)
+    while batch := list(islice(left, batch_size)):
+        matrices = [geometry.crop_matrix(face.box, input_size) for face in batch]
+        pairs = zip(batch, matrices, strict=True)
+        found, _ = predict(np.stack([crop_face(f.image, m, input_size) for f, m in pairs]))
+        yield from zip(batch, matrices, found, strict=True)
 
 
 def _reduce(

@@ -14,21 +14,11 @@ from keras_facealign.landmarks import IBUG68, get_scheme
 from keras_facealign.landmarks.registry import numbered_scheme
 from keras_facealign.mirroring import predict_with_mirror
 from tests.inference.dots import DotModel
+from tests.inference.exported_files import SIZE, pictures, write_tflite
 
-SIZE = 32
 # The crop of this box is the picture itself, pixel by pixel: its crop matrix is the identity.
 WHOLE = ((SIZE - 1) / 2 - SIZE / 2.6,) * 2 + ((SIZE - 1) / 2 + SIZE / 2.6,) * 2
 NAMES = {"landmarks", "confidence", "sigma", "visibility"}
-
-
-def pictures(count: int, seed: int = 0) -> np.ndarray:
-    """uint8 (count, SIZE, SIZE, 3): noise with a bright spot in each colour."""
-    rng = np.random.default_rng(seed)
-    images = rng.integers(0, 60, (count, SIZE, SIZE, 3)).astype(np.uint8)
-    for image in images:
-        for colour, (row, column) in enumerate(rng.integers(0, SIZE, (3, 2))):
-            image[row, column, colour] = 200 + 20 * colour
-    return images
 
 
 def flipped(image: np.ndarray) -> np.ndarray:
@@ -146,7 +136,7 @@ def test_aligners_of_keras_models(runtime):
 def test_aligners_of_exported_files(kind, tmp_path):
     if importlib.util.find_spec("tensorflow") is None:
         pytest.skip("TensorFlow writes the files")
-    from tests.inference.exported_files import write_tflite
+
     from tests.inference.runtimes.test_exported import write_onnx
 
     path = tmp_path / f"dots.{kind}"

@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from keras_facealign import geometry
-from keras_facealign.crops import crop_face
+from keras_facealign.crops import predict_faces
 from keras_facealign.data.samples import Example
 
 __all__ = ["fit_scale_and_shift", "register_labels", "reregister"]
@@ -106,29 +106,7 @@ def reregister(
     Yields:
         The examples that fit, with new landmarks and box.
     """
-    batch: list[Example] = []
-    for example in examples:
-        batch.append(example)
-        if len(batch) == batch_size:
-            yield from _reregister_batch(batch, predict, input_size, max_residual)
-            batch = []
-    if batch:
-        yield from _reregister_batch(batch, predict, input_size, max_residual)
-
-
-def _reregister_batch(
-    batch: list[Example],
-    predict: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
-    input_size: int,
-    max_residual: float,
-) -> Iterator[Example]:
-    matrices = [geometry.crop_matrix(example.box, input_size) for example in batch]
-    crops = [
-        crop_face(example.image, matrix, input_size)
-        for example, matrix in zip(batch, matrices, strict=True)
-    ]
-    found, _ = predict(np.stack(crops))
-    for example, matrix, points in zip(batch, matrices, found, strict=True):
+    for example, matrix, points in predict_faces(examples, predict, input_size, batch_size):
         seen = geometry.transform_points(geometry.invert(matrix), points)
         labelled = example.visibility > 0
         # The jaw's labels slide along the contour, so the inner points carry the position.

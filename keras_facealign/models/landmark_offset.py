@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from keras_facealign import geometry
-from keras_facealign.crops import crop_face
+from keras_facealign.crops import predict_faces
 from keras_facealign.errors import FaceAlignError
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from keras_facealign.models.face_align_model import FaceAlignModel
 
 __all__ = ["check_offset", "measure_landmark_offset"]
-
-_BATCH = 64
 
 
 def check_offset(value: Sequence[float], input_size: int) -> tuple[float, float]:
@@ -77,30 +75,12 @@ def measure_landmark_offset(
     Example:
         >>> model.landmark_offset, count = measure_landmark_offset(model, faces)  # doctest: +SKIP
     """
-    size = model.input_size
-    shifts: list[float] = []
-    crops: list[np.ndarray] = []
-    wanted: list[tuple[np.ndarray, np.ndarray]] = []
-
-    def look() -> None:
-        found, _ = model.predict_landmarks(np.stack(crops), batch_size=len(crops))
-        found = found - np.asarray(model.landmark_offset, np.float32)
-        for points, (labels, known) in zip(found, wanted, strict=True):
-            shifts.append(float(np.mean((labels - points)[known, 0])))
-        crops.clear()
-        wanted.clear()
-
-    for face in faces:
+    labelled = (face for face in faces if (np.asarray(face.visibility) > 0).any())
+    own, shifts = model.landmark_offset[0], []
+    for face, matrix, found in predict_faces(labelled, model.predict_landmarks, model.input_size):
+        labels = geometry.transform_points(matrix, face.landmarks)
         known = np.asarray(face.visibility) > 0
-        if not known.any():
-            continue
-        matrix = geometry.crop_matrix(face.box, size)
-        crops.append(crop_face(face.image, matrix, size))
-        wanted.append((geometry.transform_points(matrix, face.landmarks), known))
-        if len(crops) == _BATCH:
-            look()
-    if crops:
-        look()
+        shifts.append(float(np.mean((labels - found)[known, 0])) + own)
     if not shifts:
         raise FaceAlignError("There is no labelled face to measure landmark_offset on.")
     return (float(np.mean(shifts)), 0.0), len(shifts)

@@ -26,6 +26,16 @@ METADATA: dict[str, Any] = {
 }
 
 
+def pictures(count: int, seed: int | None = None) -> np.ndarray:
+    """uint8 (count, SIZE, SIZE, 3): noise with a bright spot somewhere in each colour."""
+    rng = np.random.default_rng(count if seed is None else seed)
+    images = rng.integers(0, 40, (count, SIZE, SIZE, 3)).astype(np.uint8)
+    for image in images:
+        for colour, (row, column) in enumerate(rng.integers(0, SIZE, (3, 2))):
+            image[row, column, colour] = 200 + 10 * colour
+    return images
+
+
 def dots(tf: Any, images: Any) -> dict[str, Any]:
     """The centroid of each colour, those of red and green twice; all four outputs.
 

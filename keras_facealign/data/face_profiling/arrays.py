@@ -6,16 +6,15 @@ from __future__ import annotations
 import math
 import os
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.files import replacing
 
-__all__ = ["Wanted", "read_npz", "replace_file"]
+__all__ = ["Wanted", "read_npz"]
 
 Wanted = tuple[str, tuple[int | None, ...]]
 """Kinds of number that an array may hold, as NumPy's letters, and the shape it must have."""
@@ -106,21 +105,3 @@ def _header(stream: Any) -> tuple[tuple[int, ...], np.dtype]:
     else:
         raise ValueError(f"array format {version}")
     return shape, dtype
-
-
-def replace_file(
-    path: Path,
-    content: bytes | memoryview,
-    check: Callable[[Path], object] | None = None,
-) -> None:
-    """Writes a file under another name first, so that what was there stays until the end.
-
-    Args:
-        path: The file.
-        content: What it is to hold.
-        check: Called with the file under its other name; what it raises, it raises in time.
-    """
-    with replacing(path) as unfinished:
-        unfinished.write_bytes(content)
-        if check is not None:
-            check(unfinished)

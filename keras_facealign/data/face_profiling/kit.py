@@ -13,7 +13,6 @@ All meshes number the same vertices in the same order, so offsets are difference
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
@@ -23,7 +22,6 @@ from typing import Any
 
 import numpy as np
 
-from keras_facealign.data.face_profiling.arrays import replace_file
 from keras_facealign.data.face_profiling.model import (
     MAX_OFFSETS,
     MAX_VERTICES,
@@ -33,6 +31,7 @@ from keras_facealign.data.face_profiling.model import (
 )
 from keras_facealign.data.reading import first_folder, read_text
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.files import replacing
 
 __all__ = ["pack_kit"]
 
@@ -110,20 +109,19 @@ def pack_kit(
                 on_file(name)
         return array
 
-    content = io.BytesIO()
-    np.savez_compressed(
-        content,
-        neutral=neutral.astype(np.float32),
-        identity=offsets(identities),
-        expression=offsets(shapes),
-        faces_v=faces,
-        idx_to_landmark_verts=landmarks,
-        identity_names=np.array([name.removesuffix(".obj") for name in identities]),
-        expression_names=np.array([name.removesuffix(".obj") for name in shapes]),
-    )
-    model: list[MorphableModel] = []
-    replace_file(Path(path), content.getbuffer(), check=lambda part: model.append(load_model(part)))
-    return model[0]
+    arrays = {
+        "neutral": neutral.astype(np.float32),
+        "identity": offsets(identities),
+        "expression": offsets(shapes),
+        "faces_v": faces,
+        "idx_to_landmark_verts": landmarks,
+        "identity_names": np.array([name.removesuffix(".obj") for name in identities]),
+        "expression_names": np.array([name.removesuffix(".obj") for name in shapes]),
+    }
+    with replacing(path) as part:
+        with open(part, "wb") as file:
+            np.savez_compressed(file, **arrays)
+        return load_model(part)
 
 
 def _read_indices(path: Path) -> tuple[list[str], np.ndarray]:

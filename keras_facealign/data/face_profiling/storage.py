@@ -7,7 +7,6 @@ root/afw/NAME_0.jpg          the unturned view; NAME_1.jpg and so on are turned 
 
 from __future__ import annotations
 
-import io
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,11 +17,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from keras_facealign.data.face_profiling.arrays import read_npz, replace_file
+from keras_facealign.data.face_profiling.arrays import read_npz
 from keras_facealign.data.face_profiling.synthesis import View
 from keras_facealign.data.reading import LabelledFace, Survey, make_face, read_text
 from keras_facealign.data.skipping import read_each
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.files import replacing, write_whole
 
 __all__ = [
     "SETTINGS",
@@ -96,7 +96,8 @@ def open_output(root: str | os.PathLike[str], settings: Mapping[str, Any]) -> Pa
     if root.is_dir() and any(root.iterdir()):
         raise FaceAlignError(f"{root}: holds files of something else; give an empty folder")
     root.mkdir(parents=True, exist_ok=True)
-    replace_file(path, (json.dumps(settings, indent=2) + "\n").encode())
+    text = json.dumps(settings, indent=2) + "\n"
+    write_whole(path, lambda file: file.write(text.encode()))
     return root
 
 
@@ -128,20 +129,17 @@ def write_views(root: Path, name: str, views: Sequence[View], source: str) -> No
     """
     _labels_path(root, name).parent.mkdir(parents=True, exist_ok=True)
     for index, view in enumerate(views):
-        stream = io.BytesIO()
-        Image.fromarray(view.image).save(stream, "JPEG", quality=95, subsampling=0)
-        replace_file(_picture(root, name, index), stream.getvalue())
-    stream = io.BytesIO()
-    np.savez_compressed(
-        stream,
-        landmarks=np.stack([view.landmarks for view in views]),
-        depth=np.stack([view.depth for view in views]),
-        visibility=np.stack([view.visibility for view in views]).astype(np.uint8),
-        pose=np.stack([view.pose for view in views]),
-        turn=np.array([view.turn for view in views], np.float32),
-        source=np.array(source),
-    )
-    replace_file(_labels_path(root, name), stream.getvalue())
+        with replacing(_picture(root, name, index)) as part:
+            Image.fromarray(view.image).save(part, "JPEG", quality=95, subsampling=0)
+    arrays = {
+        "landmarks": np.stack([view.landmarks for view in views]),
+        "depth": np.stack([view.depth for view in views]),
+        "visibility": np.stack([view.visibility for view in views]).astype(np.uint8),
+        "pose": np.stack([view.pose for view in views]),
+        "turn": np.array([view.turn for view in views], np.float32),
+        "source": np.array(source),
+    }
+    write_whole(_labels_path(root, name), lambda file: np.savez_compressed(file, **arrays))
 
 
 def read_labels(root: Path, name: str) -> FaceLabels:

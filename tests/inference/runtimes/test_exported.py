@@ -13,7 +13,14 @@ from keras_facealign.errors import FaceAlignError
 from keras_facealign.inference import FaceAligner
 from keras_facealign.inference.runtimes import ExportedModel, choose_runtime, load_model
 from keras_facealign.inference.runtimes.interpreter import TFLiteGraph, find_interpreter
-from tests.inference.exported_files import METADATA, POINTS, SIZE, heatmaps, write_tflite
+from tests.inference.exported_files import (
+    METADATA,
+    POINTS,
+    SIZE,
+    heatmaps,
+    pictures,
+    write_tflite,
+)
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("tensorflow") is None, reason="TensorFlow writes the files"
@@ -34,16 +41,6 @@ def path(folder):
 @pytest.fixture(scope="module")
 def full_path(folder):
     return write_tflite(folder / "full.tflite", outputs=ALL)
-
-
-def pictures(count: int) -> np.ndarray:
-    """uint8 (count, SIZE, SIZE, 3): noise with a bright spot somewhere in each colour."""
-    rng = np.random.default_rng(count)
-    images = rng.integers(0, 40, (count, SIZE, SIZE, 3)).astype(np.uint8)
-    for image in images:
-        for colour, (row, column) in enumerate(rng.integers(0, SIZE, (3, 2))):
-            image[row, column, colour] = 200 + 10 * colour
-    return images
 
 
 def centroids(images: np.ndarray) -> np.ndarray:
