@@ -24,7 +24,7 @@ import keras
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from train_mobile import ARCHITECTURE, COMPILE
+from train_2d import ARCHITECTURE, COMPILE
 
 from keras_facealign.data import ibug_300w
 from keras_facealign.data.batches import FaceBatches

@@ -35,7 +35,7 @@ from dataclasses import replace
 from itertools import islice
 
 import keras
-from train_mobile import COMPILE, read_merl_rav
+from train_2d import COMPILE, read_merl_rav
 
 from keras_facealign.data.batches import FaceBatches
 from keras_facealign.data.catalogue import load

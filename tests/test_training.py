@@ -579,8 +579,8 @@ def test_learning_rate_warms_up_and_falls_to_nothing(warmup):
 
 
 def test_the_example_describes_a_run_that_can_be():
-    path = Path(__file__).parents[1] / "examples" / "train_mobile.py"
-    spec = importlib.util.spec_from_file_location("train_mobile", path)
+    path = Path(__file__).parents[1] / "examples" / "train_2d.py"
+    spec = importlib.util.spec_from_file_location("train_2d", path)
     example = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(example)
     schedule = example.make_schedule(epochs=3, learning_rate=1e-3, seed=5)
@@ -591,4 +591,4 @@ def test_the_example_describes_a_run_that_can_be():
     asked = schedule.compile["augmentation"]
     assert model.augmentation.base.rotation == asked["base"]["rotation"]
     assert model.scheme is IBUG68
-    assert example.__doc__.splitlines()[2].startswith("    python examples/train_mobile.py")
+    assert example.__doc__.splitlines()[2].startswith("    python examples/train_2d.py")

@@ -197,7 +197,7 @@ def _usual(recipe: Recipe | None) -> dict[str, Any]:
             "compile": {"recipe": recipe.value},
         }
     # Short runs of small networks ask for more weight where the landmarks are; see
-    # examples/train_mobile.py.
+    # examples/train_2d.py.
     return {
         "optimizer": "adamw",
         "learning_rate": 1e-3,

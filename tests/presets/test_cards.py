@@ -107,6 +107,17 @@ def test_every_bundled_preset_has_a_card_of_sound_markdown(name):
     assert text.endswith("\n") and "\n\n\n" not in text
 
 
+@pytest.mark.parametrize("name", list_presets())
+def test_bundled_cards_say_what_their_files_say(name):
+    folder = find_preset(name)
+    if not (folder / "model.weights.h5").is_file():
+        assert not (folder / "README.md").exists()
+        return
+    written = (folder / "README.md").read_text(encoding="utf-8").splitlines()
+    stale = [line for line in card_text(folder, name).splitlines() if line not in written]
+    assert not stale, f"run: keras-facealign card {name}"
+
+
 def test_the_figure_names_what_failed_and_comes_out_the_same_again(tiny_preset, monkeypatch):
     monkeypatch.setattr("keras_facealign.presets.cards._portrait", lambda: None)
     written = write_card(tiny_preset)

@@ -68,9 +68,41 @@ def test_bfloat16_keeps_what_bfloat16_knows_and_takes_less_space(tmp_path):
     assert np.abs(found - wanted).max() < 0.05 * np.abs(wanted).max()
 
 
-def test_the_precision_is_one_of_two(tmp_path):
-    with pytest.raises(ValueError, match="'int8'.* 'bfloat16'"):
-        store_half_precision(tmp_path, "int8")
+def test_int8_rounds_each_channel_to_a_grid_of_its_own(tmp_path):
+    model = fix_weights(tiny_model())
+    rng = np.random.default_rng(1)
+    for variable in model.weights:
+        if len(variable.shape) == 4:  # channels of very different sizes, and one of zeros
+            scale = 2.0 ** rng.uniform(-12, 3, variable.shape[-1])
+            scale[0] = 0
+            variable.assign(as_numpy(variable) * scale)
+    folder = save_to_preset(model, tmp_path / "preset")
+    before = datasets(folder / "model.weights.h5")
+    path = store_half_precision(folder, "int8")
+    size = path.stat().st_size
+    for name, found in datasets(path).items():
+        wanted = before[name]
+        if wanted.ndim < 2:
+            np.testing.assert_array_equal(found, wanted, err_msg=name)
+            continue
+        assert found.dtype == np.float16
+        for channel in range(wanted.shape[-1]):
+            values, exact = found[..., channel].astype(np.float64), wanted[..., channel]
+            largest = np.abs(exact).max()
+            step = next(2.0**e for e in range(-24, 16) if 127 * 2.0**e >= largest)
+            multiples = values / step
+            np.testing.assert_array_equal(multiples, np.round(multiples))
+            assert np.abs(multiples).max() <= 127
+            assert np.abs(values - exact).max() <= step / 2
+    again = store_half_precision(folder, "int8")
+    assert again.stat().st_size == size
+    store_half_precision(save_to_preset(model, tmp_path / "other"), "bfloat16")
+    assert size < (tmp_path / "other" / path.name).stat().st_size
+
+
+def test_the_precision_is_one_of_three(tmp_path):
+    with pytest.raises(ValueError, match="'int4'.* bfloat16, int8"):
+        store_half_precision(tmp_path, "int4")
 
 
 def test_what_16_bits_cannot_say_is_named(tmp_path):

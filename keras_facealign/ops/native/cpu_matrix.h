@@ -11,10 +11,10 @@ template <class Real>
 constexpr int kPanel = 2 * kLanes<Real>;  // columns of the register block
 
 // Output pixels handled at once, columns of theirs, and channels that are finished before the next
-// ones are begun: with these, what is worked on stays in the second-level cache and a panel of the
-// other factor in the first-level one, and a tile of 3x3 taps has three whole taps. The first two
-// are multiples of the block's rows and of all vector widths.
-constexpr int kTileRows = 120, kTileColumns = 192, kSlabChannels = 64;
+// ones are begun: with these, what is worked on stays in the second-level cache, and a tile has all
+// taps of 3x3, which read a pixel's surroundings while the first-level one still holds them. The
+// first two are multiples of the block's rows and of all vector widths.
+constexpr int kTileRows = 60, kTileColumns = 576, kSlabChannels = 64;
 // A tile's rows lie an odd number of cache lines apart, so that they do not compete for one set.
 constexpr int kTilePitch = kTileColumns + 16;
 static_assert(kTileRows % kBlockRows == 0 && kTileColumns % kBlockRows == 0, "blocks must fit");

@@ -1,6 +1,6 @@
 """Trains the bundled preset `sat1_cab_mobile` on 300W and MERL-RAV.
 
-    python examples/train_mobile.py --ibug-300w 300W --merl-rav MERL_RAV --output runs/mobile
+    python examples/train_2d.py --ibug-300w 300W --merl-rav MERL_RAV --output runs/mobile
 
 One stack of SAT (III) with channel aggregation blocks at half the paper's width, on maps of 32
 pixels behind a light stem. The folders are in their official layouts; of MERL-RAV three quarters
@@ -40,7 +40,7 @@ from keras_facealign.data import ibug_300w, merl_rav
 from keras_facealign.data.partition import take_part
 from keras_facealign.data.reregistration import reregister
 from keras_facealign.data.samples import Example
-from keras_facealign.models import SATFaceAlign, measure_landmark_offset
+from keras_facealign.models import SATFaceAlign, deepen, measure_landmark_offset
 from keras_facealign.presets import from_preset, save_to_preset
 from keras_facealign.training import Schedule, fit
 
@@ -53,13 +53,9 @@ ARCHITECTURE = {
     "head_prior": 0.01,
 }
 
-COMPILE = {
-    "coherent_weight": 0.001,
-    "foreground_weight": 9.0,
-    "landmark_weight": 0.02,
-    "sigma": 1.25,
-    "jit_compile": False,
-    "augmentation": {
+# How far a pass over the faces goes from what photos and detectors give.
+VIEWS = {
+    "hard": {
         "base": {"rotation": 25.0, "scale": [0.85, 1.2], "translation": 0.07, "flip": 0.5},
         "pair": {"rotation": 15.0, "scale": [0.9, 1.1], "translation": 0.03, "flip": 0.5},
         "color": 0.3,
@@ -70,23 +66,54 @@ COMPILE = {
         "noise": 8.0,
         "jpeg": 60.0,
     },
+    "medium": {
+        "base": {"rotation": 18.0, "scale": [0.87, 1.15], "translation": 0.05, "flip": 0.5},
+        "pair": {"rotation": 12.0, "scale": [0.92, 1.08], "translation": 0.03, "flip": 0.5},
+        "color": 0.25,
+        "occlusion": 0.25,
+        "grey": 0.07,
+        "blur": 0.8,
+        "low_resolution": 1.3,
+        "noise": 6.0,
+        "jpeg": 70.0,
+    },
+    "easy": {
+        "base": {"rotation": 14.0, "scale": [0.9, 1.12], "translation": 0.04, "flip": 0.5},
+        "pair": {"rotation": 8.0, "scale": [0.95, 1.05], "translation": 0.02, "flip": 0.5},
+        "color": 0.2,
+        "occlusion": 0.2,
+        "grey": 0.05,
+        "blur": 0.6,
+        "low_resolution": 1.2,
+        "noise": 4.0,
+        "jpeg": 80.0,
+    },
+}
+
+COMPILE = {
+    "coherent_weight": 0.001,
+    "foreground_weight": 9.0,
+    "landmark_weight": 0.02,
+    "sigma": 1.25,
+    "jit_compile": False,
+    "augmentation": VIEWS["hard"],
 }
 
 METADATA = {
-    "description": "One SAT (III) stack with CAB blocks, width 0.5, maps of 32; 2D, for CPUs.",
+    "description": "SAT (III) with CAB blocks, width 0.5, maps of 32; 2D, for CPUs.",
     "landmarks": "68, 2D (ibug68)",
     "license": "research, non-commercial data",
 }
 
 
-def make_schedule(epochs: int, learning_rate: float, seed: int) -> Schedule:
-    """The recipe for a number of passes over the faces."""
+def make_schedule(epochs: int, learning_rate: float, seed: int, views: str = "hard") -> Schedule:
+    """The recipe for a number of passes over the faces, seen in views of one of `VIEWS`."""
     return Schedule(
         epochs=epochs,
         batch_size=16,
         learning_rate=learning_rate,
         seed=seed,
-        compile=COMPILE,
+        compile={**COMPILE, "augmentation": VIEWS[views]},
         average=0.998,
     )
 
@@ -107,6 +134,8 @@ def main() -> None:
     parser.add_argument("--register-by", default="sat1_cab_mobile", help="preset, or none")
     parser.add_argument("--output", required=True, help="folder of the run; resumed if it exists")
     parser.add_argument("--start", help="preset whose weights to go on from; left out: from none")
+    parser.add_argument("--stacks", type=int, help="stacks, if more than --start has")
+    parser.add_argument("--views", choices=VIEWS, default="hard", help="how far they are disturbed")
     parser.add_argument("--epochs", type=int, default=32)
     parser.add_argument("--learning-rate", type=float, default=2e-3, help="the highest")
     parser.add_argument("--seed", type=int, default=0)
@@ -124,7 +153,9 @@ def main() -> None:
     keras.mixed_precision.set_global_policy("mixed_bfloat16")
     keras.utils.set_random_seed(args.seed)
     model = from_preset(args.start) if args.start else SATFaceAlign(**ARCHITECTURE)
-    schedule = make_schedule(args.epochs, args.learning_rate, args.seed)
+    if args.stacks:
+        model = deepen(model, args.stacks)
+    schedule = make_schedule(args.epochs, args.learning_rate, args.seed, args.views)
     metadata = {**METADATA, "trained_on": " and ".join(sets)}
     validation = ibug_300w.load_samples(args.ibug_300w, "lfpw_test")
     result = fit(model, train, validation, args.output, schedule, metadata, verbose=2)
