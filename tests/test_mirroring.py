@@ -136,7 +136,6 @@ def test_aligners_of_keras_models(runtime):
 def test_aligners_of_exported_files(kind, tmp_path):
     if importlib.util.find_spec("tensorflow") is None:
         pytest.skip("TensorFlow writes the files")
-
     from tests.inference.runtimes.test_exported import write_onnx
 
     path = tmp_path / f"dots.{kind}"
