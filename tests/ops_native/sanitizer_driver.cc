@@ -52,11 +52,12 @@ std::vector<Real> wild_offsets(int64_t count) {
   return values;
 }
 
+// Large: enough pixels and filters for products by Strassen's algorithm.
 template <class T>
-double run_case(const Workers& workers) {
+double run_case(const Workers& workers, bool large) {
   using Real = Compute<T>;
   Geometry g{};
-  const int64_t groups = pick(1, 3);
+  const int64_t groups = large ? 1 : pick(1, 3);
   g.deformable_groups = pick(1, 3);
   g.batch = pick(0, 3);
   g.channels = groups * g.deformable_groups * pick(1, 40);
@@ -67,7 +68,12 @@ double run_case(const Workers& workers) {
   g.pad_top = pick(0, 4), g.pad_left = pick(0, 4);
   g.dilation_y = pick(1, 3), g.dilation_x = pick(1, 3);
   g.border = pick(0, 1) ? Border::kZeros : Border::kMxnet;
-  const Filters filters{groups * pick(1, 40), groups};
+  if (large) {
+    g.channels = g.deformable_groups * 64;
+    g.out_height = pick(24, 26), g.out_width = pick(24, 26);
+    g.kernel_height = g.kernel_width = 3;
+  }
+  const Filters filters{large ? 128 : groups * pick(1, 40), groups};
   const int64_t points = g.rows() * g.points(), rows = g.rows();
   const bool masked = pick(0, 1) == 1;
 
@@ -112,11 +118,12 @@ int main(int count, char** arguments) {
   for (int i = 0; i < cases; ++i) {
     const Workers workers{
         pick(1, 5), [&threads](std::function<void()> task) { threads.emplace_back(task); }};
-    switch (i % 4) {
-      case 0: checksum += run_case<float>(workers); break;
-      case 1: checksum += run_case<double>(workers); break;
-      case 2: checksum += run_case<Half>(workers); break;
-      default: checksum += run_case<BFloat16>(workers);
+    const bool large = i % 20 >= 18;
+    switch (large ? 2 * (i % 2) : i % 4) {
+      case 0: checksum += run_case<float>(workers, large); break;
+      case 1: checksum += run_case<double>(workers, large); break;
+      case 2: checksum += run_case<Half>(workers, large); break;
+      default: checksum += run_case<BFloat16>(workers, large);
     }
     for (std::thread& thread : threads) thread.join();
     threads.clear();

@@ -7,7 +7,8 @@ sampling and matrix product; `sample` gives the columns alone, on the CPU and on
 
 Environment variables: `KERAS_FACEALIGN_NATIVE=0` turns all this off, `KERAS_FACEALIGN_CACHE` names
 the folder for compiled libraries, `CXX` the compiler, and `KERAS_FACEALIGN_DETERMINISTIC=1` chooses
-CUDA gradients that add in a fixed order (on the CPU they always do).
+CUDA gradients that add in a fixed order (on the CPU they always do). On the CPU, products of 128
+filters and more go by Strassen's algorithm in float32; `KERAS_FACEALIGN_STRASSEN=0` turns that off.
 """
 
 from __future__ import annotations

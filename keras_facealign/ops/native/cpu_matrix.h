@@ -19,10 +19,6 @@ constexpr int kTileRows = 60, kTileColumns = 576, kSlabChannels = 64;
 constexpr int kTilePitch = kTileColumns + 16;
 static_assert(kTileRows % kBlockRows == 0 && kTileColumns % kBlockRows == 0, "blocks must fit");
 
-inline int64_t round_up(int64_t value, int64_t multiple) {
-  return (value + multiple - 1) / multiple * multiple;
-}
-
 // c (kBlockRows, kPanel), rows `c_pitch` apart, = or += a b, where a(i, k) is
 // a[i * RowPitch + k * DepthPitch] and b holds `depth` rows of kPanel values each.
 template <class Real, int RowPitch, int DepthPitch>

@@ -5,8 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "cpu_vector.h"
-#include "sampling.h"
+#include "cpu_points.h"
 
 namespace facealign {
 
@@ -25,53 +24,6 @@ struct Gradients {
   Real* offsets;
   Real* mask;
 };
-
-// Walks output pixels [first, first + count) of the whole batch in order.
-template <class Visit>
-inline void for_each_pixel(const Geometry& geometry, int64_t first, int64_t count,
-                           const Visit& visit) {
-  int64_t image = first / geometry.out_pixels(), pixel = first % geometry.out_pixels();
-  int64_t y = pixel / geometry.out_width, x = pixel % geometry.out_width;
-  for (int64_t i = 0; i < count; ++i) {
-    visit(i, image, y, x);
-    if (++x < geometry.out_width) continue;
-    x = 0;
-    if (++y < geometry.out_height) continue;
-    y = 0;
-    ++image;
-  }
-}
-
-// A point that is sampled, found once for all channels that it displaces.
-template <class Real>
-struct Point {
-  Corners<Real> corners;
-  Real scale;
-  bool inside;  // without it, the rest is undefined
-};
-
-// Locates all points of output pixels [first, first + count), geometry.points() for each.
-template <class T>
-inline void locate_points(const Geometry& geometry, const Sources<T>& sources, int64_t first,
-                          int64_t count, Point<Compute<T>>* points) {
-  for_each_pixel(geometry, first, count, [&](int64_t i, int64_t, int64_t y, int64_t x) {
-    int64_t index = (first + i) * geometry.points();
-    const int64_t corner_y = y * geometry.stride_y - geometry.pad_top;
-    const int64_t corner_x = x * geometry.stride_x - geometry.pad_left;
-    for (int64_t group = 0; group < geometry.deformable_groups; ++group) {
-      for (int64_t tap_y = 0; tap_y < geometry.kernel_height; ++tap_y) {
-        for (int64_t tap_x = 0; tap_x < geometry.kernel_width; ++tap_x, ++index, ++points) {
-          points->inside = locate(
-              geometry,
-              Compute<T>(corner_y + tap_y * geometry.dilation_y) + sources.offsets[2 * index],
-              Compute<T>(corner_x + tap_x * geometry.dilation_x) + sources.offsets[2 * index + 1],
-              points->corners);
-          points->scale = sources.mask ? sources.mask[index] : Compute<T>(1);
-        }
-      }
-    }
-  });
-}
 
 // A run of channels of one tap, all displaced alike, and the column where it begins.
 struct Segment {
@@ -112,17 +64,26 @@ inline void blend(const T* const* rows, const Compute<T>* weights, int64_t chann
   }
 }
 
-// The values of `count` channels at the point that `corners` describes, times `scale`.
+// The values of `count` channels from `channel` on at point `index`, times `scale`.
 template <class T, class To>
-inline void sample_channels(const T* image, int64_t pixel_size, const Corners<Compute<T>>& corners,
+inline void sample_channels(const T* image, const PointTable<Compute<T>>& points, int64_t index,
                             Compute<T> scale, int64_t channel, int64_t count, To* to) {
+  using Real = Compute<T>;
   const T* rows[4];
-  Compute<T> weights[4];
+  Real weights[4];
+  if (points.kind()[index] == PointTable<Real>::kAll) {
+    for (int corner = 0; corner < 4; ++corner) {
+      rows[corner] = image + (points.begin(corner)[index] + channel);
+      weights[corner] = points.weight(corner, index) * scale;
+    }
+    return blend<4>(rows, weights, count, to);
+  }
   int used = 0;
   for (int corner = 0; corner < 4; ++corner) {
-    if (corners.weight[corner] == 0) continue;
-    rows[used] = image + corners.pixel[corner] * pixel_size + channel;
-    weights[used++] = corners.weight[corner] * scale;
+    const Real weight = points.weight(corner, index);
+    if (weight == 0) continue;
+    rows[used] = image + (points.begin(corner)[index] + channel);
+    weights[used++] = weight * scale;
   }
   switch (used) {
     case 4: return blend<4>(rows, weights, count, to);
@@ -162,11 +123,12 @@ inline Vector<Compute<T>> spread_corner(const T* row, Compute<T>* d_row, Compute
 
 // The gradient of sample_channels: `upstream` flows to d_image, and its products with the corners'
 // values are returned in dots, one for each corner. Where Recompute, `to` gets the values sampled.
+// Inlined by force: a call for each sample costs as much as half of what it does.
 template <bool Recompute, class T>
-inline void spread_channels(const T* image, Compute<T>* d_image, int64_t pixel_size,
-                            const Corners<Compute<T>>& corners, Compute<T> scale, int64_t channel,
-                            int64_t count, const Compute<T>* upstream, Compute<T>* to,
-                            Compute<T> dots[4]) {
+[[gnu::always_inline]] inline void spread_channels(
+    const T* image, Compute<T>* d_image, const PointTable<Compute<T>>& points, int64_t index,
+    Compute<T> scale, int64_t channel, int64_t count, const Compute<T>* upstream, Compute<T>* to,
+    Compute<T> dots[4]) {
   using Real = Compute<T>;
   constexpr int lanes = kLanes<Real>;
   image += channel;
@@ -174,12 +136,11 @@ inline void spread_channels(const T* image, Compute<T>* d_image, int64_t pixel_s
   int64_t begin[4];
   Real weights[4];
   Vector<Real> sums[4];
-  bool all = true;
+  const bool all = points.kind()[index] == PointTable<Real>::kAll && scale != 0;
   for (int i = 0; i < 4; ++i) {
-    begin[i] = corners.pixel[i] * pixel_size;
-    weights[i] = corners.weight[i] * scale;
+    begin[i] = points.begin(i)[index];
+    weights[i] = points.weight(i, index) * scale;
     sums[i] = Vector<Real>{};
-    all = all && weights[i] != 0;
   }
   int64_t c = 0;
   if (all) {  // four different pixels: one pass over the channels serves them all
@@ -218,7 +179,10 @@ inline void spread_channels(const T* image, Compute<T>* d_image, int64_t pixel_s
     for (int i = 0; i < 4; ++i) {
       // A mask of zero has a slope where it has no weight, and a corner at distance 1 has no weight
       // and one has no slope either; outside the image none has anything.
-      if (corners.weight[i] == 0 && corners.slope_y[i] == 0 && corners.slope_x[i] == 0) continue;
+      if (points.weight(i, index) == 0 && points.slope_along_y(i, index) == 0 &&
+          points.slope_along_x(i, index) == 0) {
+        continue;
+      }
       sums[i] += spread_corner<Recompute>(image + begin[i] + c, d_image + begin[i] + c, weights[i],
                                           count - c, upstream + c, Recompute ? to + c : nullptr);
     }
@@ -231,15 +195,18 @@ inline void spread_channels(const T* image, Compute<T>* d_image, int64_t pixel_s
 template <class T, class To>
 inline void sample_segments(const Geometry& geometry, const Sources<T>& sources,
                             const std::vector<Segment>& segments, int64_t first, int64_t count,
-                            const Point<Compute<T>>* points, To* to, int64_t pitch) {
-  for (int64_t i = 0; i < count; ++i, points += geometry.points(), to += pitch) {
+                            const PointTable<Compute<T>>& points, To* to, int64_t pitch) {
+  using Real = Compute<T>;
+  for (int64_t i = 0; i < count; ++i, to += pitch) {
     const T* image =
         sources.inputs + (first + i) / geometry.out_pixels() * geometry.image_size();
+    const int64_t row = i * geometry.points();
+    const Real* mask = sources.mask ? sources.mask + first * geometry.points() : nullptr;
     for (const Segment& segment : segments) {
-      const auto& point = points[segment.deformable_group * geometry.taps() + segment.tap];
+      const int64_t index = row + segment.deformable_group * geometry.taps() + segment.tap;
       To* target = to + segment.column;
-      if (point.inside) {
-        sample_channels(image, geometry.channels, point.corners, point.scale, segment.channel,
+      if (points.kind()[index] != PointTable<Real>::kOutside) {
+        sample_channels(image, points, index, mask ? mask[index] : Real(1), segment.channel,
                         segment.count, target);
       } else {
         std::fill(target, target + segment.count, To{});
@@ -253,34 +220,34 @@ inline void sample_segments(const Geometry& geometry, const Sources<T>& sources,
 template <bool Recompute, class T>
 inline void spread_segments(const Geometry& geometry, const Sources<T>& sources,
                             const std::vector<Segment>& segments, int64_t first, int64_t count,
-                            const Point<Compute<T>>* points, const Compute<T>* upstream,
+                            const PointTable<Compute<T>>& points, const Compute<T>* upstream,
                             int64_t pitch, Compute<T>* values,
                             const Gradients<Compute<T>>& gradients) {
   using Real = Compute<T>;
-  for (int64_t i = 0; i < count; ++i, points += geometry.points(), upstream += pitch) {
+  for (int64_t i = 0; i < count; ++i, upstream += pitch) {
     const int64_t image = (first + i) / geometry.out_pixels() * geometry.image_size();
     for (const Segment& segment : segments) {
-      const int64_t index = segment.deformable_group * geometry.taps() + segment.tap;
-      const Point<Real>& point = points[index];
-      const Corners<Real>& corners = point.corners;
+      const int64_t point = segment.deformable_group * geometry.taps() + segment.tap;
+      const int64_t index = i * geometry.points() + point;
+      const int64_t at = first * geometry.points() + index;
       Real* target = Recompute ? values + i * pitch + segment.column : nullptr;
-      if (!point.inside) {
+      if (points.kind()[index] == PointTable<Real>::kOutside) {
         if (Recompute) std::fill(target, target + segment.count, Real(0));
         continue;
       }
+      const Real scale = sources.mask ? sources.mask[at] : Real(1);
       Real dots[4];
-      spread_channels<Recompute>(sources.inputs + image, gradients.inputs + image,
-                                 geometry.channels, corners, point.scale, segment.channel,
-                                 segment.count, upstream + segment.column, target, dots);
+      spread_channels<Recompute>(sources.inputs + image, gradients.inputs + image, points, index,
+                                 scale, segment.channel, segment.count, upstream + segment.column,
+                                 target, dots);
       Real along_y = 0, along_x = 0, along_scale = 0;
       for (int corner = 0; corner < 4; ++corner) {
-        along_y += corners.slope_y[corner] * dots[corner];
-        along_x += corners.slope_x[corner] * dots[corner];
-        along_scale += corners.weight[corner] * dots[corner];
+        along_y += points.slope_along_y(corner, index) * dots[corner];
+        along_x += points.slope_along_x(corner, index) * dots[corner];
+        if (gradients.mask) along_scale += points.weight(corner, index) * dots[corner];
       }
-      const int64_t at = (first + i) * geometry.points() + index;
-      gradients.offsets[2 * at] += point.scale * along_y;
-      gradients.offsets[2 * at + 1] += point.scale * along_x;
+      gradients.offsets[2 * at] += scale * along_y;
+      gradients.offsets[2 * at + 1] += scale * along_x;
       if (gradients.mask) gradients.mask[at] += along_scale;
     }
   }

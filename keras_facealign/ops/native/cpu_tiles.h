@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cpu_matrix.h"
+#include "cpu_parallel.h"
 #include "cpu_sampling.h"
 
 namespace facealign {
@@ -73,6 +74,19 @@ inline T* kernel_row(const Geometry& geometry, const Filters& filters, const Par
   const int64_t tap = column / part.channels;
   const int64_t channel = part.channel - part.group * in_group + column % part.channels;
   return kernel + (tap * in_group + channel) * filters.count + part.group * filters.in_group();
+}
+
+// Calls work(part, tile, index of the tile in its part) for all tiles, on all threads.
+template <class Work>
+void for_each_tile(const std::vector<Part>& parts, const Workers& workers, const Work& work) {
+  std::vector<std::pair<const Part*, int64_t>> tiles;
+  for (const Part& part : parts) {
+    for (size_t t = 0; t < part.tiles.size(); ++t) tiles.emplace_back(&part, int64_t(t));
+  }
+  parallel_for(workers, int64_t(tiles.size()), [&](int64_t, int64_t index) {
+    const auto [part, t] = tiles[index];
+    work(*part, part->tiles[t], t);
+  });
 }
 
 }  // namespace facealign

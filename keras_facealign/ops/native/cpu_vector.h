@@ -8,6 +8,8 @@
 #include <immintrin.h>
 #endif
 
+#include "cpu_memory.h"
+
 namespace facealign {
 
 // kBlockRows: rows of the matrix product's register block. Two vectors for each, two for the other

@@ -81,6 +81,9 @@ inline ffi::Error read_geometry(const ffi::AnyBuffer& inputs, const ffi::AnyBuff
   if (border != int64_t(Border::kZeros) && border != int64_t(Border::kMxnet)) {
     return wrong("unknown border");
   }
+  if (geometry.image_size() > std::numeric_limits<int32_t>::max()) {
+    return wrong("an image has more elements than 32-bit indices reach");
+  }
   if (geometry.channels % deformable_groups != 0) {
     return wrong("channels are no multiple of deformable_groups");
   }

@@ -43,60 +43,60 @@ struct Geometry {
 };
 
 // The four pixels around a point, their bilinear weights, and the weights' derivatives by the
-// point's y and x. A corner that does not count has zeros throughout and pixel 0, so that following
-// it is harmless.
+// point's y and x. A corner that does not count has zeros throughout and a pixel that another one
+// has, so that following it is harmless.
 template <class Real>
 struct Corners {
   int64_t pixel[4];
   Real weight[4], slope_y[4], slope_x[4];
 };
 
-// One axis: the two neighbours of `position`, their weights and the weights' slopes. False where
-// nothing is sampled; written so that NaN is outside. Under kZeros, -1 itself has no weight but the
-// slope of what begins there.
-template <class Real>
-FACEALIGN_BOTH bool locate_on_axis(Border border, Real position, int64_t size, int64_t index[2],
-                                   Real weight[2], Real slope[2]) {
-  const bool above = border == Border::kMxnet ? position >= Real(0) : position >= Real(-1);
-  if (!(above && position < Real(size))) return false;
-  const Real below = std::floor(position);
-  index[0] = int64_t(below);
-  index[1] = index[0] + 1;
-  weight[1] = position - below;
-  weight[0] = Real(1) - weight[1];
-  slope[0] = Real(-1);
-  slope[1] = Real(1);
-  if (border == Border::kMxnet) {
-    if (index[1] >= size) {  // the last row at full weight: constant, hence without a slope
-      index[1] = index[0];
-      weight[0] = Real(1);
-      weight[1] = slope[0] = slope[1] = Real(0);
-    }
-    return true;
+// Rounds down. Specialised where vectors of numbers are.
+template <class Number>
+struct Floor {
+  static FACEALIGN_BOTH Number of(Number value) { return std::floor(value); }
+};
+
+// One axis: the two neighbours of `position`, their weights and the weights' slopes, where Number
+// is a number or a vector of them. Returns where something is sampled: NaN is outside, and what is
+// found for an outside position is some other one's. A neighbour outside has the other one's index
+// and no weight. Under kZeros, -1 itself has no weight but the slope of what begins there.
+template <class Number>
+FACEALIGN_BOTH auto locate_on_axis(Border border, Number position, Number size, Number index[2],
+                                   Number weight[2], Number slope[2]) {
+  const Number zero{}, one = zero + 1;
+  const bool repeats = border == Border::kMxnet;
+  const auto inside = (position >= (repeats ? zero : -one)) & (position < size);
+  const Number within = inside ? position : zero;
+  const Number before = Floor<Number>::of(within), after = before + one;
+  const auto first = before < zero, last = after >= size;
+  index[0] = first ? zero : before;
+  index[1] = last ? before : after;
+  weight[1] = last ? zero : within - before;
+  slope[1] = last ? zero : one;
+  weight[0] = first ? zero : one - (within - before);
+  slope[0] = first ? zero : -one;
+  if (repeats) {  // the last row at full weight: constant, hence without a slope
+    weight[0] = last ? one : weight[0];
+    slope[0] = last ? zero : slope[0];
   }
-  for (int i = 0; i < 2; ++i) {
-    if (index[i] < 0 || index[i] >= size) {
-      index[i] = 0;
-      weight[i] = slope[i] = Real(0);
-    }
-  }
-  return true;
+  return inside;
 }
 
 // The corners of the point (y, x). False, and `corners` undefined, where the point is outside.
 // At whole positions the slopes are those to the right, as floor has it.
 template <class Real>
 FACEALIGN_BOTH bool locate(const Geometry& geometry, Real y, Real x, Corners<Real>& corners) {
-  int64_t row[2], column[2];
-  Real weight_y[2], weight_x[2], slope_y[2], slope_x[2];
-  if (!locate_on_axis(geometry.border, y, geometry.height, row, weight_y, slope_y)) return false;
-  if (!locate_on_axis(geometry.border, x, geometry.width, column, weight_x, slope_x)) return false;
+  Real row[2], column[2], weight_y[2], weight_x[2], slope_y[2], slope_x[2];
+  const Real height(geometry.height), width(geometry.width);
+  if (!locate_on_axis(geometry.border, y, height, row, weight_y, slope_y)) return false;
+  if (!locate_on_axis(geometry.border, x, width, column, weight_x, slope_x)) return false;
 #ifdef __CUDACC__
 #pragma unroll
 #endif
   for (int corner = 0; corner < 4; ++corner) {
     const int i = corner >> 1, j = corner & 1;
-    corners.pixel[corner] = row[i] * geometry.width + column[j];
+    corners.pixel[corner] = int64_t(row[i]) * geometry.width + int64_t(column[j]);
     corners.weight[corner] = weight_y[i] * weight_x[j];
     corners.slope_y[corner] = slope_y[i] * weight_x[j];
     corners.slope_x[corner] = weight_y[i] * slope_x[j];

@@ -1,0 +1,185 @@
+// The fused convolution by plain matrix products, one tile after the other.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <type_traits>
+#include <vector>
+
+#include "cpu_gradients.h"
+#include "cpu_matrix.h"
+#include "cpu_tiles.h"
+
+namespace facealign {
+
+// to = from plus bias, unless that is null.
+template <class T>
+inline void write_row(const Compute<T>* from, const T* bias, int64_t count, T* to) {
+  for (int64_t n = 0; n < count; ++n) write(bias ? from[n] + read(bias[n]) : from[n], to + n);
+}
+
+template <class T>
+void convolve_plainly(const Geometry& geometry, const Filters& filters, const Sources<T>& sources,
+                      const T* kernel, const T* bias, T* outputs, std::vector<Part> parts,
+                      const Workers& workers) {
+  using Real = Compute<T>;
+  constexpr int64_t panel = kPanel<Real>;
+  const int64_t width = round_up(filters.in_group(), panel), rows = geometry.rows();
+  int64_t size = 0;
+  for (Part& part : parts) {
+    part.packed = size;
+    size += part.columns(geometry) * width;
+  }
+  const Scratch<Real> packed(size);
+  for_each_tile(parts, workers, [&](const Part& part, const Part::Tile& tile, int64_t) {
+    Real* to = packed.get() + part.packed + tile.begin * width;
+    for (int64_t first = 0; first < filters.in_group(); first += panel) {
+      const int64_t filled = std::min(panel, filters.in_group() - first);
+      for (int64_t k = 0; k < tile.columns; ++k, to += panel) {
+        const T* row = kernel_row(geometry, filters, part, tile.begin + k, kernel) + first;
+        for (int64_t n = 0; n < filled; ++n) to[n] = read(row[n]);
+      }
+    }
+  });
+  const auto tables = point_tables<Real>(geometry, workers, kTileRows);
+  std::vector<Scratch<Real>> columns, products;
+  for (int64_t worker = 0; worker < std::max<int64_t>(workers.threads, 1); ++worker) {
+    columns.emplace_back(kTileRows * kTilePitch);
+    products.emplace_back(kTileRows * width);
+  }
+  parallel_for(workers, (rows + kTileRows - 1) / kTileRows, [&](int64_t worker, int64_t index) {
+    const int64_t first = index * kTileRows, count = std::min<int64_t>(kTileRows, rows - first);
+    Real* const values = columns[worker].get();
+    const auto& points = tables[worker];
+    locate_points(geometry, sources.offsets, first, count, points);
+    for (const Part& part : parts) {
+      const int64_t filter = part.group * filters.in_group();
+      T* const to = outputs + first * filters.count + filter;
+      Real* product = products[worker].get();
+      int64_t pitch = width;
+      bool in_place = false;  // where whole blocks fit the outputs, they are written there at once
+      if constexpr (std::is_same_v<T, Real>) {
+        in_place = width == filters.in_group() && count % kBlockRows == 0;
+        if (in_place) product = to, pitch = filters.count;
+      }
+      for (const auto& tile : part.tiles) {
+        sample_segments(geometry, sources, tile.segments, first, count, points, values,
+                        int64_t(kTilePitch));
+        multiply<Real, kTilePitch, 1>(count, width / panel, tile.columns, values,
+                                      kBlockRows * kTilePitch,
+                                      packed.get() + part.packed + tile.begin * width, product,
+                                      pitch, !part.begins_group || tile.begin > 0);
+      }
+      if (!part.ends_group || (in_place && !bias)) continue;
+      for (int64_t i = 0; i < count; ++i) {
+        write_row(product + i * pitch, bias ? bias + filter : nullptr, filters.in_group(),
+                  to + i * filters.count);
+      }
+    }
+  });
+}
+
+// The columns are sampled anew, tile by tile: that costs less than to write and to read them.
+template <class T>
+void convolve_gradient_plainly(const Geometry& geometry, const Filters& filters,
+                               const Sources<T>& sources, const T* kernel, const T* d_outputs,
+                               const Gradients<Compute<T>>& gradients, Compute<T>* d_kernel,
+                               const Split& split, std::vector<Part> parts,
+                               const Workers& workers) {
+  using Real = Compute<T>;
+  constexpr int64_t panel = kPanel<Real>;
+  const int64_t in_group = filters.in_group(), width = round_up(in_group, panel);
+  const PointGradients<Real> points(geometry, gradients, split.slices);
+
+  // Each part's kernel, transposed, as panels of columns; its gradient as rows of `width`.
+  int64_t kernel_size = 0, d_kernel_size = 0;
+  std::vector<int64_t> d_kernel_begin;
+  for (Part& part : parts) {
+    part.packed = kernel_size;
+    kernel_size += int64_t(part.tiles.size()) * kTileColumns * in_group;
+    d_kernel_begin.push_back(d_kernel_size);
+    d_kernel_size += (part.columns(geometry) + kBlockRows) * width;
+  }
+  const Scratch<Real> packed(kernel_size);
+  for_each_tile(parts, workers, [&](const Part& part, const Part::Tile& tile, int64_t t) {
+    Real* to = packed.get() + part.packed + t * kTileColumns * in_group;
+    for (int64_t first = 0; first < tile.columns; first += panel, to += panel * in_group) {
+      for (int64_t n = 0; n < std::min(panel, tile.columns - first); ++n) {
+        const T* row = kernel_row(geometry, filters, part, tile.begin + first + n, kernel);
+        for (int64_t k = 0; k < in_group; ++k) to[k * panel + n] = read(row[k]);
+      }
+    }
+  });
+  std::vector<Scratch<Real>> sums;
+  for (int64_t i = 0; i < split.images; ++i) sums.emplace_back(d_kernel_size);
+
+  const auto tables = point_tables<Real>(geometry, workers, kTileRows);
+  struct Buffers {
+    Scratch<Real> values, d_values, pixel_blocks, filter_panels;
+  };
+  std::vector<Buffers> buffers;
+  for (int64_t worker = 0; worker < std::max<int64_t>(workers.threads, 1); ++worker) {
+    buffers.push_back({Scratch<Real>(kTileRows * kTilePitch), Scratch<Real>(kTileRows * kTilePitch),
+                       Scratch<Real>(kTileRows * in_group), Scratch<Real>(kTileRows * width)});
+  }
+
+  parallel_for(workers, split.images * split.slices, [&](int64_t worker, int64_t index) {
+    const int64_t slice = index / split.images, share = index % split.images;
+    const Buffers& mine = buffers[worker];
+    const auto target = points.of_slice(slice);
+    const int64_t pixels = geometry.out_pixels();
+    for (int64_t image = share; image < geometry.batch; image += split.images) {
+      for (const Part& part : parts) {
+        if (part.slice != slice) continue;
+        clear_channels(geometry, image, part.channel, part.channels, gradients.inputs);
+      }
+      for (int64_t pixel = 0; pixel < pixels; pixel += kTileRows) {
+        const int64_t count = std::min<int64_t>(kTileRows, pixels - pixel);
+        const int64_t first = image * pixels + pixel;
+        const auto& located = tables[worker];
+        locate_points(geometry, sources.offsets, first, count, located);
+        for (size_t p = 0; p < parts.size(); ++p) {
+          const Part& part = parts[p];
+          if (part.slice != slice) continue;
+          if (part.begins_group) {
+            const T* upstream = d_outputs + first * filters.count + part.group * in_group;
+            pack_panels(upstream, in_group, 1, count, filters.count, int64_t(kBlockRows),
+                        mine.pixel_blocks.get());
+            pack_panels(upstream, count, filters.count, in_group, 1, panel,
+                        mine.filter_panels.get());
+          }
+          for (size_t t = 0; t < part.tiles.size(); ++t) {
+            const auto& tile = part.tiles[t];
+            multiply<Real, 1, kBlockRows>(
+                count, (tile.columns + panel - 1) / panel, in_group, mine.pixel_blocks.get(),
+                kBlockRows * in_group,
+                packed.get() + part.packed + int64_t(t) * kTileColumns * in_group,
+                mine.d_values.get(), kTilePitch, false);
+            spread_segments<true>(geometry, sources, tile.segments, first, count, located,
+                                  mine.d_values.get(), kTilePitch, mine.values.get(), target);
+            multiply<Real, 1, kTilePitch>(
+                tile.columns, width / panel, count, mine.values.get(), int64_t(kBlockRows),
+                mine.filter_panels.get(),
+                sums[share].get() + d_kernel_begin[p] + tile.begin * width, width, true);
+          }
+        }
+      }
+    }
+  });
+
+  points.add_up();
+  for (size_t p = 0; p < parts.size(); ++p) {
+    for (int64_t column = 0; column < parts[p].columns(geometry); ++column) {
+      Real* to = kernel_row(geometry, filters, parts[p], column, d_kernel);
+      for (int64_t n = 0; n < in_group; ++n) {
+        Real total = 0;
+        for (const auto& part_of : sums) {
+          total += part_of.get()[d_kernel_begin[p] + column * width + n];
+        }
+        to[n] = total;
+      }
+    }
+  }
+}
+
+}  // namespace facealign
