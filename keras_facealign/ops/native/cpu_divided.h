@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
@@ -61,10 +62,10 @@ bool convolve_divided(const Geometry& geometry, const Filters& filters, const So
   using Real = Compute<T>;
   constexpr int64_t panel = kPanel<Real>;
   const int64_t width = filters.in_group(), half = width / 2, rows = geometry.rows();
-  const Scratch<Real> packed(place_factors(geometry, half, parts));
+  const Scratch<Real> packed(place_factors(geometry, half, parts), Fill::kNothing);
   for_each_tile(parts, workers, [&](const Part& part, const Part::Tile& tile, int64_t) {
     const int64_t depth = tile.columns / 2;
-    const Scratch<Real> blocks(4 * depth * half);
+    const Scratch<Real> blocks(4 * depth * half, Fill::kNothing);
     Real* to = blocks.get();
     for (int block = 0; block < 4; ++block) {
       const int64_t begin = tile.begin + block / 2 * depth, filter = block % 2 * half;
@@ -148,10 +149,10 @@ bool convolve_gradient_divided(const Geometry& geometry, const Filters& filters,
   // The transposed kernel's factors, panel by panel. As many products make the kernel's gradient:
   // they are summed over all pixels and joined at the end.
   const int64_t size = place_factors(geometry, half, parts);
-  const Scratch<Real> packed(size);
+  const Scratch<Real> packed(size, Fill::kNothing);
   for_each_tile(parts, workers, [&](const Part& part, const Part::Tile& tile, int64_t) {
     const int64_t columns = tile.columns / 2;
-    const Scratch<Real> blocks(4 * panel * half);
+    const Scratch<Real> blocks(4 * panel * half, Fill::kNothing);
     Real* to = packed.get() + factors_of(part, tile, half);
     for (int64_t column = 0; column < columns; column += panel, to += kProducts * panel * half) {
       Real* values = blocks.get();
@@ -166,7 +167,7 @@ bool convolve_gradient_divided(const Geometry& geometry, const Filters& filters,
     }
   });
   std::vector<Scratch<Real>> sums;
-  for (int64_t i = 0; i < split.images; ++i) sums.emplace_back(size);
+  for (int64_t i = 0; i < split.images; ++i) sums.emplace_back(size, Fill::kNothing);
 
   const auto tables = point_tables<Real>(geometry, workers, kDividedRows);
   struct Buffers {
@@ -233,7 +234,8 @@ bool convolve_gradient_divided(const Geometry& geometry, const Filters& filters,
               const Real* right_panel = mine.upstream.right(product);
               for (int64_t filter = 0; filter < half; filter += panel) {
                 multiply<Real, 1, kTilePitch>(columns, 1, kHalfRows, mine.factors[product],
-                                              int64_t(kBlockRows), right_panel, to, panel, true);
+                                              int64_t(kBlockRows), right_panel, to, panel,
+                                              image > share || pixel > 0);
                 right_panel += kHalfRows * panel;
                 to += columns * panel;
               }
@@ -245,28 +247,30 @@ bool convolve_gradient_divided(const Geometry& geometry, const Filters& filters,
   });
 
   points.add_up();
-  Vector<Real> check{};
-  for (const Part& part : parts) {
-    for (const auto& tile : part.tiles) {
-      const int64_t columns = tile.columns / 2, begin = factors_of(part, tile, half);
-      Real* const total = sums[0].get() + begin;
-      for (size_t share = 1; share < sums.size(); ++share) {
-        const Real* from = sums[share].get() + begin;
-        for (int64_t i = 0; i < kProducts * columns * half; ++i) total[i] += from[i];
-      }
-      for (int64_t i = 0; i < columns; ++i) {
-        Real* upper = kernel_row(geometry, filters, part, tile.begin + i, d_kernel);
-        Real* lower = kernel_row(geometry, filters, part, tile.begin + columns + i, d_kernel);
-        const Real* from = total + i * panel;
-        for (int64_t n = 0; n < half; n += panel, from += columns * panel) {
-          Real* const to[4] = {upper + n, upper + half + n, lower + n, lower + half + n};
-          check += join_products(from, columns * half, panel, to);
-        }
+  std::atomic<bool> finite{true};
+  for_each_tile(parts, workers, [&](const Part& part, const Part::Tile& tile, int64_t) {
+    const int64_t columns = tile.columns / 2, begin = factors_of(part, tile, half);
+    Real* const total = sums[0].get() + begin;
+    for (size_t share = 1; share < sums.size(); ++share) {
+      const Real* from = sums[share].get() + begin;
+      for (int64_t i = 0; i < kProducts * columns * half; ++i) total[i] += from[i];
+    }
+    Vector<Real> check{};
+    for (int64_t i = 0; i < columns; ++i) {
+      Real* upper = kernel_row(geometry, filters, part, tile.begin + i, d_kernel);
+      Real* lower = kernel_row(geometry, filters, part, tile.begin + columns + i, d_kernel);
+      const Real* from = total + i * panel;
+      for (int64_t n = 0; n < half; n += panel, from += columns * panel) {
+        Real* const to[4] = {upper + n, upper + half + n, lower + n, lower + half + n};
+        check += join_products(from, columns * half, panel, to);
       }
     }
+    if (sum<Real>(check) != 0) finite = false;
+  });
+  for (const auto& mine : buffers) {
+    if (sum<Real>(mine->check) != 0) finite = false;
   }
-  for (const auto& mine : buffers) check += mine->check;
-  return sum<Real>(check) == 0;
+  return finite;
 }
 
 }  // namespace facealign

@@ -30,7 +30,7 @@ void convolve_plainly(const Geometry& geometry, const Filters& filters, const So
     part.packed = size;
     size += part.columns(geometry) * width;
   }
-  const Scratch<Real> packed(size);
+  const Scratch<Real> packed(size, Fill::kNothing);
   for_each_tile(parts, workers, [&](const Part& part, const Part::Tile& tile, int64_t) {
     Real* to = packed.get() + part.packed + tile.begin * width;
     for (int64_t first = 0; first < filters.in_group(); first += panel) {
@@ -38,6 +38,7 @@ void convolve_plainly(const Geometry& geometry, const Filters& filters, const So
       for (int64_t k = 0; k < tile.columns; ++k, to += panel) {
         const T* row = kernel_row(geometry, filters, part, tile.begin + k, kernel) + first;
         for (int64_t n = 0; n < filled; ++n) to[n] = read(row[n]);
+        for (int64_t n = filled; n < panel; ++n) to[n] = Real(0);
       }
     }
   });
