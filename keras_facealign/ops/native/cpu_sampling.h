@@ -66,7 +66,7 @@ inline void blend(const T* const* rows, const Compute<T>* weights, int64_t chann
 
 // The values of `count` channels from `channel` on at point `index`, times `scale`.
 template <class T, class To>
-inline void sample_channels(const T* image, const PointTable<Compute<T>>& points, int64_t index,
+[[gnu::always_inline]] inline void sample_channels(const T* image, const PointTable<Compute<T>>& points, int64_t index,
                             Compute<T> scale, int64_t channel, int64_t count, To* to) {
   using Real = Compute<T>;
   const T* rows[4];
