@@ -48,8 +48,8 @@ inline int64_t factors_of(const Part& part, const Part::Tile& tile, int64_t half
   return part.packed + tile.begin / 2 * half * kProducts;
 }
 
-// Clears the rows that a tile of pixels lacks: what an earlier tile left there would cancel out, but
-// leave its roundings behind.
+// Clears the rows that a tile of pixels lacks: what an earlier tile left there would cancel out,
+// but leave its roundings behind.
 template <class Real>
 inline void clear_missing(int64_t count, Real* values) {
   std::fill(values + count * kTilePitch, values + kDividedRows * kTilePitch, Real(0));

@@ -64,10 +64,13 @@ inline void blend(const T* const* rows, const Compute<T>* weights, int64_t chann
   }
 }
 
-// The values of `count` channels from `channel` on at point `index`, times `scale`.
+// The values of `count` channels from `channel` on at point `index`, times `scale`. Inlined by
+// force, as its gradient is: compilers give up where the library holds many types, and a call for
+// every sample slows down the whole convolution.
 template <class T, class To>
-[[gnu::always_inline]] inline void sample_channels(const T* image, const PointTable<Compute<T>>& points, int64_t index,
-                            Compute<T> scale, int64_t channel, int64_t count, To* to) {
+[[gnu::always_inline]] inline void sample_channels(
+    const T* image, const PointTable<Compute<T>>& points, int64_t index, Compute<T> scale,
+    int64_t channel, int64_t count, To* to) {
   using Real = Compute<T>;
   const T* rows[4];
   Real weights[4];
@@ -123,7 +126,6 @@ inline Vector<Compute<T>> spread_corner(const T* row, Compute<T>* d_row, Compute
 
 // The gradient of sample_channels: `upstream` flows to d_image, and its products with the corners'
 // values are returned in dots, one for each corner. Where Recompute, `to` gets the values sampled.
-// Inlined by force: a call for each sample costs as much as half of what it does.
 template <bool Recompute, class T>
 [[gnu::always_inline]] inline void spread_channels(
     const T* image, Compute<T>* d_image, const PointTable<Compute<T>>& points, int64_t index,
