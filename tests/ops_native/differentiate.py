@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
+import pytest
+
+from keras_facealign.ops import native
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    AVAILABLE = native.fused(keras.backend.backend())
+
+# For tests of the fused convolution.
+needs_fused = pytest.mark.skipif(
+    not AVAILABLE,
+    reason=f"no native code for {keras.backend.backend()}: a C++ compiler and TensorFlow or JAX",
+)
 
 MODES = {"tensorflow": ("eager", "graph", "xla"), "jax": ("eager", "xla")}
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import warnings
 from pathlib import Path
 
 import keras
@@ -13,18 +12,12 @@ from keras_facealign.errors import FaceAlignError
 from keras_facealign.ops import deform_conv2d, native
 from keras_facealign.ops.deform_sampling import sample_columns
 from tests.ops_native import loops
-from tests.ops_native.differentiate import modes, value_and_gradients
+from tests.ops_native.differentiate import modes, needs_fused, value_and_gradients
 
 BACKEND = keras.backend.backend()
 GOLDEN = os.environ.get("KERAS_FACEALIGN_GOLDEN")
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    AVAILABLE = native.fused(BACKEND)
-
-pytestmark = pytest.mark.skipif(
-    not AVAILABLE, reason=f"no native code for {BACKEND}: a C++ compiler and TensorFlow or JAX"
-)
+pytestmark = needs_fused
 
 
 def arrays(case, dtype="float32"):

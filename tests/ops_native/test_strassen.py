@@ -1,7 +1,6 @@
 """Products of many filters, which the CPU kernels make by Strassen's algorithm."""
 
 import os
-import warnings
 
 import keras
 import numpy as np
@@ -9,20 +8,14 @@ import pytest
 
 from keras_facealign.ops import native
 from tests.ops_native import loops
-from tests.ops_native.differentiate import modes, value_and_gradients
+from tests.ops_native.differentiate import modes, needs_fused, value_and_gradients
 
 BACKEND = keras.backend.backend()
 SWITCH = "KERAS_FACEALIGN_STRASSEN"
 NAMES = ("outputs", "inputs", "offsets", "mask", "kernel")
 ARGUMENTS = {"strides": (1, 1), "pads": (1, 1), "dilation_rate": (1, 1)}
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    AVAILABLE = native.fused(BACKEND)
-
-pytestmark = pytest.mark.skipif(
-    not AVAILABLE, reason=f"no native code for {BACKEND}: a C++ compiler and TensorFlow or JAX"
-)
+pytestmark = needs_fused
 
 
 def make_case(groups, deformable_groups, border, batch=1):
@@ -41,11 +34,16 @@ def make_case(groups, deformable_groups, border, batch=1):
     return [t.astype("float32") for t in tensors], upstream.astype("float32"), arguments
 
 
-def run(tensors, upstream, arguments, mode=None):
+def convolution(arguments):
     def function(inputs, offsets, mask, kernel):
         return native.conv2d(inputs, offsets, mask, kernel, **ARGUMENTS, **arguments)
 
-    results = value_and_gradients(function, tensors, upstream, mode or modes()[-1], 3)
+    return function
+
+
+def run(tensors, upstream, arguments, mode=None):
+    mode = mode or modes()[-1]
+    results = value_and_gradients(convolution(arguments), tensors, upstream, mode, 3)
     return dict(zip(NAMES, results, strict=True))
 
 
@@ -127,18 +125,12 @@ def test_what_is_not_finite_stays_where_it_belongs(value, monkeypatch):
 
 def test_results_are_equal_to_the_bit_from_run_to_run():
     """Whichever thread takes which pixels, and whatever it has had before."""
-    tensors, upstream, arguments = make_case(1, 1, "zeros", batch=2)
-
-    def function(inputs, offsets, mask, kernel):
-        return native.conv2d(inputs, offsets, mask, kernel, **ARGUMENTS, **arguments)
-
-    def compute():
-        return value_and_gradients(function, tensors, upstream, "eager", 3)
-
-    first = compute()
+    case = make_case(1, 1, "zeros", batch=2)
+    first = run(*case, "eager")
     for _ in range(20):
-        for got, wanted in zip(compute(), first, strict=True):
-            np.testing.assert_array_equal(got, wanted)
+        again = run(*case, "eager")
+        for name in NAMES:
+            np.testing.assert_array_equal(again[name], first[name])
 
 
 def test_half_precision_is_rounded_once():
@@ -153,7 +145,7 @@ def test_half_precision_is_rounded_once():
 
     def function(inputs, offsets, mask, kernel):
         inputs, kernel = ops.cast(inputs, "bfloat16"), ops.cast(kernel, "bfloat16")
-        value = native.conv2d(inputs, offsets, mask, kernel, **ARGUMENTS, **arguments)
+        value = convolution(arguments)(inputs, offsets, mask, kernel)
         return ops.cast(value, "float32")
 
     results = value_and_gradients(function, tensors, upstream, modes()[-1], 3)

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <type_traits>
-#include <vector>
 
 #include "cpu_gradients.h"
 #include "cpu_parallel.h"
@@ -19,7 +18,7 @@ void sample(const Geometry& geometry, const Sources<T>& sources, T* columns,
   const int64_t pitch = geometry.columns(), rows = geometry.rows(), block = 64;
   if (pitch == 0) return;
   const auto segments = cut_segments(geometry, 0, geometry.channels, 0, pitch);
-  const auto tables = point_tables<Compute<T>>(geometry, workers, block);
+  const auto tables = for_each_worker<PointTable<Compute<T>>>(workers, geometry, block);
   parallel_for(workers, (rows + block - 1) / block, [&](int64_t worker, int64_t index) {
     const int64_t first = index * block, count = std::min(block, rows - first);
     const auto& points = tables[worker];
@@ -37,11 +36,8 @@ void sample_gradient(const Geometry& geometry, const Sources<T>& sources, const 
   const Split split(geometry.batch, geometry.channels, workers.threads);
   const PointGradients<Real> points(geometry, gradients, split.slices);
   const int64_t taps = geometry.taps();
-  const auto tables = point_tables<Real>(geometry, workers, 1);
-  std::vector<Scratch<Real>> rows;
-  for (int64_t worker = 0; worker < std::max<int64_t>(workers.threads, 1); ++worker) {
-    rows.emplace_back(geometry.columns());
-  }
+  const auto tables = for_each_worker<PointTable<Real>>(workers, geometry, 1);
+  const auto rows = for_each_worker<Scratch<Real>>(workers, geometry.columns());
   parallel_for(workers, split.images * split.slices, [&](int64_t worker, int64_t part) {
     const int64_t slice = part / split.images;
     const int64_t begin = geometry.channels * slice / split.slices;

@@ -7,7 +7,6 @@
 #include <atomic>
 #include <cstdint>
 #include <cstdlib>
-#include <memory>
 #include <type_traits>
 #include <vector>
 
@@ -66,20 +65,14 @@ bool convolve_divided(const Geometry& geometry, const Filters& filters, const So
   for_each_tile(parts, workers, [&](const Part& part, const Part::Tile& tile, int64_t) {
     const int64_t depth = tile.columns / 2;
     const Scratch<Real> blocks(4 * depth * half, Fill::kNothing);
-    Real* to = blocks.get();
     for (int block = 0; block < 4; ++block) {
-      const int64_t begin = tile.begin + block / 2 * depth, filter = block % 2 * half;
-      for (int64_t first = filter; first < filter + half; first += panel) {
-        for (int64_t k = 0; k < depth; ++k, to += panel) {
-          const T* row = kernel_row(geometry, filters, part, begin + k, kernel) + first;
-          for (int64_t n = 0; n < panel; ++n) to[n] = read(row[n]);
-        }
-      }
+      pack_kernel(geometry, filters, part, tile.begin + block / 2 * depth, depth, block % 2 * half,
+                  half, kernel, blocks.get() + block * depth * half);
     }
     make_right_factors(blocks.get(), depth * half, packed.get() + factors_of(part, tile, half));
   });
 
-  const auto tables = point_tables<Real>(geometry, workers, kDividedRows);
+  const auto tables = for_each_worker<PointTable<Real>>(workers, geometry, kDividedRows);
   struct Buffers {
     Scratch<Real> columns, products, row_pair;
     TileFactors<Real> factors;
@@ -90,13 +83,10 @@ bool convolve_divided(const Geometry& geometry, const Filters& filters, const So
           products(kProducts * kHalfRows * width / 2),
           row_pair(2 * width) {}
   };
-  std::vector<std::unique_ptr<Buffers>> buffers;
-  for (int64_t worker = 0; worker < std::max<int64_t>(workers.threads, 1); ++worker) {
-    buffers.push_back(std::make_unique<Buffers>(width));
-  }
+  auto buffers = for_each_worker<Buffers>(workers, width);
   parallel_for(workers, (rows + kDividedRows - 1) / kDividedRows, [&](int64_t worker, int64_t i) {
     const int64_t first = i * kDividedRows, count = std::min<int64_t>(kDividedRows, rows - first);
-    Buffers& mine = *buffers[worker];
+    Buffers& mine = buffers[worker];
     const auto& points = tables[worker];
     locate_points(geometry, sources.offsets, first, count, points);
     for (const Part& part : parts) {
@@ -131,7 +121,7 @@ bool convolve_divided(const Geometry& geometry, const Filters& filters, const So
     }
   });
   Vector<Real> check{};
-  for (const auto& mine : buffers) check += mine->check;
+  for (const Buffers& mine : buffers) check += mine.check;
   return sum<Real>(check) == 0;
 }
 
@@ -155,13 +145,10 @@ bool convolve_gradient_divided(const Geometry& geometry, const Filters& filters,
     const Scratch<Real> blocks(4 * panel * half, Fill::kNothing);
     Real* to = packed.get() + factors_of(part, tile, half);
     for (int64_t column = 0; column < columns; column += panel, to += kProducts * panel * half) {
-      Real* values = blocks.get();
-      for (int block = 0; block < 4; ++block, values += panel * half) {
-        const int64_t filter = block / 2 * half, begin = tile.begin + block % 2 * columns + column;
-        for (int64_t n = 0; n < panel; ++n) {
-          const T* row = kernel_row(geometry, filters, part, begin + n, kernel) + filter;
-          for (int64_t k = 0; k < half; ++k) values[k * panel + n] = read(row[k]);
-        }
+      for (int block = 0; block < 4; ++block) {
+        pack_transposed_panel(geometry, filters, part, tile.begin + block % 2 * columns + column,
+                              panel, block / 2 * half, half, kernel,
+                              blocks.get() + block * panel * half);
       }
       make_right_factors(blocks.get(), panel * half, to);
     }
@@ -169,7 +156,6 @@ bool convolve_gradient_divided(const Geometry& geometry, const Filters& filters,
   std::vector<Scratch<Real>> sums;
   for (int64_t i = 0; i < split.images; ++i) sums.emplace_back(size, Fill::kNothing);
 
-  const auto tables = point_tables<Real>(geometry, workers, kDividedRows);
   struct Buffers {
     Scratch<Real> values, d_values, products;
     TileFactors<Real> factors;
@@ -182,69 +168,52 @@ bool convolve_gradient_divided(const Geometry& geometry, const Filters& filters,
           products(kProducts * kHalfRows * panel),
           upstream(in_group) {}
   };
-  std::vector<std::unique_ptr<Buffers>> buffers;
-  for (int64_t worker = 0; worker < std::max<int64_t>(workers.threads, 1); ++worker) {
-    buffers.push_back(std::make_unique<Buffers>(in_group));
-  }
-  parallel_for(workers, split.images * split.slices, [&](int64_t worker, int64_t index) {
-    const int64_t slice = index / split.images, share = index % split.images;
-    Buffers& mine = *buffers[worker];
-    const auto target = points.of_slice(slice);
-    const auto& located = tables[worker];
-    const int64_t pixels = geometry.out_pixels();
-    for (int64_t image = share; image < geometry.batch; image += split.images) {
-      for (const Part& part : parts) {
-        if (part.slice != slice) continue;
-        clear_channels(geometry, image, part.channel, part.channels, gradients.inputs);
+  auto buffers = for_each_worker<Buffers>(workers, in_group);
+  const auto work = [&](const Run& run, const PointTable<Real>& located, size_t p) {
+    const Part& part = parts[p];
+    Buffers& mine = buffers[run.worker];
+    if (part.begins_group) {
+      mine.upstream.make(d_outputs + run.first * filters.count + part.group * in_group,
+                         filters.count, run.count);
+    }
+    for (const auto& tile : part.tiles) {
+      const int64_t columns = tile.columns / 2, begin = factors_of(part, tile, half);
+      const Real* right = packed.get() + begin;
+      for (int64_t column = 0; column < columns; column += panel) {
+        for (int product = 0; product < kProducts; ++product, right += panel * half) {
+          multiply<Real, kTilePitch, 1>(kHalfRows, 1, half, mine.upstream.left(product),
+                                        kBlockRows * kTilePitch, right,
+                                        mine.products.get() + product * kHalfRows * panel, panel,
+                                        false);
+        }
+        for (int64_t row = 0; row < kHalfRows; ++row) {
+          Real* const upper = mine.d_values.get() + row * kTilePitch + column;
+          Real* const lower = upper + kHalfRows * kTilePitch;
+          Real* const to[4] = {upper, upper + columns, lower, lower + columns};
+          mine.check +=
+              join_products(mine.products.get() + row * panel, kHalfRows * panel, panel, to);
+        }
       }
-      for (int64_t pixel = 0; pixel < pixels; pixel += kDividedRows) {
-        const int64_t count = std::min<int64_t>(kDividedRows, pixels - pixel);
-        const int64_t first = image * pixels + pixel;
-        locate_points(geometry, sources.offsets, first, count, located);
-        for (const Part& part : parts) {
-          if (part.slice != slice) continue;
-          if (part.begins_group) {
-            mine.upstream.make(d_outputs + first * filters.count + part.group * in_group,
-                               filters.count, count);
-          }
-          for (const auto& tile : part.tiles) {
-            const int64_t columns = tile.columns / 2, begin = factors_of(part, tile, half);
-            const Real* right = packed.get() + begin;
-            for (int64_t column = 0; column < columns; column += panel) {
-              for (int product = 0; product < kProducts; ++product, right += panel * half) {
-                multiply<Real, kTilePitch, 1>(kHalfRows, 1, half, mine.upstream.left(product),
-                                              kBlockRows * kTilePitch, right,
-                                              mine.products.get() + product * kHalfRows * panel,
-                                              panel, false);
-              }
-              for (int64_t row = 0; row < kHalfRows; ++row) {
-                Real* const upper = mine.d_values.get() + row * kTilePitch + column;
-                Real* const lower = upper + kHalfRows * kTilePitch;
-                Real* const to[4] = {upper, upper + columns, lower, lower + columns};
-                mine.check += join_products(mine.products.get() + row * panel, kHalfRows * panel,
-                                            panel, to);
-              }
-            }
-            spread_segments<true>(geometry, sources, tile.segments, first, count, located,
-                                  mine.d_values.get(), kTilePitch, mine.values.get(), target);
-            clear_missing(count, mine.values.get());
-            mine.factors.template make<true>(mine.values.get(), tile.columns);
-            Real* to = sums[share].get() + begin;
-            for (int product = 0; product < kProducts; ++product) {
-              const Real* right_panel = mine.upstream.right(product);
-              for (int64_t filter = 0; filter < half; filter += panel) {
-                multiply<Real, 1, kTilePitch>(columns, 1, kHalfRows, mine.factors[product],
-                                              int64_t(kBlockRows), right_panel, to, panel,
-                                              image > share || pixel > 0);
-                right_panel += kHalfRows * panel;
-                to += columns * panel;
-              }
-            }
-          }
+      spread_segments<true>(geometry, sources, tile.segments, run.first, run.count, located,
+                            mine.d_values.get(), kTilePitch, mine.values.get(),
+                            points.of_slice(run.slice));
+      clear_missing(run.count, mine.values.get());
+      mine.factors.template make<true>(mine.values.get(), tile.columns);
+      Real* to = sums[run.share].get() + begin;
+      for (int product = 0; product < kProducts; ++product) {
+        const Real* right_panel = mine.upstream.right(product);
+        for (int64_t filter = 0; filter < half; filter += panel) {
+          multiply<Real, 1, kTilePitch>(columns, 1, kHalfRows, mine.factors[product],
+                                        int64_t(kBlockRows), right_panel, to, panel,
+                                        !run.begins_share);
+          right_panel += kHalfRows * panel;
+          to += columns * panel;
         }
       }
     }
-  });
+  };
+  for_each_run(geometry, split, parts, int64_t(kDividedRows), sources.offsets, gradients.inputs,
+               workers, work);
 
   points.add_up();
   std::atomic<bool> finite{true};
@@ -267,8 +236,8 @@ bool convolve_gradient_divided(const Geometry& geometry, const Filters& filters,
     }
     if (sum<Real>(check) != 0) finite = false;
   });
-  for (const auto& mine : buffers) {
-    if (sum<Real>(mine->check) != 0) finite = false;
+  for (const Buffers& mine : buffers) {
+    if (sum<Real>(mine.check) != 0) finite = false;
   }
   return finite;
 }

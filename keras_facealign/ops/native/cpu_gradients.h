@@ -1,4 +1,4 @@
-// How gradients are divided between threads and added up.
+// How gradients are divided between threads, walked through and added up.
 #pragma once
 
 #include <algorithm>
@@ -6,7 +6,9 @@
 #include <numeric>
 #include <vector>
 
+#include "cpu_parallel.h"
 #include "cpu_sampling.h"
+#include "cpu_tiles.h"
 
 namespace facealign {
 
@@ -67,5 +69,40 @@ class PointGradients {
   int64_t points_;
   std::vector<Scratch<Real>> copies_;
 };
+
+// Output pixels [first, first + count) of one image, as for_each_run hands them out.
+struct Run {
+  int64_t worker, slice, share, first, count;
+  bool begins_share;  // whether no pixel of the share came before
+};
+
+// Calls work(run, points, p) for runs of up to `rows` output pixels, located in `points`, and for
+// each parts[p] of a slice; each slice of each share of the images is walked in order, by one
+// thread. Before an image's first run, the gradient of its inputs is cleared.
+template <class Real, class Work>
+void for_each_run(const Geometry& geometry, const Split& split, const std::vector<Part>& parts,
+                  int64_t rows, const Real* offsets, Real* d_inputs, const Workers& workers,
+                  const Work& work) {
+  const auto tables = for_each_worker<PointTable<Real>>(workers, geometry, rows);
+  parallel_for(workers, split.images * split.slices, [&](int64_t worker, int64_t index) {
+    const int64_t slice = index / split.images, share = index % split.images;
+    const auto& points = tables[worker];
+    const int64_t pixels = geometry.out_pixels();
+    for (int64_t image = share; image < geometry.batch; image += split.images) {
+      for (const Part& part : parts) {
+        if (part.slice != slice) continue;
+        clear_channels(geometry, image, part.channel, part.channels, d_inputs);
+      }
+      for (int64_t pixel = 0; pixel < pixels; pixel += rows) {
+        const Run run{worker, slice, share, image * pixels + pixel, std::min(rows, pixels - pixel),
+                      image == share && pixel == 0};
+        locate_points(geometry, offsets, run.first, run.count, points);
+        for (size_t p = 0; p < parts.size(); ++p) {
+          if (parts[p].slice == slice) work(run, points, p);
+        }
+      }
+    }
+  });
+}
 
 }  // namespace facealign

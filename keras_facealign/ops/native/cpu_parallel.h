@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <vector>
 
 namespace facealign {
 
@@ -51,6 +52,16 @@ inline void parallel_for(const Workers& workers, int64_t count,
   take_part(0);
   std::unique_lock<std::mutex> lock(progress->mutex);
   progress->finished.wait(lock, [&] { return progress->done == count; });
+}
+
+// An Item made of the arguments for each value that `worker` can have in parallel_for.
+template <class Item, class... Arguments>
+std::vector<Item> for_each_worker(const Workers& workers, const Arguments&... arguments) {
+  std::vector<Item> items;
+  do {
+    items.emplace_back(arguments...);
+  } while (int64_t(items.size()) < workers.threads);
+  return items;
 }
 
 }  // namespace facealign

@@ -32,22 +32,12 @@ void convolve_plainly(const Geometry& geometry, const Filters& filters, const So
   }
   const Scratch<Real> packed(size, Fill::kNothing);
   for_each_tile(parts, workers, [&](const Part& part, const Part::Tile& tile, int64_t) {
-    Real* to = packed.get() + part.packed + tile.begin * width;
-    for (int64_t first = 0; first < filters.in_group(); first += panel) {
-      const int64_t filled = std::min(panel, filters.in_group() - first);
-      for (int64_t k = 0; k < tile.columns; ++k, to += panel) {
-        const T* row = kernel_row(geometry, filters, part, tile.begin + k, kernel) + first;
-        for (int64_t n = 0; n < filled; ++n) to[n] = read(row[n]);
-        for (int64_t n = filled; n < panel; ++n) to[n] = Real(0);
-      }
-    }
+    pack_kernel(geometry, filters, part, tile.begin, tile.columns, 0, filters.in_group(), kernel,
+                packed.get() + part.packed + tile.begin * width);
   });
-  const auto tables = point_tables<Real>(geometry, workers, kTileRows);
-  std::vector<Scratch<Real>> columns, products;
-  for (int64_t worker = 0; worker < std::max<int64_t>(workers.threads, 1); ++worker) {
-    columns.emplace_back(kTileRows * kTilePitch);
-    products.emplace_back(kTileRows * width);
-  }
+  const auto tables = for_each_worker<PointTable<Real>>(workers, geometry, kTileRows);
+  const auto columns = for_each_worker<Scratch<Real>>(workers, kTileRows * kTilePitch);
+  const auto products = for_each_worker<Scratch<Real>>(workers, kTileRows * width);
   parallel_for(workers, (rows + kTileRows - 1) / kTileRows, [&](int64_t worker, int64_t index) {
     const int64_t first = index * kTileRows, count = std::min<int64_t>(kTileRows, rows - first);
     Real* const values = columns[worker].get();
@@ -105,68 +95,50 @@ void convolve_gradient_plainly(const Geometry& geometry, const Filters& filters,
   for_each_tile(parts, workers, [&](const Part& part, const Part::Tile& tile, int64_t t) {
     Real* to = packed.get() + part.packed + t * kTileColumns * in_group;
     for (int64_t first = 0; first < tile.columns; first += panel, to += panel * in_group) {
-      for (int64_t n = 0; n < std::min(panel, tile.columns - first); ++n) {
-        const T* row = kernel_row(geometry, filters, part, tile.begin + first + n, kernel);
-        for (int64_t k = 0; k < in_group; ++k) to[k * panel + n] = read(row[k]);
-      }
+      pack_transposed_panel(geometry, filters, part, tile.begin + first,
+                            std::min(panel, tile.columns - first), 0, in_group, kernel, to);
     }
   });
   std::vector<Scratch<Real>> sums;
   for (int64_t i = 0; i < split.images; ++i) sums.emplace_back(d_kernel_size);
 
-  const auto tables = point_tables<Real>(geometry, workers, kTileRows);
   struct Buffers {
     Scratch<Real> values, d_values, pixel_blocks, filter_panels;
-  };
-  std::vector<Buffers> buffers;
-  for (int64_t worker = 0; worker < std::max<int64_t>(workers.threads, 1); ++worker) {
-    buffers.push_back({Scratch<Real>(kTileRows * kTilePitch), Scratch<Real>(kTileRows * kTilePitch),
-                       Scratch<Real>(kTileRows * in_group), Scratch<Real>(kTileRows * width)});
-  }
 
-  parallel_for(workers, split.images * split.slices, [&](int64_t worker, int64_t index) {
-    const int64_t slice = index / split.images, share = index % split.images;
-    const Buffers& mine = buffers[worker];
-    const auto target = points.of_slice(slice);
-    const int64_t pixels = geometry.out_pixels();
-    for (int64_t image = share; image < geometry.batch; image += split.images) {
-      for (const Part& part : parts) {
-        if (part.slice != slice) continue;
-        clear_channels(geometry, image, part.channel, part.channels, gradients.inputs);
-      }
-      for (int64_t pixel = 0; pixel < pixels; pixel += kTileRows) {
-        const int64_t count = std::min<int64_t>(kTileRows, pixels - pixel);
-        const int64_t first = image * pixels + pixel;
-        const auto& located = tables[worker];
-        locate_points(geometry, sources.offsets, first, count, located);
-        for (size_t p = 0; p < parts.size(); ++p) {
-          const Part& part = parts[p];
-          if (part.slice != slice) continue;
-          if (part.begins_group) {
-            const T* upstream = d_outputs + first * filters.count + part.group * in_group;
-            pack_panels(upstream, in_group, 1, count, filters.count, int64_t(kBlockRows),
-                        mine.pixel_blocks.get());
-            pack_panels(upstream, count, filters.count, in_group, 1, panel,
-                        mine.filter_panels.get());
-          }
-          for (size_t t = 0; t < part.tiles.size(); ++t) {
-            const auto& tile = part.tiles[t];
-            multiply<Real, 1, kBlockRows>(
-                count, (tile.columns + panel - 1) / panel, in_group, mine.pixel_blocks.get(),
-                kBlockRows * in_group,
-                packed.get() + part.packed + int64_t(t) * kTileColumns * in_group,
-                mine.d_values.get(), kTilePitch, false);
-            spread_segments<true>(geometry, sources, tile.segments, first, count, located,
-                                  mine.d_values.get(), kTilePitch, mine.values.get(), target);
-            multiply<Real, 1, kTilePitch>(
-                tile.columns, width / panel, count, mine.values.get(), int64_t(kBlockRows),
-                mine.filter_panels.get(),
-                sums[share].get() + d_kernel_begin[p] + tile.begin * width, width, true);
-          }
-        }
-      }
+    Buffers(int64_t in_group, int64_t width)
+        : values(kTileRows * kTilePitch),
+          d_values(kTileRows * kTilePitch),
+          pixel_blocks(kTileRows * in_group),
+          filter_panels(kTileRows * width) {}
+  };
+  const auto buffers = for_each_worker<Buffers>(workers, in_group, width);
+  const auto work = [&](const Run& run, const PointTable<Real>& located, size_t p) {
+    const Part& part = parts[p];
+    const Buffers& mine = buffers[run.worker];
+    if (part.begins_group) {
+      const T* upstream = d_outputs + run.first * filters.count + part.group * in_group;
+      pack_panels(upstream, in_group, 1, run.count, filters.count, int64_t(kBlockRows),
+                  mine.pixel_blocks.get());
+      pack_panels(upstream, run.count, filters.count, in_group, 1, panel,
+                  mine.filter_panels.get());
     }
-  });
+    for (size_t t = 0; t < part.tiles.size(); ++t) {
+      const auto& tile = part.tiles[t];
+      multiply<Real, 1, kBlockRows>(
+          run.count, (tile.columns + panel - 1) / panel, in_group, mine.pixel_blocks.get(),
+          kBlockRows * in_group, packed.get() + part.packed + int64_t(t) * kTileColumns * in_group,
+          mine.d_values.get(), kTilePitch, false);
+      spread_segments<true>(geometry, sources, tile.segments, run.first, run.count, located,
+                            mine.d_values.get(), kTilePitch, mine.values.get(),
+                            points.of_slice(run.slice));
+      multiply<Real, 1, kTilePitch>(
+          tile.columns, width / panel, run.count, mine.values.get(), int64_t(kBlockRows),
+          mine.filter_panels.get(),
+          sums[run.share].get() + d_kernel_begin[p] + tile.begin * width, width, true);
+    }
+  };
+  for_each_run(geometry, split, parts, int64_t(kTileRows), sources.offsets, gradients.inputs,
+               workers, work);
 
   points.add_up();
   for (size_t p = 0; p < parts.size(); ++p) {

@@ -1,13 +1,10 @@
 // Where the CPU samples: the points of a run of output pixels, vector by vector of points.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <utility>
-#include <vector>
 
-#include "cpu_parallel.h"
 #include "cpu_vector.h"
 #include "sampling.h"
 
@@ -178,17 +175,6 @@ inline void locate_points(const Geometry& geometry, const Real* offsets, int64_t
     index += points;
   });
   locate_points(geometry, count * points, table);
-}
-
-// Room for the points of `rows` output pixels, for each thread.
-template <class Real>
-std::vector<PointTable<Real>> point_tables(const Geometry& geometry, const Workers& workers,
-                                           int64_t rows) {
-  std::vector<PointTable<Real>> tables;
-  for (int64_t worker = 0; worker < std::max<int64_t>(workers.threads, 1); ++worker) {
-    tables.emplace_back(geometry, rows);
-  }
-  return tables;
 }
 
 }  // namespace facealign

@@ -199,11 +199,11 @@ inline void sample_segments(const Geometry& geometry, const Sources<T>& sources,
                             const std::vector<Segment>& segments, int64_t first, int64_t count,
                             const PointTable<Compute<T>>& points, To* to, int64_t pitch) {
   using Real = Compute<T>;
+  const Real* mask = sources.mask ? sources.mask + first * geometry.points() : nullptr;
   for (int64_t i = 0; i < count; ++i, to += pitch) {
     const T* image =
         sources.inputs + (first + i) / geometry.out_pixels() * geometry.image_size();
     const int64_t row = i * geometry.points();
-    const Real* mask = sources.mask ? sources.mask + first * geometry.points() : nullptr;
     for (const Segment& segment : segments) {
       const int64_t index = row + segment.deformable_group * geometry.taps() + segment.tap;
       To* target = to + segment.column;
