@@ -133,6 +133,15 @@ def test_results_are_equal_to_the_bit_from_run_to_run():
             np.testing.assert_array_equal(again[name], first[name])
 
 
+def test_empty_batch_after_a_full_one():
+    """Nothing of what earlier calls left in memory."""
+    full, empty = make_case(1, 1, "zeros", batch=2), make_case(1, 1, "zeros", batch=0)
+    for _ in range(10):
+        run(*full, "eager")
+        for name, gradient in run(*empty, "eager").items():
+            np.testing.assert_array_equal(gradient, np.zeros(gradient.shape), name)
+
+
 def test_half_precision_is_rounded_once():
     tensors, upstream, arguments = make_case(1, 1, "zeros")
     ops = keras.ops

@@ -2,6 +2,9 @@
 // matrix product, which never holds more columns than the cache does.
 #pragma once
 
+#include <algorithm>
+#include <cstdint>
+
 #include "cpu_columns.h"
 #include "cpu_divided.h"
 #include "cpu_plain.h"
@@ -30,8 +33,10 @@ void convolve_gradient(const Geometry& geometry, const Filters& filters, const S
   const auto parts = cut_parts(geometry, filters, split.slices);
   // Each tile of pixels adds to all sums of the kernel's products: caches must hold them.
   constexpr int64_t most_sums = 640'000;
+  // Runs end with their image; of an empty batch there is none, and nothing would begin the sums.
+  const int64_t rows = std::min(geometry.out_pixels(), geometry.rows());
   if (geometry.columns() * filters.in_group() <= most_sums &&
-      worth_dividing<Compute<T>>(parts, filters.in_group(), geometry.out_pixels()) &&
+      worth_dividing<Compute<T>>(parts, filters.in_group(), rows) &&
       convolve_gradient_divided(geometry, filters, sources, kernel, d_outputs, gradients, d_kernel,
                                 split, parts, workers)) {
     return;
