@@ -2,10 +2,10 @@
 
     python benchmarks/derive_mean_face.py ICT-FaceKit/FaceXModel
 
-takes the folder of that name from a copy of https://github.com/ICT-VGL/ICT-FaceKit (MIT licence),
+takes the folder of that name from a copy of https://github.com/ICT-VGL/ICT-FaceKit (MIT license),
 or a NumPy `.npz` file with the arrays `neutral` (V, 3) and `idx_to_landmark_verts` (68,). The 68
 landmark vertices of its neutral head are turned into the axes of a camera, made exactly symmetric,
-and centred.
+and centerd.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ TARGET = Path(__file__).parents[1] / "keras_facealign" / "inference" / "mean_fac
 MESH = "generic_neutral_mesh.obj"
 INDICES = "vertex_indices.json"
 
-# The condition of the licence: its text goes along with what is taken.
-LICENCE = """MIT License
+# The condition of the license: its text goes along with what is taken.
+LICENSE = """MIT License
 
 Copyright (c) 2020 USC Institute for Creative Technologies
 
@@ -48,7 +48,7 @@ SOFTWARE.
 
 
 def read_landmarks(source: Path) -> np.ndarray:
-    """The 68 landmarks of the neutral head: (68, 3), centimetres, y up, z towards the viewer."""
+    """The 68 landmarks of the neutral head: (68, 3), centimeters, y up, z towards the viewer."""
     if source.is_dir():
         lines = (source / MESH).read_text(encoding="utf-8").splitlines()
         vertices = np.array([line.split()[1:4] for line in lines if line.startswith("v ")], float)
@@ -59,7 +59,7 @@ def read_landmarks(source: Path) -> np.ndarray:
 
 
 def mean_face(landmarks: np.ndarray) -> np.ndarray:
-    """The face in a camera's axes, symmetric and centred: (68, 3)."""
+    """The face in a camera's axes, symmetric and centerd: (68, 3)."""
     points = landmarks * [1, -1, -1]
     mirrored = points[IBUG68.flip_permutation] * [-1, 1, 1]
     points = (points + mirrored) / 2
@@ -73,9 +73,9 @@ def main() -> None:
     args = parser.parse_args()
     record = {
         "about": "The 68 landmarks (iBUG order) of ICT-FaceKit's neutral head, in cm: x to the "
-        "right of a frontal picture, y down, z away from the camera; symmetric and centred.",
+        "right of a frontal picture, y down, z away from the camera; symmetric and centerd.",
         "source": "https://github.com/ICT-VGL/ICT-FaceKit, FaceXModel/generic_neutral_mesh.obj",
-        "licence": LICENCE.splitlines(),
+        "license": LICENSE.splitlines(),
         "made_by": "benchmarks/derive_mean_face.py",
         "points": mean_face(read_landmarks(args.source)).round(4).tolist(),
     }

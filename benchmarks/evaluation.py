@@ -66,7 +66,7 @@ def main() -> None:
         "bare arithmetic": arithmetic,
         "NME, inter-ocular": lambda: nme(prediction, truth),
         "CED, three AUCs and failure rates": curve,
-        f"report: {len(NORMALIZERS)} normalisers, regions, landmarks": lambda: EvaluationReport(
+        f"report: {len(NORMALIZERS)} normalizers, regions, landmarks": lambda: EvaluationReport(
             prediction, truth
         ).summary(),
     }

@@ -5,7 +5,7 @@
 
 The folders hold images with a `.pts` file each. Every image is looked at twice, as it is and
 mirrored, so that people who look to one side more often do not pass for a fault of the detector.
-Where MTCNN finds several faces, the one that overlaps the labelled face most is taken.
+Where MTCNN finds several faces, the one that overlaps the labeled face most is taken.
 
 Prints the constants `SHIFT` and `SCALE` of `MTCNNDetector`, fitted on the first folders, and what
 error is left after the correction: the jitter that training has to cover. Units are the longer side
@@ -40,8 +40,8 @@ import numpy as np
 from keras_facealign import geometry
 from keras_facealign.data.images import IMAGE_SUFFIXES, read_image
 from keras_facealign.data.pts import read_pts
+from keras_facealign.detection.detectors import MTCNNDetector, shift_and_scale_box
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.inference.detectors import MTCNNDetector, shift_and_scale_box
 
 MIN_OVERLAP = 0.3
 PERCENTILES = (1, 5, 50, 95, 99)
@@ -85,7 +85,7 @@ def measure(
                 pairs.append((found[int(np.argmax(overlaps))], tight))
     print(f"{', '.join(folders)}: {len(pairs)} of {seen} faces found (with mirror images)")
     if not pairs:
-        raise SystemExit(f"{root}: no labelled face was found in {', '.join(folders)}")
+        raise SystemExit(f"{root}: no labeled face was found in {', '.join(folders)}")
     boxes, truth = (np.array(column, np.float64) for column in zip(*pairs, strict=True))
     return boxes, truth
 
@@ -110,15 +110,15 @@ def samples(
             yield image, np.asarray(landmarks, np.float64)
 
 
-def centre(boxes: np.ndarray) -> np.ndarray:
-    """Centres (N, 2) of boxes (N, 4)."""
+def center(boxes: np.ndarray) -> np.ndarray:
+    """Centers (N, 2) of boxes (N, 4)."""
     return (boxes[:, :2] + boxes[:, 2:]) / 2
 
 
 def fit(boxes: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, float]:
     """Median shift (2,) and scale from the detector's boxes to the true ones."""
     size = np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(axis=1))
-    shift = np.median((centre(truth) - centre(boxes)) / size[:, None], axis=0)
+    shift = np.median((center(truth) - center(boxes)) / size[:, None], axis=0)
     return shift, float(np.median((truth[:, 2:] - truth[:, :2]).max(axis=1) / size))
 
 
@@ -128,14 +128,14 @@ def report(
     """Prints what error is left after the correction."""
     corrected = shift_and_scale_box(boxes, (shift[0], shift[1]), scale)
     side = (truth[:, 2:] - truth[:, :2]).max(axis=1)
-    offset = (centre(corrected) - centre(truth)) / side[:, None]
+    offset = (center(corrected) - center(truth)) / side[:, None]
     log_scale = np.log((corrected[:, 2] - corrected[:, 0]) / side)
     print(f"{title:10s} error      std     " + "".join(f"{f'p{p}':>8s}" for p in PERCENTILES))
     for name, values in (("x", offset[:, 0]), ("y", offset[:, 1]), ("log scale", log_scale)):
         row = "".join(f"{v:+8.3f}" for v in np.percentile(values, PERCENTILES))
         print(f"{'':10s} {name:10s} {values.std():.4f} {row}")
-    half = geometry.CROP_MARGIN * (corrected[:, 2:] - corrected[:, :2]) / 2
-    low, high = centre(corrected) - half, centre(corrected) + half
+    half = geometry.CROP_SCALE * (corrected[:, 2:] - corrected[:, :2]) / 2
+    low, high = center(corrected) - half, center(corrected) + half
     cut = ((truth[:, :2] < low) | (truth[:, 2:] > high)).any(axis=1)
     print(f"{'':10s} faces with a landmark outside the network's crop: {cut.mean():.1%}")
 

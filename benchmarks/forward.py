@@ -96,7 +96,7 @@ def run_in_turn(ways: list[Way], rounds: int, calls: int) -> list[Way]:
 
 def gigaflop(preset: str) -> float:
     """Of one image in the network as it is on paper."""
-    from keras_facealign.models import count_macs
+    from keras_facealign.networks import count_macs
     from keras_facealign.presets import from_preset
 
     return 2e-9 * count_macs(from_preset(preset, load_weights=False))
@@ -158,13 +158,12 @@ def print_training(args: argparse.Namespace, preset: str, batch: int) -> None:
 
 def print_landmark_change(folder: Path, preset: str) -> None:
     """How far landmarks move, in pixels of the network's input, from those of the Keras model."""
-    from keras_facealign.crops import crop_face
     from keras_facealign.data.images import read_image
     from keras_facealign.data.pts import read_pts
     from keras_facealign.errors import FaceAlignError
-    from keras_facealign.geometry import crop_matrix, landmarks_box
-    from keras_facealign.inference.runtimes import RUNTIMES, choose_runtime
+    from keras_facealign.geometry import crop_face, crop_matrix, landmarks_box
     from keras_facealign.presets import from_preset
+    from keras_facealign.runtimes import RUNTIMES, choose_runtime
 
     model = from_preset(preset)
     size = model.input_size

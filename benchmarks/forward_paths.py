@@ -40,7 +40,7 @@ def _last(outputs: Any) -> Any:
 
 
 def _folded(preset: str) -> Any:
-    from keras_facealign.export import fold_batch_norm
+    from keras_facealign.networks.tracing import fold_batch_norm
 
     return fold_batch_norm(_model(preset))
 
@@ -109,7 +109,7 @@ def litert(preset: str, batch: int) -> Call:
     """LiteRT (TFLite) in float32 with XNNPACK, batch norm folded."""
     import tensorflow as tf
 
-    from keras_facealign.inference.runtimes.interpreter import find_interpreter
+    from keras_facealign.runtimes.litert import find_interpreter
 
     converter = tf.lite.TFLiteConverter.from_concrete_functions([_frozen(preset, batch)])
     content = converter.convert()
@@ -145,7 +145,7 @@ def onnxruntime(preset: str, batch: int) -> Call:
 
 
 def _openvino(preset: str, batch: int, precision: str) -> Call:
-    from keras_facealign.inference.runtimes.openvino import OpenVINONetwork
+    from keras_facealign.runtimes.openvino import OpenVINONetwork
 
     network, x = OpenVINONetwork(_model(preset), precision), _images(batch)
     return lambda: network(x)

@@ -29,7 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 import tfds_builders  # noqa: F401  (registers the builders)
-from keras_facealign.data import BoxJitter, FaceStream, from_tfds, tf_dataset_from_tfds
+from keras_facealign.data import BoxJitter, LazyFaceBatches, from_tfds, tf_dataset_from_tfds
 from tfds_builders._drawing import SIZE, draw_face, write_mat5
 from tfds_builders.w300_lp.make_dummy_data import parameters
 
@@ -65,8 +65,8 @@ def build(name: str, manual_dir: Path, data_dir: Path, file_format: str) -> Any:
 
 
 def one_epoch(faces: Any) -> Iterable[Any]:
-    """The batches of an epoch, of a `FaceStream` or of a `tf.data.Dataset`."""
-    if not isinstance(faces, FaceStream):
+    """The batches of an epoch, of a `LazyFaceBatches` or of a `tf.data.Dataset`."""
+    if not isinstance(faces, LazyFaceBatches):
         return faces.as_numpy_iterator()
     faces.on_epoch_end()
     return (faces[i] for i in range(len(faces)))

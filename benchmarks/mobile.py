@@ -15,7 +15,7 @@ The last two, whose needs do not go with everybody's, may live in a Python of th
 
 What is timed is one face, and eight at once: crops are given, landmarks come out. At 64 faces it
 is told what share of the time goes into what comes after the network: decoding, and mapping
-landmarks back into the photo. For a file, that takes another of the same kind and quantisation
+landmarks back into the photo. For a file, that takes another of the same kind and quantization
 which has heatmaps as its outputs (`--no-decode`). What is not installed is left out, and that is
 said.
 """
@@ -39,14 +39,13 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from keras_facealign.crops import crop_face
 from keras_facealign.data import read_image
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.geometry import crop_matrix
+from keras_facealign.geometry import crop_face, crop_matrix
 from keras_facealign.inference import FaceAligner
-from keras_facealign.inference.runtimes import ExportedModel, choose_runtime
-from keras_facealign.inference.runtimes.interpreter import find_interpreter
 from keras_facealign.presets import find_preset
+from keras_facealign.runtimes import ExportedModel, choose_runtime
+from keras_facealign.runtimes.litert import find_interpreter
 
 CORES = 2
 ROOT = Path(__file__).parents[1]

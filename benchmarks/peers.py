@@ -9,9 +9,9 @@ installed there is skipped, and its reason printed.
 
 dlib's model was trained on pictures of 300W's test sets too, so nothing is measured on these. The
 faces are AFLW's: MERL-RAV's validation part (`keras_facealign.data.partition`), which are 2D labels
-with unlabelled far sides, and AFLW2000-3D's pictures and crops, whose jaws are projected in 3D.
+with unlabeled far sides, and AFLW2000-3D's pictures and crops, whose jaws are projected in 3D.
 Peers and presets with a 2D jaw are off there by definition: look at the inner 51 points.
-Presets that were trained on MERL-RAV's other faces know how that set is labelled; the peers do not.
+Presets that were trained on MERL-RAV's other faces know how that set is labeled; the peers do not.
 
 Each set is run twice. "given": from the labels' box. dlib gets the square that its own detector
 would draw around that box (as long as its longer side, raised by 0.11 of its height: medians over
@@ -40,7 +40,7 @@ import numpy as np
 # A worker has NumPy and a peer alone: all else is imported by the functions that need it.
 
 PEERS = ("dlib", "mediapipe")
-SHOWN = ("box_size", "box_diagonal", "inter_ocular", "eye_centre")
+SHOWN = ("box_size", "box_diagonal", "inter_ocular", "eye_center")
 SHIPPED_WITH_300W_TEST = "dlib's model has seen 300W's test pictures; these sets are of AFLW."
 
 # Takes an RGB picture and a box or None, gives the landmarks (K, 2) of each face.
@@ -189,7 +189,7 @@ def matched(result: dict[str, Any], examples: list[Any], given: bool) -> list[An
 
 
 def measures(examples: list[Any], faces: list[Any]) -> dict[str, float | None]:
-    """NME of the faces found by each normaliser, and that of the 51 points within the face."""
+    """NME of the faces found by each normalizer, and that of the 51 points within the face."""
     from keras_facealign.evaluation import Predictions
     from keras_facealign.evaluation.measures import face_errors
 
@@ -206,8 +206,8 @@ def measures(examples: list[Any], faces: list[Any]) -> dict[str, float | None]:
 
 
 def sets(arguments: argparse.Namespace) -> Iterator[tuple[str, list[Any]]]:
-    """The labelled faces by what people call them."""
-    from keras_facealign.data.catalogue import load
+    """The labeled faces by what people call them."""
+    from keras_facealign.data.catalog import load
     from keras_facealign.data.partition import take_part
 
     if arguments.merl_rav:
@@ -280,7 +280,7 @@ def main() -> None:
     for title, examples in sets(arguments):
         table = Table(title=f"{title}, {len(examples)} faces", caption=SHIPPED_WITH_300W_TEST)
         for column in ("library", "boxes", "NME box %", "inner 51", "common", "diagonal",
-                       "inter-ocular", "eye centre", "missed", "ms a face"):  # fmt: skip
+                       "inter-ocular", "eye center", "missed", "ms a face"):  # fmt: skip
             table.add_column(column, justify="left" if column in ("library", "boxes") else "right")
         everything[title] = []
         reasons: dict[str, str] = {}

@@ -35,7 +35,8 @@ from rich.table import Table
 
 from keras_facealign import geometry
 from keras_facealign.data import read_image
-from keras_facealign.inference import Face, FaceAligner, FaceTracker
+from keras_facealign.inference import Face, FaceAligner
+from keras_facealign.video import FaceTracker
 
 PHOTO = Path(__file__).parents[1] / "examples" / "astronaut.jpg"
 RATE = 30.0
@@ -44,7 +45,7 @@ FACE = (222.0, 135.0)  # about where the face is in the photo, and its size in p
 FACE_SIZE = 90.0
 SCALE = 1.6  # of the photo in the frame
 STILL, MOVING = 3.0, 8.0  # seconds; stillness comes before and after
-SENSOR_NOISE = 6.0  # standard deviation in grey levels, of each colour alone
+SENSOR_NOISE = 6.0  # standard deviation in gray levels, of each color alone
 
 
 def motion(seconds: float) -> np.ndarray:

@@ -26,10 +26,10 @@ from rich.console import Console
 from rich.table import Table
 from train_2d import ARCHITECTURE, COMPILE
 
-from keras_facealign.data import ibug_300w
 from keras_facealign.data.batches import FaceBatches
+from keras_facealign.data.readers import ibug_300w
 from keras_facealign.models import SATFaceAlign
-from keras_facealign.training import Schedule, make_optimizer
+from keras_facealign.training import TrainingConfig, make_optimizer
 
 WAYS: dict[str, dict[str, Any]] = {
     "plain": {"dcn": 0, "coherent_weight": 0.0},
@@ -44,7 +44,7 @@ TIMED_STEPS = 12
 def _model(way: dict[str, Any], steps: int, seed: int) -> SATFaceAlign:
     keras.utils.set_random_seed(seed)
     model = SATFaceAlign(**ARCHITECTURE, dcn=way["dcn"])
-    schedule = Schedule(batch_size=BATCH, learning_rate=2e-3, warmup_steps=100)
+    schedule = TrainingConfig(batch_size=BATCH, learning_rate=2e-3, warmup_steps=100)
     settings = {**COMPILE, "coherent_weight": way["coherent_weight"]}
     settings["augmentation"] = {**settings["augmentation"], "seed": seed}
     model.compile(make_optimizer(schedule, steps), **settings)

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from keras_facealign import geometry
-from keras_facealign.crops import crop_face
+from keras_facealign.geometry import crop_face
 from keras_facealign.layers import DeformableConv2D
 from keras_facealign.models import FaceAlignModel
 from keras_facealign.ops import map_to_input
@@ -70,7 +70,7 @@ def record(model: FaceAlignModel, images: np.ndarray, layers: list[DeformableCon
     ]
 
 
-def randomise(layer: DeformableConv2D, offsets: np.ndarray, rng: np.random.Generator) -> None:
+def randomize(layer: DeformableConv2D, offsets: np.ndarray, rng: np.random.Generator) -> None:
     """Scales random weights so that offsets of about `RANDOM_PIXELS` come out of the layer."""
     kernel = np.asarray(keras.ops.convert_to_numpy(layer.offset.kernel))
     scale = RANDOM_PIXELS / offsets.std() if offsets.std() > 0 else 0.0
@@ -79,7 +79,7 @@ def randomise(layer: DeformableConv2D, offsets: np.ndarray, rng: np.random.Gener
 
 
 def positions(layer: DeformableConv2D, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Centres (Ho, Wo, 2) and sampling points (Ho, Wo, taps, 2) of the first group, x before y.
+    """Centers (Ho, Wo, 2) and sampling points (Ho, Wo, taps, 2) of the first group, x before y.
 
     In pixels of the layer's input, for the "same" padding at stride 1 that the networks use.
     """
@@ -104,24 +104,24 @@ def draw(
     size, map_size = crop.shape[0], offsets.shape[0]
     picture = Image.fromarray(crop).resize((size * ZOOM,) * 2, Image.Resampling.BICUBIC)
     pen = ImageDraw.Draw(picture)
-    centres, points = positions(layer, offsets)
+    centers, points = positions(layer, offsets)
     # From the layer's map to the crop, and then to the middle of the enlarged pixel.
-    centres, points = ((map_to_input(p, size, map_size) + 0.5) * ZOOM for p in (centres, points))
+    centers, points = ((map_to_input(p, size, map_size) + 0.5) * ZOOM for p in (centers, points))
     for i in np.linspace(0.2, 0.85, count):
         for j in np.linspace(0.2, 0.8, count):
             row, column = int(i * map_size), int(j * map_size)
-            centre = tuple(centres[row, column])
+            center = tuple(centers[row, column])
             for point in points[row, column]:
-                pen.line([centre, tuple(point)], fill=(255, 220, 0), width=1)
+                pen.line([center, tuple(point)], fill=(255, 220, 0), width=1)
                 _dot(pen, point, 4, (220, 30, 30))
-            _dot(pen, centre, 4, (30, 200, 60))
+            _dot(pen, center, 4, (30, 200, 60))
     pen.rectangle([0, 0, picture.width, 20], fill=(0, 0, 0))
     pen.text((6, 4), title, fill=(255, 255, 255))
     return picture
 
 
-def _dot(pen: ImageDraw.ImageDraw, centre: Any, radius: int, fill: tuple[int, int, int]) -> None:
-    x, y = centre
+def _dot(pen: ImageDraw.ImageDraw, center: Any, radius: int, fill: tuple[int, int, int]) -> None:
+    x, y = center
     pen.ellipse([x - radius, y - radius, x + radius, y + radius], fill=fill)
 
 
@@ -154,7 +154,7 @@ def main() -> None:
         # A layer's input depends on the offsets of those before it, hence one after the other;
         # once to make its offsets differ from zero, once more to give them the wished size.
         for index in (i for i in range(len(layers)) for _ in range(2)):
-            randomise(layers[index], record(model, images, layers)[index], rng)
+            randomize(layers[index], record(model, images, layers)[index], rng)
     pictures = [
         draw(crop, layer, offsets, args.count, f"{layer.path}: {what}")
         for layer, offsets in zip(layers, record(model, images, layers), strict=True)

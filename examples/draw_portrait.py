@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image
 
 from keras_facealign import FaceAligner
-from keras_facealign.inference import draw_faces, write_image
+from keras_facealign.formats import write_image
+from keras_facealign.inference import draw_faces
 
 PHOTO = Path(__file__).parent / "astronaut.jpg"
 HEAD = (90, 0, 390, 256)  # left, top, right, bottom in pixels of the photo

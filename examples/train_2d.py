@@ -27,7 +27,7 @@ it computes, and took 72 and 31 minutes on the same machine:
     --start runs/small/preset --views easy --epochs 10 --learning-rate 4e-4 --seed 12
 
 At the end a run measures how far 300W's labels lie to the right of what the network sees
-(`keras_facealign.models.landmark_offset`) and adds it to the preset. Inter-ocular NME in percent on
+(`keras_facealign.training.landmark_offset`) and adds it to the preset. Inter-ocular NME in percent on
 the 224 faces of lfpw/testset with the labels' boxes, and with MTCNN's in the end:
 
     sat1_cab_mobile  3.413 after the first run, 3.303 after the second, 3.182 with offset; 3.221
@@ -44,13 +44,13 @@ from pathlib import Path
 
 import keras
 
-from keras_facealign.data import ibug_300w, merl_rav
+from keras_facealign.data.examples import FaceExample
 from keras_facealign.data.partition import take_part
+from keras_facealign.data.readers import ibug_300w, merl_rav
 from keras_facealign.data.reregistration import reregister
-from keras_facealign.data.samples import Example
-from keras_facealign.models import SATFaceAlign, deepen, measure_landmark_offset
+from keras_facealign.models import SATFaceAlign, deepen
 from keras_facealign.presets import from_preset, save_to_preset
-from keras_facealign.training import Schedule, fit
+from keras_facealign.training import TrainingConfig, fit, measure_landmark_offset
 
 ARCHITECTURE = {
     "stacks": 1,
@@ -68,7 +68,7 @@ VIEWS = {
         "pair": {"rotation": 15.0, "scale": [0.9, 1.1], "translation": 0.03, "flip": 0.5},
         "color": 0.3,
         "occlusion": 0.4,
-        "grey": 0.1,
+        "gray": 0.1,
         "blur": 1.2,
         "low_resolution": 1.5,
         "noise": 8.0,
@@ -79,7 +79,7 @@ VIEWS = {
         "pair": {"rotation": 12.0, "scale": [0.92, 1.08], "translation": 0.03, "flip": 0.5},
         "color": 0.25,
         "occlusion": 0.25,
-        "grey": 0.07,
+        "gray": 0.07,
         "blur": 0.8,
         "low_resolution": 1.3,
         "noise": 6.0,
@@ -90,7 +90,7 @@ VIEWS = {
         "pair": {"rotation": 8.0, "scale": [0.95, 1.05], "translation": 0.02, "flip": 0.5},
         "color": 0.2,
         "occlusion": 0.2,
-        "grey": 0.05,
+        "gray": 0.05,
         "blur": 0.6,
         "low_resolution": 1.2,
         "noise": 4.0,
@@ -114,9 +114,11 @@ METADATA = {
 }
 
 
-def make_schedule(epochs: int, learning_rate: float, seed: int, views: str = "hard") -> Schedule:
+def make_schedule(
+    epochs: int, learning_rate: float, seed: int, views: str = "hard"
+) -> TrainingConfig:
     """The recipe for a number of passes over the faces, seen in views of one of `VIEWS`."""
-    return Schedule(
+    return TrainingConfig(
         epochs=epochs,
         batch_size=16,
         learning_rate=learning_rate,
@@ -126,7 +128,7 @@ def make_schedule(epochs: int, learning_rate: float, seed: int, views: str = "ha
     )
 
 
-def read_merl_rav(root: str, register_by: str) -> Iterator[Example]:
+def read_merl_rav(root: str, register_by: str) -> Iterator[FaceExample]:
     """MERL-RAV's part to train on, its labels moved to where a model sees the faces."""
     faces = take_part(merl_rav.load_samples(root, "train"), "train")
     if register_by == "none":
@@ -150,11 +152,11 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="use the first N faces of a set, to try it out")
     args = parser.parse_args()
 
-    train = labelled = list(islice(ibug_300w.load_samples(args.ibug_300w, "train"), args.limit))
+    train = labeled = list(islice(ibug_300w.load_samples(args.ibug_300w, "train"), args.limit))
     sets = [f"300W ({len(train)} faces)"]
     if args.merl_rav:
         faces = list(islice(read_merl_rav(args.merl_rav, args.register_by), args.limit))
-        train = labelled + faces
+        train = labeled + faces
         sets.append(f"MERL-RAV ({len(faces)} faces)")
     print("Training on", " and ".join(sets), flush=True)
 
@@ -171,7 +173,7 @@ def main() -> None:
 
     preset = Path(args.output, "preset")
     model = from_preset(preset)
-    model.landmark_offset, count = measure_landmark_offset(model, labelled)
+    model.landmark_offset, count = measure_landmark_offset(model, labeled)
     save_to_preset(model, preset, json.loads((preset / "metadata.json").read_text("utf-8")))
     print(f"Labels of {count} faces lie {model.landmark_offset[0]:.2f} px to the right: added")
 

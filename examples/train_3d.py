@@ -11,7 +11,7 @@ What it learns from, in one scheme of 68 points:
 - faces of 300W that were fitted with a 3D head and turned up to 90 degrees (all points; those that
   look less than 30 degrees aside count twice, as photos have more of them);
 - real faces in every pose from MERL-RAV, moved as a whole onto what the 2D preset sees; their jaw
-  is left out, since it follows the visible contour, and so is what is not labelled;
+  is left out, since it follows the visible contour, and so is what is not labeled;
 - rendered faces of FaceSynthetics but those kept for validation, each several times.
 
 It starts from the 2D preset's weights, whose features know faces already; `--widen` and `--stacks`
@@ -38,18 +38,18 @@ import keras
 from train_2d import COMPILE, read_merl_rav
 
 from keras_facealign.data.batches import FaceBatches
-from keras_facealign.data.catalogue import load
-from keras_facealign.data.samples import Example
+from keras_facealign.data.catalog import load
+from keras_facealign.data.examples import FaceExample
 from keras_facealign.models.widening import deepen, widen
 from keras_facealign.presets import from_preset
-from keras_facealign.training import Schedule, fit
+from keras_facealign.training import TrainingConfig, fit
 
 JAW = slice(0, 17)
 SMALL_TURN = 30.0  # degrees
 RENDERED_TIMES = 6
 
 
-def turned(root: str) -> Iterator[Example]:
+def turned(root: str) -> Iterator[FaceExample]:
     """The views of fitted heads, those with a small turn twice."""
     for face in load("turned_faces", root, "train"):
         yield face
@@ -57,7 +57,7 @@ def turned(root: str) -> Iterator[Example]:
             yield face
 
 
-def without_jaw(faces: Iterator[Example]) -> Iterator[Example]:
+def without_jaw(faces: Iterator[FaceExample]) -> Iterator[FaceExample]:
     """2D faces with the landmarks that lie on the same spot of the head in 2D and in 3D."""
     for face in faces:
         visibility = face.visibility.copy()
@@ -65,9 +65,9 @@ def without_jaw(faces: Iterator[Example]) -> Iterator[Example]:
         yield replace(face, visibility=visibility)
 
 
-def read_training(args: argparse.Namespace, counts: dict[str, int]) -> Iterator[Example]:
+def read_training(args: argparse.Namespace, counts: dict[str, int]) -> Iterator[FaceExample]:
     """All training faces, one after the other; `counts` fills as they pass."""
-    sources: dict[str, Iterator[Example]] = {"turned views of 300W": turned(args.turned)}
+    sources: dict[str, Iterator[FaceExample]] = {"turned views of 300W": turned(args.turned)}
     if args.merl_rav:
         real = read_merl_rav(args.merl_rav, args.register_by)
         sources["MERL-RAV without jaws"] = without_jaw(real)
@@ -81,9 +81,9 @@ def read_training(args: argparse.Namespace, counts: dict[str, int]) -> Iterator[
             yield face
 
 
-def read_validation(args: argparse.Namespace) -> list[Example]:
+def read_validation(args: argparse.Namespace) -> list[FaceExample]:
     """AFLW2000-3D's faces, those that are there, approximate crops among them."""
-    faces: list[Example] = []
+    faces: list[FaceExample] = []
     for name in ("aflw_3d_crops", "aflw2000_3d"):
         faces += islice(load(name, args.validation, "test"), args.limit)
     return faces
@@ -113,7 +113,7 @@ def main() -> None:
         model = widen(model, args.widen, noise=0.5, seed=args.seed)
     if args.stacks:
         model = deepen(model, args.stacks)
-    schedule = Schedule(
+    schedule = TrainingConfig(
         epochs=args.epochs,
         batch_size=16,
         learning_rate=args.learning_rate,

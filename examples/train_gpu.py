@@ -31,10 +31,10 @@ import keras
 import numpy as np
 
 from keras_facealign.data.packed import PackedFaces
-from keras_facealign.device_steps import DeviceSteps, make_steps
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.presets import from_preset, save_to_preset
-from keras_facealign.presets.half_precision import store_half_precision
+from keras_facealign.storage.half_precision import store_half_precision
+from keras_facealign.training.device_loop import DeviceTrainingLoop, make_training_loop
 
 SETTINGS: dict[str, Any] = {
     "coherent_weight": 0.001,
@@ -45,7 +45,7 @@ SETTINGS: dict[str, Any] = {
         "pair": {"rotation": 20.0, "scale": [0.9, 1.1], "translation": 0.03, "flip": 0.5},
         "color": 0.3,
         "hue": 15.0,
-        "grey": 0.1,
+        "gray": 0.1,
         "occlusion": 0.5,
         "blur": 1.5,
         "low_resolution": 2.0,
@@ -150,7 +150,7 @@ class Order:
 # ---- checkpoints --------------------------------------------------------------------------------
 
 
-def write_checkpoint(path: Path, steps: DeviceSteps, note: dict[str, Any]) -> None:
+def write_checkpoint(path: Path, steps: DeviceTrainingLoop, note: dict[str, Any]) -> None:
     """Writes state and note under a name that only a whole file gets."""
     arrays = {str(i): array for i, array in enumerate(steps.arrays())}
     part = path.with_suffix(".part")
@@ -159,7 +159,9 @@ def write_checkpoint(path: Path, steps: DeviceSteps, note: dict[str, Any]) -> No
     part.replace(path)
 
 
-def read_checkpoint(path: Path, steps: DeviceSteps, settings: dict[str, Any]) -> dict[str, Any]:
+def read_checkpoint(
+    path: Path, steps: DeviceTrainingLoop, settings: dict[str, Any]
+) -> dict[str, Any]:
     """Sets the state to a checkpoint's, and returns its note."""
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -226,7 +228,7 @@ def main(words: list[str] | None = None) -> dict[str, Any]:
     )
     model.compile(optimizer, jit_compile="auto", **compile_settings)
     optimizer.build(model.trainable_variables)
-    steps = make_steps(model, faces, args.average)
+    steps = make_training_loop(model, faces, args.average)
     settings = {
         name: getattr(args, name)
         for name in ("batch_size", "weight_decay", "average", "bfloat16", "seed", "fine_tune")
@@ -261,7 +263,7 @@ def main(words: list[str] | None = None) -> dict[str, Any]:
 
 def _train(
     args: argparse.Namespace,
-    steps: DeviceSteps,
+    steps: DeviceTrainingLoop,
     budget: Budget,
     done: int,
     settings: dict[str, Any],
@@ -308,7 +310,7 @@ def _train(
     return done
 
 
-def _keep_better(model: Any, steps: DeviceSteps, args: argparse.Namespace) -> dict[str, Any]:
+def _keep_better(model: Any, steps: DeviceTrainingLoop, args: argparse.Namespace) -> dict[str, Any]:
     """Leaves the model with the average of the weights, or the last ones where those do better."""
     steps.sync()
     if args.validation is None:

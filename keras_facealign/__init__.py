@@ -1,7 +1,7 @@
-"""Facial landmarks with Keras: find 68 points on a face, and train the networks that find them.
+"""Facial landmarks with Keras: finds 68 points on a face, and trains the networks that find them.
 
-The package imports in a blink and without any backend; each public name below loads its module at
-first use, and with it Keras, unless the network comes out of an exported file:
+The package imports in a few milliseconds and without any backend; each public name below loads
+its module at first use, and with it Keras, unless the network comes out of an exported file:
 
     from keras_facealign import FaceAligner
 
@@ -10,13 +10,16 @@ first use, and with it Keras, unless the network comes out of an exported file:
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from keras_facealign.errors import FaceAlignError
+from keras_facealign._lazy import attach
+from keras_facealign._version import __version__
 
 if TYPE_CHECKING:
-    from keras_facealign.inference import Face, FaceAligner, FaceTracker
+    from keras_facealign.data import read_image
+    from keras_facealign.errors import FaceAlignError
+    from keras_facealign.formats import write_image
+    from keras_facealign.inference import Face, FaceAligner, draw_faces
     from keras_facealign.landmarks import IBUG68, LandmarkScheme, convert_landmarks, get_scheme
     from keras_facealign.models import (
         DenseUNetFaceAlign,
@@ -27,27 +30,7 @@ if TYPE_CHECKING:
         UNetFaceAlign,
     )
     from keras_facealign.presets import from_preset, list_presets, save_to_preset
-
-__version__ = "0.1.0"
-
-_HOMES = {
-    "Face": "inference",
-    "FaceAligner": "inference",
-    "FaceTracker": "inference",
-    "IBUG68": "landmarks",
-    "LandmarkScheme": "landmarks",
-    "convert_landmarks": "landmarks",
-    "get_scheme": "landmarks",
-    "DLAFaceAlign": "models",
-    "DenseUNetFaceAlign": "models",
-    "FaceAlignModel": "models",
-    "HourglassFaceAlign": "models",
-    "SATFaceAlign": "models",
-    "UNetFaceAlign": "models",
-    "from_preset": "presets",
-    "list_presets": "presets",
-    "save_to_preset": "presets",
-}
+    from keras_facealign.video import FaceTracker
 
 __all__ = [
     "IBUG68",
@@ -64,29 +47,32 @@ __all__ = [
     "UNetFaceAlign",
     "__version__",
     "convert_landmarks",
+    "draw_faces",
     "from_preset",
     "get_scheme",
     "list_presets",
+    "read_image",
     "save_to_preset",
+    "write_image",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    except ModuleNotFoundError as error:
-        if error.name != "keras":
-            raise
-        raise ModuleNotFoundError(
-            f"{__name__}.{name} needs Keras and one of its backends; run: pip install "
-            '"keras_facealign[tensorflow]", or [jax], [torch] or [gpu]',
-            name=error.name,
-        ) from error
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = attach(
+    __name__,
+    {
+        "data": ("read_image",),
+        "errors": ("FaceAlignError",),
+        "formats": ("write_image",),
+        "inference": ("Face", "FaceAligner", "draw_faces"),
+        "landmarks": ("IBUG68", "LandmarkScheme", "convert_landmarks", "get_scheme"),
+        "models": (
+            "DLAFaceAlign",
+            "DenseUNetFaceAlign",
+            "FaceAlignModel",
+            "HourglassFaceAlign",
+            "SATFaceAlign",
+            "UNetFaceAlign",
+        ),
+        "presets": ("from_preset", "list_presets", "save_to_preset"),
+        "video": ("FaceTracker",),
+    },
+)

@@ -13,10 +13,10 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from keras_facealign.data.examples import FaceExample
 from keras_facealign.data.images import is_plain_jpeg
-from keras_facealign.data.pairs import ImagePair
-from keras_facealign.data.reading import LabelledFace, Survey
-from keras_facealign.data.samples import Example
+from keras_facealign.data.readers.verification_pairs import ImagePair
+from keras_facealign.data.reading import LabeledFace, Survey
 from keras_facealign.errors import FaceAlignError
 
 __all__ = ["FaceBuilder", "LabelConfig", "LocalBuilder", "PairBuilder", "stored_image"]
@@ -145,7 +145,7 @@ class FaceBuilder(LocalBuilder, skip_registration=True):  # pyright: ignore
             homepage=self.HOMEPAGE,
         )
 
-    def _to_features(self, root: Path, example: Example) -> tuple[str, dict[str, Any]]:
+    def _to_features(self, root: Path, example: FaceExample) -> tuple[str, dict[str, Any]]:
         features = {
             "landmarks": example.landmarks,
             "visibility": example.visibility,
@@ -153,7 +153,7 @@ class FaceBuilder(LocalBuilder, skip_registration=True):  # pyright: ignore
             "file_name": example.file_name,
             "subset": example.subset,
         }
-        if isinstance(example, LabelledFace):
+        if isinstance(example, LabeledFace):
             image = stored_image(example.image_path, example.image)
             features.update({name: example.extras[name] for name in self.EXTRAS})
             return example.key, {**features, "image": image}

@@ -23,10 +23,10 @@ _SUPERSAMPLE = 4
 def template() -> np.ndarray:
     """68 landmarks of a plain frontal face, (68, 2), in a frame from -1 to 1, y down."""
 
-    def arc(centre_x: float, centre_y: float, radius_x: float, radius_y: float, angles: np.ndarray):
+    def arc(center_x: float, center_y: float, radius_x: float, radius_y: float, angles: np.ndarray):
         angles = np.deg2rad(angles)
         return np.stack(
-            [centre_x + radius_x * np.cos(angles), centre_y + radius_y * np.sin(angles)], axis=1
+            [center_x + radius_x * np.cos(angles), center_y + radius_y * np.sin(angles)], axis=1
         )
 
     jaw = arc(0, -0.15, 0.95, 1.1, np.linspace(180, 0, 17))
@@ -59,7 +59,7 @@ def draw_face(rng: np.random.Generator) -> tuple[Image.Image, np.ndarray]:
     pen = ImageDraw.Draw(canvas)
 
     def points(start: int, stop: int) -> list[tuple[float, float]]:
-        # Pixel centres of the small picture in the coordinates of the large one.
+        # Pixel centers of the small picture in the coordinates of the large one.
         return [tuple(p) for p in (landmarks[start:stop] + 0.5) * _SUPERSAMPLE - 0.5]
 
     brows_up = (landmarks[17:27] - landmarks[33]) * 1.25 + landmarks[33]

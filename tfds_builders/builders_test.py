@@ -68,8 +68,8 @@ def test_drawn_data_are_small():
 PICTURES = {
     "plain.png": ("RGB", {}, True),
     "plain.jpg": ("RGB", {"quality": 90}, True),
-    "grey.png": ("L", {}, False),
-    "grey.jpg": ("L", {}, False),
+    "gray.png": ("L", {}, False),
+    "gray.jpg": ("L", {}, False),
     "palette.png": ("P", {}, False),
     "alpha.png": ("RGBA", {}, False),
     "transparent.png": ("RGB", {"transparency": (1, 2, 3)}, False),

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from keras_facealign.calibration.calibration import Calibration
+from keras_facealign.calibration.formula import Calibration
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.files import write_whole
 from keras_facealign.landmarks import LandmarkScheme, get_scheme
+from keras_facealign.storage.atomic import atomic_write
 
 __all__ = ["read_calibration", "weights_fingerprint", "write_calibration"]
 
@@ -69,7 +69,7 @@ def write_calibration(calibration: Calibration, path: str | Path) -> Path:
     for name in (*_SIGMA, *_VISIBILITY):
         flat = json.dumps(numbers(name))
         text = text.replace(json.dumps(numbers(name), indent=2).replace("\n", "\n    "), flat)
-    return write_whole(path, lambda file: file.write(f"{text}\n".encode()))
+    return atomic_write(path, lambda file: file.write(f"{text}\n".encode()))
 
 
 def read_calibration(path: str | Path) -> Calibration:

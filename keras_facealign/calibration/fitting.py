@@ -1,4 +1,4 @@
-"""Fits a `Calibration` to what a network saw on labelled faces; NumPy alone."""
+"""Fits a `Calibration` to what a network saw on labeled faces; NumPy alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from keras_facealign.calibration.calibration import MAX_KNOTS, Calibration, turn_sides
+from keras_facealign.calibration.formula import MAX_KNOTS, Calibration, turn_sides
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.landmarks import LandmarkScheme
 
@@ -88,7 +88,7 @@ def fit_calibration(seen: Observations, fitted_on: str = "", fingerprint: int = 
     if visible.all() or not visible.any():
         kind = "hidden" if visible.all() else "visible"
         raise FaceAlignError(
-            f"No landmark is labelled as {kind}, so visibility cannot be calibrated; take a data "
+            f"No landmark is labeled as {kind}, so visibility cannot be calibrated; take a data "
             "set with labels of occlusion, such as merl_rav."
         )
     spreads, sigmas, factors = _fit_sigma(seen, known)
@@ -111,7 +111,7 @@ def fit_calibration(seen: Observations, fitted_on: str = "", fingerprint: int = 
 def isotonic(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The sequence that never falls and is nearest to values in weighted squares.
 
-    Pool adjacent violators (Ayer et al., 1955): neighbours that fall are replaced by their mean.
+    Pool adjacent violators (Ayer et al., 1955): neighbors that fall are replaced by their mean.
 
     Args:
         values: float (N,).
@@ -143,10 +143,10 @@ def _fit_sigma(seen: Observations, known: np.ndarray) -> tuple[np.ndarray, np.nd
     borders = np.unique(np.round(_SHARES * len(order)).astype(int))
     bins = [order[a:b] for a, b in pairwise(borders)]
     sorted_spread = seen.spread[known].astype(np.float64)
-    centres = np.array([sorted_spread[part].mean() for part in bins])
+    centers = np.array([sorted_spread[part].mean() for part in bins])
     counts = np.array([len(part) for part in bins], float)
     # Spreads of many landmarks can be equal, as those of maps without anything in them.
-    different = np.append(True, np.diff(centres) > 1e-4)
+    different = np.append(True, np.diff(centers) > 1e-4)
     if different.sum() < 2:
         raise FaceAlignError("All heatmaps have the same spread; the network tells nothing.")
     mirror = seen.scheme.flip_permutation
@@ -156,13 +156,13 @@ def _fit_sigma(seen: Observations, known: np.ndarray) -> tuple[np.ndarray, np.nd
         rest = (variance / factors**2)[known]
         squares = isotonic(np.array([rest[part].mean() for part in bins]), counts)
         squares = np.maximum(squares, 1e-4)
-        expected = np.interp(seen.spread, centres[different], np.sqrt(squares[different])) ** 2
+        expected = np.interp(seen.spread, centers[different], np.sqrt(squares[different])) ** 2
         ratio = np.where(known, variance / expected, 0.0).sum(axis=0)
         number = known.sum(axis=0)
         factors = np.sqrt(
             (ratio + ratio[mirror] + _FACTOR_PRIOR) / (number + number[mirror] + _FACTOR_PRIOR)
         )
-    return centres[different], np.sqrt(squares[different]), factors
+    return centers[different], np.sqrt(squares[different]), factors
 
 
 def _fit_visibility(seen: Observations, visible: np.ndarray) -> np.ndarray:

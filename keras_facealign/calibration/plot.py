@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_facealign.calibration.quality import Quality
-from keras_facealign.files import write_whole
+from keras_facealign.storage.atomic import atomic_write
 
 __all__ = ["plot_quality"]
 
@@ -37,7 +37,7 @@ def plot_quality(path: str | os.PathLike[str], quality: Quality, title: str = ""
     _draw_kept(panels[2], quality)
     if title:
         figure.suptitle(title)
-    return write_whole(path, lambda file: figure.savefig(file, format="png", dpi=130))
+    return atomic_write(path, lambda file: figure.savefig(file, format="png", dpi=130))
 
 
 def _draw_tenths(axes: Any, quality: Quality) -> None:

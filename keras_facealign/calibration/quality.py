@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_facealign.calibration.calibration import Calibration
 from keras_facealign.calibration.fitting import Observations
+from keras_facealign.calibration.formula import Calibration
 from keras_facealign.errors import FaceAlignError
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from keras_facealign.errors import FaceAlignError
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["FaceFormat", "Mirror", "Runtime", "align"]
+__all__ = ["FaceFormat", "FlipTest", "Runtime", "align"]
 
 DEFAULT_PRESET = "sat1_cab_mobile"
 
@@ -42,10 +42,10 @@ class Runtime(str, Enum):
     ONNX = "onnx"
 
 
-Mirror = Annotated[
+FlipTest = Annotated[
     bool,
     typer.Option(
-        "--mirror",
+        "--flip-test",
         help="Look at each face's mirror image too and take the mean: more exact, twice the time.",
     ),
 ]
@@ -93,7 +93,7 @@ def align(
     runtime: Annotated[
         Runtime, typer.Option(help="What the network runs on; auto: the fastest that is installed.")
     ] = Runtime.AUTO,
-    mirror: Mirror = False,
+    flip_test: FlipTest = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with code 2 if any photo failed.")
     ] = False,
@@ -121,7 +121,7 @@ def align(
     output.mkdir(parents=True, exist_ok=True)
 
     console = Console()
-    run = _Run(preset, runtime, mirror, face_format, given, overlay, min_face, console, output)
+    run = _Run(preset, runtime, flip_test, face_format, given, overlay, min_face, console, output)
     total = len(jobs) + len(failures)
     if jobs:
         _run_all(run, jobs, failures, console)
@@ -142,7 +142,7 @@ class _Run:
         self,
         preset: str,
         runtime: Runtime,
-        mirror: bool,
+        flip_test: bool,
         face_format: FaceFormat,
         boxes: dict[str, list[list[float]]] | None,
         overlay: bool,
@@ -153,7 +153,7 @@ class _Run:
         self.output = output
         self.preset = preset
         self.runtime = runtime
-        self.mirror = mirror
+        self.flip_test = flip_test
         self.face_format = face_format
         self.boxes = boxes
         self.overlay = overlay
@@ -168,14 +168,15 @@ class _Run:
     def load(self) -> None:
         """Loads networks and detector. Faults here concern every photo, so they end the run."""
         if self._aligner is None:
-            from keras_facealign.inference import FaceAligner, MTCNNDetector
+            from keras_facealign.detection import MTCNNDetector
+            from keras_facealign.inference import FaceAligner
 
             detector = None
             if self.boxes is None:
                 detector = MTCNNDetector(min_face_size=self.min_face)
                 detector.load()
             self._aligner = FaceAligner.from_preset(
-                self.preset, detector, runtime=self.runtime.value, mirror=self.mirror
+                self.preset, detector, runtime=self.runtime.value, flip_test=self.flip_test
             )
 
     def read(self, job: _Job) -> Any:
@@ -186,7 +187,8 @@ class _Run:
 
     def align(self, job: _Job, image: Any) -> None:
         """Aligns one photo and writes its results."""
-        from keras_facealign.inference import draw_faces, write_face, write_image
+        from keras_facealign.formats import write_face, write_image
+        from keras_facealign.inference import draw_faces
 
         name = str(job.path)
         boxes = None if self.boxes is None else _boxes_of(self.boxes, job.path)
@@ -210,7 +212,7 @@ class _Run:
 
     def _coco_file(self, scheme: Any) -> Any:
         """The one file of all photos; it gets its name when `files` is closed."""
-        from keras_facealign.inference.coco import coco_writer
+        from keras_facealign.formats.coco import coco_writer
 
         if self._coco is None:
             self._coco = self.files.enter_context(coco_writer(self.output / "coco.json", scheme))

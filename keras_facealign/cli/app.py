@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from keras_facealign import __version__
+from keras_facealign._version import __version__
 from keras_facealign.cli.align import align
 from keras_facealign.cli.calibrate import calibrate
 from keras_facealign.cli.card import card

@@ -1,4 +1,4 @@
-"""`keras-facealign calibrate`: how sure a preset is of landmarks, learned from labelled faces."""
+"""`keras-facealign calibrate`: how sure a preset is of landmarks, learned from labeled faces."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def calibrate(
         write_calibration,
     )
     from keras_facealign.calibration.quality import measure
-    from keras_facealign.data.catalogue import load
+    from keras_facealign.data.catalog import load
     from keras_facealign.data.partition import take_part
     from keras_facealign.presets import find_preset, from_preset
     from keras_facealign.presets.registry import CALIBRATION
@@ -154,7 +154,7 @@ def _look(
 
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    from keras_facealign.calibration.observations import observe
+    from keras_facealign.evaluation.collect_predictions import observe
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=console) as progress:

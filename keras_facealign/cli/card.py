@@ -48,7 +48,7 @@ def card(
     preset makes of them, and pictures on which it fails become limits. Presets without weights have
     no figure.
     """
-    from keras_facealign.presets.cards import write_card
+    from keras_facealign.evaluation.cards.card import write_card
 
     for path in write_card(preset, output, figure, photo, head_model):
         typer.echo(f"Wrote {path}")

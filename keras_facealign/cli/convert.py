@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from keras_facealign.models import Architecture
+    from keras_facealign.networks import Architecture
 
 __all__ = ["convert_mxnet"]
 
@@ -46,7 +46,7 @@ def convert_mxnet(
 ) -> None:
     """Convert a checkpoint of the original MXNet code into a preset.
 
-    The architecture is recognised from the file; MXNet is not needed. The result can be given to
+    The architecture is recognized from the file; MXNet is not needed. The result can be given to
     the option --preset of the other commands. A preset that is in the folder is replaced.
     """
     from keras_facealign.converters import load_mxnet
@@ -85,9 +85,9 @@ def _print_table(path: Path, model: Any) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from keras_facealign.models import count_macs
+    from keras_facealign.networks import count_macs
 
-    typer.echo(f"Recognised in {path.name}:")
+    typer.echo(f"Recognized in {path.name}:")
     table = Table(show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")

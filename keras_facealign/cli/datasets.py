@@ -25,11 +25,11 @@ def datasets(
     Every set is read from the user's own copy: build it with TensorFlow Datasets, giving the folder
     named here as manual_dir. Counts are files and lines, which are not opened.
     """
-    from keras_facealign.data.catalogue import CATALOGUE
+    from keras_facealign.data.catalog import CATALOG
 
     if manual_dir is not None and not manual_dir.is_dir():
         raise FaceAlignError(f"{manual_dir}: there is no such folder; give that of your downloads")
-    rows = [_describe(data_set, manual_dir) for data_set in CATALOGUE]
+    rows = [_describe(data_set, manual_dir) for data_set in CATALOG]
     if as_json:
         typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
@@ -38,7 +38,7 @@ def datasets(
 
 def _describe(data_set: Any, folder: Path | None) -> dict[str, Any]:
     """What is known of a data set, and of the copy in a folder."""
-    from keras_facealign.data.catalogue import find
+    from keras_facealign.data.catalog import find
 
     row: dict[str, Any] = {
         "name": data_set.name,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from keras_facealign.cli.align import Mirror
+from keras_facealign.cli.align import FlipTest
 from keras_facealign.errors import FaceAlignError
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def evaluate(
         typer.Option(
             help="Without a protocol, what the folder holds, by its builder's name; or "
             "face_synthetics/ibug68, aflw_3d_crops, turned_faces. Of 68 landmarks; the main "
-            "normaliser is the box's size for all but 300W."
+            "normalizer is the box's size for all but 300W."
         ),
     ] = "ibug_300w",
     predictions: Annotated[
@@ -72,11 +72,11 @@ def evaluate(
         BoxSource, typer.Option(help="Crop by the labels' boxes, or by those that MTCNN finds.")
     ] = BoxSource.GROUND_TRUTH,
     batch_size: Annotated[int, typer.Option(min=1, help="Images aligned at a time.")] = 16,
-    mirror: Mirror = False,
+    flip_test: FlipTest = False,
 ) -> None:
     """Measure a preset or predictions under a published protocol, or on a split of a data set.
 
-    Prints NME under every normaliser, failure rates, AUC, errors by region and, where the labels
+    Prints NME under every normalizer, failure rates, AUC, errors by region and, where the labels
     tell, by visibility. Writes report.json, per_image.csv, report.html (curves, published results,
     error by landmark, best, median and worst faces; opens without a network), ced.png, worst.png
     and predictions.npz, which --predictions reads again, into the output folder. Errors are in
@@ -93,11 +93,11 @@ def evaluate(
         raise FaceAlignError("--output is missing; name a folder for the results")
     if bool(preset) == bool(predictions):
         raise FaceAlignError("give either a preset or --predictions, and not both")
-    if predictions is not None and mirror:
-        raise FaceAlignError("--mirror goes with a preset: --predictions runs no network")
+    if predictions is not None and flip_test:
+        raise FaceAlignError("--flip-test goes with a preset: --predictions runs no network")
     task = _Task.choose(protocol, split, data, data_set)
     if predictions is None:
-        kept, info = _run_preset(preset, task, boxes, batch_size, mirror, output, console)
+        kept, info = _run_preset(preset, task, boxes, batch_size, flip_test, output, console)
     else:
         kept = _from_file(predictions, task)
         info = {"predictions": predictions.name}
@@ -127,7 +127,7 @@ class _Task:
     @classmethod
     def choose(cls, protocol: str, split: str, data: Path | None, data_set: str) -> _Task:
         """The protocol by its name, or else the split of the data set."""
-        from keras_facealign.data.ibug_300w import find_samples
+        from keras_facealign.data.readers.ibug_300w import find_samples
         from keras_facealign.evaluation import get_protocol
 
         if protocol:
@@ -141,7 +141,7 @@ class _Task:
         return cls(f"300W {split}", "ibug68", None, split, data, [], total)
 
     def examples(self, note: Callable[[FaceAlignError], None] | None = None) -> Iterator[Any]:
-        """The labelled faces; reasons for files that cannot be used go to `note`."""
+        """The labeled faces; reasons for files that cannot be used go to `note`."""
         if self.data is None:
             raise FaceAlignError("--data is missing; name the folder of the data set")
         # The reader also warns of each; it would be read twice, as they are listed at the end.
@@ -156,11 +156,11 @@ class _Task:
                 logger.setLevel(level)
 
     def noted_examples(self) -> Iterator[Any]:
-        """The labelled faces, with unusable files kept for the report."""
+        """The labeled faces, with unusable files kept for the report."""
         return self.examples(lambda error: self.skipped.append(str(error)))
 
     def _load(self, note: Callable[[FaceAlignError], None]) -> Iterator[Any]:
-        from keras_facealign.data.catalogue import load
+        from keras_facealign.data.catalog import load
 
         assert self.data is not None
         if self.protocol is not None:
@@ -173,7 +173,7 @@ class _Task:
         info = {**info, "data": self.title, "skipped": self.skipped}
         if self.protocol is not None:
             return self.protocol.report(kept, **info)
-        # Other sets have faces seen from the side, whose eyes are near each other, or unlabelled.
+        # Other sets have faces seen from the side, whose eyes are near each other, or unlabeled.
         main = "inter_ocular" if self.data_set == "ibug_300w" else "box_size"
         return kept.report(scheme=get_scheme(self.scheme), normalizer=main, info=info)
 
@@ -183,7 +183,7 @@ def _run_preset(
     task: _Task,
     boxes: BoxSource,
     batch_size: int,
-    mirror: bool,
+    flip_test: bool,
     output: Path,
     console: Console,
 ) -> tuple[Predictions, dict[str, Any]]:
@@ -197,14 +197,14 @@ def _run_preset(
     legacy = task.protocol.legacy if task.protocol else None
     if legacy is not None and detect:
         raise FaceAlignError("sdu_legacy crops by the labels, as the original code does")
-    if legacy is not None and mirror:
+    if legacy is not None and flip_test:
         raise FaceAlignError(
-            "sdu_legacy mirrors no faces, as the original code; leave out --mirror"
+            "sdu_legacy mirrors no faces, as the original code; leave out --flip-test"
         )
     examples = _first_read(task.noted_examples())
     output.mkdir(parents=True, exist_ok=True)
-    model, aligner = _load_preset(preset, "mtcnn" if detect else None, mirror)
-    info: dict[str, Any] = {"preset": preset, "boxes": boxes.value, "mirror": mirror}
+    model, aligner = _load_preset(preset, "mtcnn" if detect else None, flip_test)
+    info: dict[str, Any] = {"preset": preset, "boxes": boxes.value, "flip_test": flip_test}
     if detect:
         info["missed_if_overlap_below"] = MIN_OVERLAP
     if legacy is not None:
@@ -233,13 +233,13 @@ def _take_one(examples: Iterator[Any]) -> Iterator[Any]:
         return
 
 
-def _load_preset(preset: str, detector: str | None, mirror: bool) -> tuple[Any, Any]:
+def _load_preset(preset: str, detector: str | None, flip_test: bool) -> tuple[Any, Any]:
     """The preset's model, and an aligner around it."""
     from keras_facealign.inference import FaceAligner
     from keras_facealign.presets import from_preset
 
     model = from_preset(preset)
-    return model, FaceAligner(model, detector, mirror=mirror)
+    return model, FaceAligner(model, detector, flip_test=flip_test)
 
 
 def _from_file(path: Path, task: _Task) -> Predictions:
@@ -349,8 +349,8 @@ def _list_protocols(console: Console) -> None:
     from keras_facealign.evaluation import PROTOCOLS
 
     table = Table()
-    for heading in ("protocol", "data", "faces", "main normaliser", "rates at, %"):
-        whole = heading in ("protocol", "main normaliser")
+    for heading in ("protocol", "data", "faces", "main normalizer", "rates at, %"):
+        whole = heading in ("protocol", "main normalizer")
         table.add_column(heading, no_wrap=whole, overflow="fold")
     for each in PROTOCOLS.values():
         rates = [

@@ -49,7 +49,7 @@ def pack(
     """Cut faces out of data sets and write them, labels included, as one file for training.
 
     examples/train_gpu.py trains on such a file, on a machine that has little else. The file is
-    under the licence of the data sets, and shows people: keep it out of repositories.
+    under the license of the data sets, and shows people: keep it out of repositories.
     """
     from keras_facealign.data import packed
 
@@ -77,7 +77,7 @@ def pack(
 
 def _open(source: str, limit: int | None, skipped: list[str]) -> Iterator[Any]:
     """Starts reading a source; a malformed one fails at once."""
-    from keras_facealign.data.catalogue import load
+    from keras_facealign.data.catalog import load
 
     what, equals, folder = source.partition("=")
     name, _, split = what.partition(":")

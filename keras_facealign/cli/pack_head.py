@@ -24,7 +24,7 @@ def pack_head(
 ) -> None:
     """Pack ICT-FaceKit's 3D head into the file that synthesize-poses takes.
 
-    The kit is published under the MIT licence as a folder of .obj files: a neutral head, identities
+    The kit is published under the MIT license as a folder of .obj files: a neutral head, identities
     and expressions. The file holds all of them, and the 68 landmarks of vertex_indices.json.
     """
     from rich.console import Console

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from keras_facealign.presets.published import Published
+    from keras_facealign.presets.published import PaperNetwork
 
 __all__ = ["presets"]
 
@@ -24,7 +24,7 @@ def presets(
         ),
     ] = False,
 ) -> None:
-    """List the presets: size, cost, accuracy and licence, and whether trained weights are here.
+    """List the presets: size, cost, accuracy and license, and whether trained weights are here.
 
     NME is the mean error on the validation set over the distance of the outer eye corners, in
     percent; GFLOP counts the network's forward pass for one face (a multiply-add is two).
@@ -47,7 +47,7 @@ def presets(
     table.add_column("Description", ratio=1)
     for title in ("Parameters", "File", "GFLOP", "NME %"):
         table.add_column(title, justify="right")
-    table.add_column("Licence")
+    table.add_column("License")
     table.add_column("Weights")
     for name, about in sorted(known.items()):
         weights = find_preset(name) / WEIGHTS
@@ -87,7 +87,7 @@ def _table1(known: dict[str, dict[str, Any]]) -> Any:
         {"IBUG %": "ibug", "COFW %": "cofw", "Titan X ms": "milliseconds"},
         2,
         "MB is the file of float32 weights in the original's format (1e6 bytes), beside the "
-        "paper's. NME, over the distance of the eye centres, and time are the paper's, of its own "
+        "paper's. NME, over the distance of the eye centers, and time are the paper's, of its own "
         "weights. The paper's 38 MB of SAT (III) and DenseU-Net + Outside cannot be had from the "
         "released code, whose own documentation says 40.",
     )
@@ -104,12 +104,12 @@ def _mxnet_models(known: dict[str, dict[str, Any]]) -> Any:
         {"IBUG %": "ibug", "COFW %": "cofw", "300W test %": "w300", "AFLW2000-3D %": "aflw2000_3d"},
         3,
         "NME as its documentation gives it for its own weights, over the distance of the eye "
-        "centres; on AFLW2000-3D over the box size.",
+        "centers; on AFLW2000-3D over the box size.",
     )
 
 
 def _published_table(
-    rows: tuple[Published, ...],
+    rows: tuple[PaperNetwork, ...],
     known: dict[str, dict[str, Any]],
     title: str,
     figures: dict[str, str],

@@ -12,7 +12,7 @@ import typer
 from keras_facealign.errors import FaceAlignError
 
 if TYPE_CHECKING:
-    from keras_facealign.data.samples import Sample
+    from keras_facealign.data.examples import ExamplePaths
 
 __all__ = ["synthesize_poses"]
 
@@ -57,6 +57,7 @@ def synthesize_poses(
     The same command goes on with a run that was stopped: faces that are written are passed over.
     Faces that cannot be used are named and left out. contact_sheet.png shows what came out.
     """
+    from keras_facealign.data.examples import read_sample
     from keras_facealign.data.face_profiling import (
         LABELS_VERSION,
         HeadFitter,
@@ -68,8 +69,7 @@ def synthesize_poses(
         turned_views,
         write_views,
     )
-    from keras_facealign.data.ibug_300w import find_samples
-    from keras_facealign.data.samples import read_sample
+    from keras_facealign.data.readers.ibug_300w import find_samples
 
     settings = ViewSettings(yaws=check_yaws(_numbers(yaws)), jitter=jitter, size=size)
     samples = find_samples(data, split)[:limit]
@@ -91,7 +91,7 @@ def synthesize_poses(
 
     import numpy as np
 
-    def make(sample: Sample) -> bool:
+    def make(sample: ExamplePaths) -> bool:
         """Writes the views of a face; False where they were there."""
         name = _name(sample)
         if is_written(output, name):
@@ -125,13 +125,15 @@ def _numbers(text: str) -> list[float]:
         ) from None
 
 
-def _name(sample: Sample) -> str:
+def _name(sample: ExamplePaths) -> str:
     """The face's name in the output: that of its picture without the ending."""
     folder, _, file = sample.file_name.rpartition("/")
     return f"{folder}/{file.rpartition('.')[0]}"
 
 
-def _make_all(samples: list[Sample], make: Callable[[Sample], bool]) -> tuple[int, list[str]]:
+def _make_all(
+    samples: list[ExamplePaths], make: Callable[[ExamplePaths], bool]
+) -> tuple[int, list[str]]:
     """How many faces were made, and what was wrong with those that could not be."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -154,14 +156,14 @@ def _make_all(samples: list[Sample], make: Callable[[Sample], bool]) -> tuple[in
     return made, failures
 
 
-def _write_sheet(samples: list[Sample], output: Path, rows: int) -> Path:
+def _write_sheet(samples: list[ExamplePaths], output: Path, rows: int) -> Path:
     """A picture with a line for each of some faces: annotated, then its views with landmarks."""
     import numpy as np
 
+    from keras_facealign.data.examples import read_sample
     from keras_facealign.data.face_profiling import is_written, read_labels
     from keras_facealign.data.images import read_image
-    from keras_facealign.data.samples import read_sample
-    from keras_facealign.inference import write_image
+    from keras_facealign.formats import write_image
 
     cell = 224
     lines = []

@@ -1,4 +1,4 @@
-"""`keras-facealign train`: a preset's architecture, trained on a labelled data set."""
+"""`keras-facealign train`: a preset's architecture, trained on a labeled data set."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from keras_facealign.errors import FaceAlignError
 
 if TYPE_CHECKING:
     from keras_facealign.models import FaceAlignModel
-    from keras_facealign.training import Schedule
+    from keras_facealign.training import TrainingConfig
 
 __all__ = ["DataSet", "Optimizer", "Recipe", "train"]
 
 
 class DataSet(str, Enum):
-    """Data sets with 68 landmarks, as `keras_facealign.data.catalogue.LOADERS` calls them."""
+    """Data sets with 68 landmarks, as `keras_facealign.data.catalog.LOADERS` calls them."""
 
     IBUG_300W = "ibug_300w"
     MERL_RAV = "merl_rav"
@@ -40,7 +40,7 @@ class Recipe(str, Enum):
 
 
 class Optimizer(str, Enum):
-    """Names that `Schedule` knows."""
+    """Names that `TrainingConfig` knows."""
 
     ADAMW = "adamw"
     NADAM = "nadam"
@@ -85,7 +85,7 @@ def train(
     recipe: Annotated[
         Recipe | None,
         typer.Option(
-            help="Losses, pairs, augmentation, optimiser and learning rate of the paper or of an "
+            help="Losses, pairs, augmentation, optimizer and learning rate of the paper or of an "
             "original code; the options below then replace single parts. Without it: the paper's "
             "losses, and this command's own for the rest."
         ),
@@ -148,7 +148,7 @@ def train(
 
     KERAS_BACKEND=jax or torch trains on those.
     """
-    from keras_facealign.training import Schedule
+    from keras_facealign.training import TrainingConfig
 
     usual = _usual(recipe)
     given = {
@@ -156,7 +156,7 @@ def train(
         "foreground_weight": foreground_weight,
         "landmark_weight": landmark_weight,
     }
-    schedule = Schedule(
+    schedule = TrainingConfig(
         epochs=epochs,
         batch_size=batch_size,
         learning_rate=usual["learning_rate"] if learning_rate is None else learning_rate,
@@ -187,7 +187,7 @@ def train(
 
 def _usual(recipe: Recipe | None) -> dict[str, Any]:
     """What holds where no option says otherwise."""
-    from keras_facealign.optimizers import RECIPE_OPTIMIZERS
+    from keras_facealign.training.optimizers import RECIPE_OPTIMIZERS
 
     if recipe is not None:
         chosen = RECIPE_OPTIMIZERS[recipe.value]
@@ -227,13 +227,13 @@ def _sources(
 
 def _open(data_set: DataSet, root: Path, split: str, skipped: list[str]) -> Iterator[Any]:
     """Starts reading a split; an unknown split or a folder without data fails at once."""
-    from keras_facealign.data.catalogue import load
+    from keras_facealign.data.catalog import load
 
     return load(data_set.value, root, split, on_skip=lambda error: skipped.append(str(error)))
 
 
 def _run(
-    schedule: Schedule,
+    schedule: TrainingConfig,
     preset: str,
     fine_tune: bool,
     faces: Iterator[Any],

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from keras_facealign.cli.align import DEFAULT_PRESET, Mirror, Runtime
+from keras_facealign.cli.align import DEFAULT_PRESET, FlipTest, Runtime
 from keras_facealign.errors import FaceAlignError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from keras_facealign.inference import FaceAligner
-    from keras_facealign.inference.tracking import FaceTracker
-    from keras_facealign.inference.video import Frame, VideoReader
+    from keras_facealign.video.files import Frame, VideoReader
+    from keras_facealign.video.tracking import FaceTracker
 
 __all__ = ["video"]
 
@@ -64,7 +64,7 @@ def video(
     runtime: Annotated[
         Runtime, typer.Option(help="What the network runs on; auto: the fastest that is installed.")
     ] = Runtime.AUTO,
-    mirror: Mirror = False,
+    flip_test: FlipTest = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with code 2 if the video is cut off.")
     ] = False,
@@ -80,7 +80,7 @@ def video(
     """
     from rich.console import Console
 
-    from keras_facealign.inference.video import VideoReader
+    from keras_facealign.video.files import VideoReader
 
     targets = _Targets(output, json_file, csv_file, coco_file)
     targets.check(source)
@@ -89,7 +89,7 @@ def video(
         run = _Run(reader, targets, console)
         run.go(
             lambda: _tracker(
-                _aligner(preset, min_face, runtime, mirror),
+                _aligner(preset, min_face, runtime, flip_test),
                 smooth,
                 max_faces,
                 detect_every,
@@ -100,18 +100,19 @@ def video(
         raise typer.Exit(2)
 
 
-def _aligner(preset: str, min_face: float, runtime: Runtime, mirror: bool) -> FaceAligner:
-    from keras_facealign.inference import FaceAligner, MTCNNDetector
+def _aligner(preset: str, min_face: float, runtime: Runtime, flip_test: bool) -> FaceAligner:
+    from keras_facealign.detection import MTCNNDetector
+    from keras_facealign.inference import FaceAligner
 
     detector = MTCNNDetector(min_face_size=min_face)
     detector.load()
-    return FaceAligner.from_preset(preset, detector, runtime=runtime.value, mirror=mirror)
+    return FaceAligner.from_preset(preset, detector, runtime=runtime.value, flip_test=flip_test)
 
 
 def _tracker(
     aligner: FaceAligner, smooth: bool, max_faces: int, detect_every: int, reader: VideoReader
 ) -> FaceTracker:
-    from keras_facealign.inference import FaceTracker, Smoothing
+    from keras_facealign.video import FaceTracker, Smoothing
 
     return FaceTracker(
         aligner,
@@ -137,7 +138,7 @@ class _Targets:
 
     def check(self, source: Path) -> None:
         """Refuses what could not be written at the end, before any work is done."""
-        from keras_facealign.inference.video import CODECS
+        from keras_facealign.video.files import CODECS
 
         if not self.paths():
             raise FaceAlignError(
@@ -210,9 +211,9 @@ class _Run:
         self._report()
 
     def _open(self, stack: ExitStack, frame: Frame) -> None:
-        from keras_facealign.inference.coco import COCOFrames, coco_writer
-        from keras_facealign.inference.frame_writers import VideoInfo, frame_writer
-        from keras_facealign.inference.video import video_writer
+        from keras_facealign.formats.coco import COCOFrames, coco_writer
+        from keras_facealign.formats.frames import VideoInfo, frame_writer
+        from keras_facealign.video.files import video_writer
 
         assert self.tracker is not None
         self.size = (frame.image.shape[1], frame.image.shape[0])
@@ -232,7 +233,7 @@ class _Run:
             self._picture = stack.enter_context(video_writer(self.targets.output, rate, self.size))
 
     def _step(self, frame: Frame) -> None:
-        from keras_facealign.inference.video import draw_tracked
+        from keras_facealign.video.files import draw_tracked
 
         assert self.tracker is not None
         faces = self.tracker.update(frame.image, frame.time, frame.name)

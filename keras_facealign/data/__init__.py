@@ -1,34 +1,31 @@
-"""Reading labelled faces, and making training batches of them.
+"""Labeled faces: reading data sets, and making training batches of them.
 
-Each name loads its module, and what that needs, when it is first asked for: the readers need
-neither Keras nor TensorFlow, and `PackedFaces` neither Pillow nor OpenCV where the other is there.
+Each name loads its module, and what that needs, at first use: the readers need neither Keras nor
+TensorFlow, and `PackedFaces` needs neither Pillow nor OpenCV.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from keras_facealign._lazy import attach
 
 if TYPE_CHECKING:
-    from keras_facealign.data.batches import (
-        BoxJitter,
-        FaceBatches,
-        as_tf_dataset,
-        crop_with_border,
-    )
+    from keras_facealign.data.batches import BoxJitter, FaceBatches, as_tf_dataset, crop_with_border
     from keras_facealign.data.boxes import read_boxes
+    from keras_facealign.data.examples import ExamplePaths, FaceExample
     from keras_facealign.data.images import read_image
+    from keras_facealign.data.lazy_batches import LazyFaceBatches, from_tfds, tf_dataset_from_tfds
     from keras_facealign.data.packed import PackedFaces, pack
     from keras_facealign.data.pts import read_pts, write_pts
-    from keras_facealign.data.samples import Example, Sample
-    from keras_facealign.data.streams import FaceStream, from_tfds, tf_dataset_from_tfds
 
 __all__ = [
     "BoxJitter",
-    "Example",
+    "ExamplePaths",
     "FaceBatches",
-    "FaceStream",
+    "FaceExample",
+    "LazyFaceBatches",
     "PackedFaces",
-    "Sample",
     "as_tf_dataset",
     "crop_with_border",
     "from_tfds",
@@ -40,21 +37,15 @@ __all__ = [
     "write_pts",
 ]
 
-# The modules that have them.
-_HOMES = {
-    **dict.fromkeys(("BoxJitter", "FaceBatches", "as_tf_dataset", "crop_with_border"), "batches"),
-    "read_boxes": "boxes",
-    "read_image": "images",
-    **dict.fromkeys(("PackedFaces", "pack"), "packed"),
-    **dict.fromkeys(("read_pts", "write_pts"), "pts"),
-    **dict.fromkeys(("Example", "Sample"), "samples"),
-    **dict.fromkeys(("FaceStream", "from_tfds", "tf_dataset_from_tfds"), "streams"),
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__, __dir__ = attach(
+    __name__,
+    {
+        "batches": ("BoxJitter", "FaceBatches", "as_tf_dataset", "crop_with_border"),
+        "boxes": ("read_boxes",),
+        "examples": ("FaceExample", "ExamplePaths"),
+        "images": ("read_image",),
+        "lazy_batches": ("LazyFaceBatches", "from_tfds", "tf_dataset_from_tfds"),
+        "packed": ("PackedFaces", "pack"),
+        "pts": ("read_pts", "write_pts"),
+    },
+)

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from keras_facealign import geometry
-from keras_facealign.crops import crop_face
 from keras_facealign.data.epochs import EpochBatches
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.geometry import crop_face
 
 __all__ = ["BORDER", "BoxJitter", "FaceBatches", "as_tf_dataset", "crop_with_border"]
 
@@ -28,7 +28,7 @@ class BoxJitter:
     """How far a training box may stray, to stand in for what detectors do.
 
     Args:
-        shift: Standard deviation of the centre, in units of the box's longer side.
+        shift: Standard deviation of the center, in units of the box's longer side.
         log_scale: Standard deviation of the logarithm of the size.
 
     Both are drawn from Gaussians cut at 2.5 standard deviations. The MTCNN boxes of this library
@@ -39,13 +39,13 @@ class BoxJitter:
     log_scale: float = 0.08
 
     def apply(self, box: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Draws a neighbour of `box`, float32 (4,), pixels."""
+        """Draws a neighbor of `box`, float32 (4,), pixels."""
         dx, dy, ds = np.clip(rng.normal(size=3), -2.5, 2.5)
         side = max(box[2] - box[0], box[3] - box[1])
-        centre = np.array([(box[0] + box[2]) / 2, (box[1] + box[3]) / 2])
-        centre += self.shift * side * np.array([dx, dy])
+        center = np.array([(box[0] + box[2]) / 2, (box[1] + box[3]) / 2])
+        center += self.shift * side * np.array([dx, dy])
         half = np.array([box[2] - box[0], box[3] - box[1]]) / 2 * np.exp(self.log_scale * ds)
-        return np.concatenate([centre - half, centre + half]).astype(np.float32)
+        return np.concatenate([center - half, center + half]).astype(np.float32)
 
 
 def crop_with_border(
@@ -82,7 +82,7 @@ class FaceBatches(EpochBatches):
     batches.
 
     Args:
-        examples: `Example`s of `keras_facealign.data`, or mappings with the same keys (what a TFDS
+        examples: `FaceExample`s of `keras_facealign.data`, or mappings with the same keys (what a TFDS
             data source or `tfds.as_numpy` yields): image uint8 (H, W, 3), landmarks (K, 2) pixels,
             visibility (K,), box (4,) and file_name.
         boxes: Boxes to use instead of the examples' own, by file_name, as `read_boxes` gives them:

@@ -32,12 +32,12 @@ def read_image(
     """Reads a picture as RGB with values 0 to 255.
 
     Files and PIL images: every raster format Pillow reads. The rotation in the EXIF data is
-    applied, so a portrait photo from a phone comes out upright. Greyscale is repeated over the
+    applied, so a portrait photo from a phone comes out upright. Grayscale is repeated over the
     three channels, transparency is laid over white, 16-bit values are scaled to 8 bits (65535
     becomes 255), and of an animation the first frame is taken. The size is checked from the
     header, before any pixel is decoded.
 
-    Arrays: `(H, W)` or `(H, W, 1)` grey, `(H, W, 3)` RGB or `(H, W, 4)` RGBA.
+    Arrays: `(H, W)` or `(H, W, 1)` gray, `(H, W, 3)` RGB or `(H, W, 4)` RGBA.
 
     - uint8 is taken as it is; other integers must be 0 to 255.
     - uint16 must use the full 16-bit range, and is scaled as a 16-bit file is.
@@ -58,7 +58,7 @@ def read_image(
             or a type with no clear meaning. The message names the picture and what to do.
 
     Example:
-        >>> read_image(np.full((2, 2), 7, "uint8"), name="grey").shape
+        >>> read_image(np.full((2, 2), 7, "uint8"), name="gray").shape
         (2, 2, 3)
     """
     if isinstance(source, np.ndarray):
@@ -170,7 +170,7 @@ def _pil_to_rgb(picture: Image.Image, name: str) -> np.ndarray:
                 f"{name}: has the value {_first_outside(values, 0, 65535)}, outside 16 bits; "
                 "save it with 8 bits a channel"
             )
-        return _grey_to_rgb(_to_uint8(values.astype(np.uint16), name))
+        return _gray_to_rgb(_to_uint8(values.astype(np.uint16), name))
     if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
         return _over_white(np.asarray(picture.convert("RGBA")))
     return np.array(picture.convert("RGB"))
@@ -184,7 +184,7 @@ def _from_array(array: np.ndarray, max_pixels: int, name: str) -> np.ndarray:
     _check_size(array.shape[1], array.shape[0], max_pixels, name)
     values = _to_uint8(array, name)
     if values.ndim == 2 or values.shape[2] == 1:
-        return _grey_to_rgb(values.reshape(values.shape[:2]))
+        return _gray_to_rgb(values.reshape(values.shape[:2]))
     if values.shape[2] == 4:
         return _over_white(values)
     return np.ascontiguousarray(values)
@@ -229,8 +229,8 @@ def _check_size(width: int, height: int, max_pixels: int, name: str) -> None:
         )
 
 
-def _grey_to_rgb(grey: np.ndarray) -> np.ndarray:
-    return np.repeat(grey[:, :, None], 3, axis=2)
+def _gray_to_rgb(gray: np.ndarray) -> np.ndarray:
+    return np.repeat(gray[:, :, None], 3, axis=2)
 
 
 def _sixteen_to_eight(values: np.ndarray) -> np.ndarray:
@@ -239,9 +239,9 @@ def _sixteen_to_eight(values: np.ndarray) -> np.ndarray:
 
 
 def _over_white(rgba: np.ndarray) -> np.ndarray:
-    colour = rgba[:, :, :3].astype(np.uint32)
+    color = rgba[:, :, :3].astype(np.uint32)
     alpha = rgba[:, :, 3:].astype(np.uint32)
-    return ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+    return ((color * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
 
 
 def _exif_orientation(picture: Image.Image) -> int:

@@ -12,7 +12,7 @@ The archive's members, all one-dimensional where nothing else is said:
 * `visibility`: uint8 (N, K), 0 where a landmark has no position;
 * `names`: uint8, the N file names as UTF-8, a line feed after each.
 
-Faces are people's. A packed file is under the licence of the data sets that it is made of, and does
+Faces are people's. A packed file is under the license of the data sets that it is made of, and does
 not belong into a repository.
 """
 
@@ -31,7 +31,7 @@ import numpy as np
 
 from keras_facealign.data.epochs import EpochBatches
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.files import write_whole
+from keras_facealign.storage.atomic import atomic_write
 
 __all__ = ["MAX_BYTES", "PackedFaces", "pack"]
 
@@ -59,7 +59,7 @@ def pack(
     """Writes faces as one file.
 
     Args:
-        examples: `Example`s of `keras_facealign.data`, or mappings with the same keys. Faces whose
+        examples: `FaceExample`s of `keras_facealign.data`, or mappings with the same keys. Faces whose
             landmarks all have visibility 0 are for training without labels; they need a box.
         path: The file to write, `.npz`.
         quality: JPEG quality of the crops, 1 to 100. The default takes about 7 kB a crop.
@@ -77,7 +77,7 @@ def pack(
             or the file would be larger than `max_bytes`.
 
     Example:
-        >>> from keras_facealign.data.ibug_300w import load_samples
+        >>> from keras_facealign.data.readers.ibug_300w import load_samples
         >>> pack(load_samples("300w", "train"), "faces.npz")  # doctest: +SKIP
         2010
     """
@@ -129,7 +129,7 @@ def pack(
             f"{path} would have {size} bytes, more than {max_bytes}; lower quality ({quality}) or "
             f"side ({side}), or pack fewer faces."
         )
-    write_whole(path, lambda file: file.write(content.getbuffer()))
+    atomic_write(path, lambda file: file.write(content.getbuffer()))
     return len(files)
 
 

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import PurePath
 
-from keras_facealign.data.samples import Example
+from keras_facealign.data.examples import FaceExample
 from keras_facealign.errors import FaceAlignError
 
 __all__ = ["PARTS", "part_of", "take_part"]
@@ -33,11 +33,11 @@ def part_of(file_name: str) -> str:
     return _EIGHTHS.get(zlib.crc32(PurePath(file_name).stem.encode()) % 8, "train")
 
 
-def take_part(examples: Iterable[Example], part: str) -> Iterator[Example]:
+def take_part(examples: Iterable[FaceExample], part: str) -> Iterator[FaceExample]:
     """The examples of one part.
 
     Args:
-        examples: Labelled faces.
+        examples: Labeled faces.
         part: One of `PARTS`.
 
     Returns:

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_facealign.data.examples import FaceExample
 from keras_facealign.data.images import IMAGE_SUFFIXES, read_image
-from keras_facealign.data.samples import Example
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.geometry import landmarks_box
 
 __all__ = [
-    "LabelledFace",
+    "LabeledFace",
     "Survey",
     "below",
     "first_folder",
@@ -29,8 +29,8 @@ _MAX_COORDINATE = 1e6
 
 
 @dataclass(frozen=True, eq=False)
-class LabelledFace(Example):
-    """An `Example` with what its data set labels beyond landmarks and visibility.
+class LabeledFace(FaceExample):
+    """An `FaceExample` with what its data set labels beyond landmarks and visibility.
 
     Attributes:
         key: Unique in its split: the file name, numbered where one picture has several faces.
@@ -66,7 +66,7 @@ def make_face(
     label_name: str,
     key: str | None = None,
     extras: Mapping[str, np.ndarray] | None = None,
-) -> LabelledFace:
+) -> LabeledFace:
     """Puts a picture and its labels together once they are known to fit.
 
     Args:
@@ -76,8 +76,8 @@ def make_face(
         file_name: Name of the picture below the data set's root.
         subset: Part of the data set.
         label_name: What error messages call the labels: a file, or a line of one.
-        key: See `LabelledFace`. Default: `file_name`.
-        extras: See `LabelledFace`.
+        key: See `LabeledFace`. Default: `file_name`.
+        extras: See `LabeledFace`.
 
     Returns:
         The face, with the tight box of the landmarks that have a position.
@@ -116,7 +116,7 @@ def make_face(
             f"{label_name}: the landmarks' box {box.tolist()} lies outside the {width}x{height} "
             "image; check that the two belong together"
         )
-    return LabelledFace(
+    return LabeledFace(
         image=image,
         landmarks=points,
         visibility=visibility,

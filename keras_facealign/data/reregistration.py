@@ -1,6 +1,6 @@
 """Moving labels that sit slightly off their faces to where a trained model sees the face.
 
-Some copies of a data set were cut and scaled after labelling, which leaves each face's labels
+Some copies of a data set were cut and scaled after labeling, which leaves each face's labels
 shifted and scaled by a per cent or two as a whole. A model trained on other data makes errors of
 its own, but over 68 points they average out: the scaling and shift that best map an image's labels
 onto the model's prediction are a good estimate of the fault, and the labels keep their own shape.
@@ -14,8 +14,8 @@ from dataclasses import replace
 import numpy as np
 
 from keras_facealign import geometry
-from keras_facealign.crops import predict_faces
-from keras_facealign.data.samples import Example
+from keras_facealign.data.examples import FaceExample
+from keras_facealign.data.labeled_crops import predict_faces
 
 __all__ = ["fit_scale_and_shift", "register_labels", "reregister"]
 
@@ -29,7 +29,7 @@ def fit_scale_and_shift(
     """The scale and shift that best map points onto others, outliers discounted.
 
     Least squares, reweighted so that a point counts in inverse proportion to its residual (which
-    minimises the sum of distances instead of squares).
+    minimizes the sum of distances instead of squares).
 
     Args:
         source: float (K, 2), pixels.
@@ -50,8 +50,8 @@ def fit_scale_and_shift(
     for _ in range(iterations):
         w = weights[:, None] / weights.sum()
         source_mean, target_mean = (w * source).sum(0), (w * target).sum(0)
-        centred = source - source_mean
-        scale = float((w * centred * (target - target_mean)).sum() / (w * centred**2).sum())
+        centerd = source - source_mean
+        scale = float((w * centerd * (target - target_mean)).sum() / (w * centerd**2).sum())
         shift = target_mean - scale * source_mean
         distance = np.linalg.norm(scale * source + shift - target, axis=1)
         weights = 1.0 / np.maximum(distance, 1e-3)
@@ -84,19 +84,19 @@ def register_labels(
 
 
 def reregister(
-    examples: Iterable[Example],
+    examples: Iterable[FaceExample],
     predict: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
     input_size: int = 128,
     max_residual: float = 0.04,
     batch_size: int = 32,
-) -> Iterator[Example]:
+) -> Iterator[FaceExample]:
     """Shifts and scales each example's labels onto a model's prediction.
 
     Examples on which model and labels disagree in more than position and size are left out: there,
     either may be wrong.
 
     Args:
-        examples: Labelled faces.
+        examples: Labeled faces.
         predict: From crops, uint8 (B, S, S, 3), to landmarks in crop pixels, (B, K, 2), and
             confidence; `FaceAlignModel.predict_landmarks` is one.
         input_size: Side S of the crops in pixels.
@@ -108,16 +108,16 @@ def reregister(
     """
     for example, matrix, points in predict_faces(examples, predict, input_size, batch_size):
         seen = geometry.transform_points(geometry.invert(matrix), points)
-        labelled = example.visibility > 0
+        labeled = example.visibility > 0
         # The jaw's labels slide along the contour, so the inner points carry the position.
-        inner = labelled & (np.arange(len(labelled)) > 16)
-        use = inner if inner.sum() >= 20 else labelled
+        inner = labeled & (np.arange(len(labeled)) > 16)
+        use = inner if inner.sum() >= 20 else labeled
         side = max(example.box[2] - example.box[0], example.box[3] - example.box[1])
         fit = register_labels(example.landmarks[use], seen[use], max_residual * side)
         if fit is None:
             continue
         scale, shift = fit
-        moved = np.where(labelled[:, None], scale * example.landmarks + shift, 0.0)
+        moved = np.where(labeled[:, None], scale * example.landmarks + shift, 0.0)
         moved = moved.astype(np.float32)
         box = geometry.landmarks_box(moved, example.visibility)
         yield replace(example, landmarks=moved, box=box)

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from keras_facealign.errors import FaceAlignError
 
-__all__ = ["read_each"]
+__all__ = ["iter_valid"]
 
 _logger = logging.getLogger(__name__)
 
@@ -16,7 +16,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def read_each(
+def iter_valid(
     items: Iterable[Item],
     read: Callable[[Item], Result],
     strict: bool = False,
@@ -44,7 +44,7 @@ def read_each(
         ...     if not text.isdigit():
         ...         raise FaceAlignError(f"{text}: not a number")
         ...     return int(text)
-        >>> list(read_each(["1", "x", "3"], read))
+        >>> list(iter_valid(["1", "x", "3"], read))
         [1, 3]
     """
     total = skipped = 0

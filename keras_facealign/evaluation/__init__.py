@@ -1,9 +1,10 @@
-"""Measuring landmark accuracy: normalised errors, published protocols, reports and plots.
+"""Measuring landmark accuracy: normalized errors, published protocols, reports and plots.
 
 Errors, rates and thresholds are in percent throughout.
 """
 
-from keras_facealign.evaluation.foreign import predictions_from_file
+from keras_facealign.evaluation.external_predictions import predictions_from_file
+from keras_facealign.evaluation.legacy_mxnet.protocol import MXNetProtocol
 from keras_facealign.evaluation.measures import auc, ced, failure_rate, landmark_errors, nme
 from keras_facealign.evaluation.normalizers import (
     NORMALIZERS,
@@ -15,9 +16,8 @@ from keras_facealign.evaluation.plots import WorstFaces, plot_ced
 from keras_facealign.evaluation.prediction_files import read_landmarks
 from keras_facealign.evaluation.predictions import Predictions, predict
 from keras_facealign.evaluation.protocols import PROTOCOLS, Protocol, get_protocol, yaw_groups
-from keras_facealign.evaluation.published import PUBLISHED, Published, published_for
+from keras_facealign.evaluation.published import PUBLISHED, PublishedResult, published_for
 from keras_facealign.evaluation.report import THRESHOLDS, EvaluationReport
-from keras_facealign.evaluation.sdu_legacy import SduLegacy
 
 __all__ = [
     "NORMALIZERS",
@@ -25,10 +25,10 @@ __all__ = [
     "PUBLISHED",
     "THRESHOLDS",
     "EvaluationReport",
+    "MXNetProtocol",
     "Predictions",
     "Protocol",
-    "Published",
-    "SduLegacy",
+    "PublishedResult",
     "WorstFaces",
     "auc",
     "ced",

@@ -1,4 +1,4 @@
-"""Labelled faces from any source, in the one form that evaluation works with."""
+"""Labeled faces from any source, in the one form that evaluation works with."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PART_LABELS = ("pose", "attributes")
 
 
 def as_example(example: Any, index: int = 0) -> Any:
-    """A labelled face in the form that evaluation works with.
+    """A labeled face in the form that evaluation works with.
 
     Args:
         example: An example of `keras_facealign.data`, or a mapping as TensorFlow Datasets yields it

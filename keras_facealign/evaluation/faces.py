@@ -34,7 +34,7 @@ class ShownFace:
     crop: np.ndarray
     prediction: np.ndarray
     ground_truth: np.ndarray
-    labelled: np.ndarray
+    labeled: np.ndarray
 
 
 def extreme_faces(nmes: np.ndarray, count: int) -> dict[str, list[int]]:
@@ -66,7 +66,7 @@ def collect_faces(
     Args:
         report: The result.
         wanted: Indices of faces in the report.
-        examples: The labelled faces, with pictures, in the order in which they were evaluated.
+        examples: The labeled faces, with pictures, in the order in which they were evaluated.
         size: Side of the crops in pixels.
 
     Returns:
@@ -105,22 +105,22 @@ def crop_shown_face(
     image: np.ndarray,
     prediction: np.ndarray,
     ground_truth: np.ndarray,
-    labelled: np.ndarray,
+    labeled: np.ndarray,
     size: int,
 ) -> ShownFace:
-    """Cuts a square around the labelled ground truth and the predicted points near it.
+    """Cuts a square around the labeled ground truth and the predicted points near it.
 
     Args:
         file_name: Name to show.
         image: uint8 (H, W, 3), RGB.
         prediction: (K, 2) pixels.
         ground_truth: (K, 2) pixels.
-        labelled: bool (K,).
+        labeled: bool (K,).
         size: Side of the crop in pixels.
     """
     import cv2
 
-    truth = ground_truth[labelled]
+    truth = ground_truth[labeled]
     low, high = truth.min(axis=0), truth.max(axis=0)
     # The prediction may lie far off; a view of up to twice the face still shows where it went.
     reach = (high - low).max() / 2
@@ -140,14 +140,14 @@ def crop_shown_face(
         crop=cv2.warpAffine(small, warp, (size, size)),
         prediction=transform_points(matrix, prediction),
         ground_truth=transform_points(matrix, ground_truth),
-        labelled=labelled,
+        labeled=labeled,
     )
 
 
 def mean_face(
     ground_truth: np.ndarray, visibility: np.ndarray | None, scheme: LandmarkScheme
 ) -> np.ndarray | None:
-    """The mean of faces that are centred, of equal size and upright; made symmetric.
+    """The mean of faces that are centerd, of equal size and upright; made symmetric.
 
     Args:
         ground_truth: (N, K, 2) pixels.
@@ -160,8 +160,8 @@ def mean_face(
     """
     points = np.asarray(ground_truth[:_MEAN_FACES], np.float64)
     if visibility is not None:
-        labelled = np.asarray(visibility[:_MEAN_FACES]) > 0
-        points = np.where(labelled[..., None], points, np.nan)
+        labeled = np.asarray(visibility[:_MEAN_FACES]) > 0
+        points = np.where(labeled[..., None], points, np.nan)
     right, left = (points[:, corner] for corner in scheme.eye_corners)
     gap = left - right
     length = np.hypot(gap[:, 0], gap[:, 1])

@@ -1,6 +1,6 @@
-"""Normalised mean error of faces, and the curve and numbers that sum a set of faces up.
+"""Normalized mean error of faces, and the curve and numbers that sum a set of faces up.
 
-All errors and thresholds are in percent: an NME of 3.2 is 3.2 % of the normalising length, and the
+All errors and thresholds are in percent: an NME of 3.2 is 3.2 % of the normalizing length, and the
 usual 300W threshold "0.08" is 8.
 """
 
@@ -28,21 +28,21 @@ def landmark_errors(
         visibility: (N, K), 0 where a landmark has no position; all have one if omitted.
 
     Returns:
-        float64 (N, K) in pixels, NaN where the ground truth is not labelled.
+        float64 (N, K) in pixels, NaN where the ground truth is not labeled.
 
     Raises:
         FaceAlignError: If shapes do not fit, or a coordinate that counts is not finite.
     """
-    truth, labelled = check_landmarks(ground_truth, visibility)
+    truth, labeled = check_landmarks(ground_truth, visibility)
     shape = np.shape(prediction)
     if shape != truth.shape:
         raise FaceAlignError(
             f"The prediction must have the ground truth's shape {truth.shape}, got {shape}."
         )
-    predicted, _ = check_landmarks(prediction, labelled, what="prediction")
+    predicted, _ = check_landmarks(prediction, labeled, what="prediction")
     offset = predicted - truth
     x, y = offset[..., 0], offset[..., 1]
-    return np.where(labelled, np.sqrt(x * x + y * y), np.nan)
+    return np.where(labeled, np.sqrt(x * x + y * y), np.nan)
 
 
 def nme(
@@ -52,11 +52,11 @@ def nme(
     visibility: np.ndarray | None = None,
     undefined: Literal["raise", "nan"] = "raise",
     scheme: LandmarkScheme | None = None,
-    divide_by: Literal["labelled", "all"] = "labelled",
+    divide_by: Literal["labeled", "all"] = "labeled",
 ) -> np.ndarray:
-    """Normalised mean error of each image.
+    """Normalized mean error of each image.
 
-    The mean Euclidean error of an image's labelled landmarks, divided by its normalising length.
+    The mean Euclidean error of an image's labeled landmarks, divided by its normalizing length.
 
     Args:
         prediction: (N, K, 2) pixels.
@@ -64,16 +64,16 @@ def nme(
         normalizer: A key of `keras_facealign.evaluation.NORMALIZERS`.
         visibility: (N, K), 0 where a landmark has no position; all have one if omitted.
         undefined: What becomes of an image without such a length, because landmarks that it needs
-            are not labelled or coincide: an error, or NaN in its place.
+            are not labeled or coincide: an error, or NaN in its place.
         scheme: What the landmarks are. Default: the scheme that has K points, if there is one.
-        divide_by: Divide a face's summed error by its number of labelled landmarks, or by K even
-            where fewer are labelled, as publications on MERL-RAV do.
+        divide_by: Divide a face's summed error by its number of labeled landmarks, or by K even
+            where fewer are labeled, as publications on MERL-RAV do.
 
     Returns:
         float64 (N,), percent.
 
     Raises:
-        FaceAlignError: If shapes do not fit, a coordinate that counts is not finite, the normaliser
+        FaceAlignError: If shapes do not fit, a coordinate that counts is not finite, the normalizer
             is unknown, or it is undefined for the scheme or for an image; the message names the
             image's index.
 
@@ -90,28 +90,26 @@ def nme(
     return 100 * face_errors(errors, divide_by) / np.where(lengths > 0, lengths, np.nan)
 
 
-def face_errors(
-    errors: np.ndarray, divide_by: Literal["labelled", "all"] = "labelled"
-) -> np.ndarray:
-    """Mean error of each face over its landmarks, without those that are NaN (not labelled).
+def face_errors(errors: np.ndarray, divide_by: Literal["labeled", "all"] = "labeled") -> np.ndarray:
+    """Mean error of each face over its landmarks, without those that are NaN (not labeled).
 
     Args:
-        errors: (N, K), NaN where not labelled.
+        errors: (N, K), NaN where not labeled.
         divide_by: As of `nme`.
 
     Returns:
-        float64 (N,), NaN where no landmark is labelled.
+        float64 (N,), NaN where no landmark is labeled.
 
     Raises:
         FaceAlignError: If `divide_by` is neither of the two.
     """
-    if divide_by not in ("labelled", "all"):
-        raise FaceAlignError(f"divide_by is {divide_by!r}; give 'labelled' or 'all'.")
+    if divide_by not in ("labeled", "all"):
+        raise FaceAlignError(f"divide_by is {divide_by!r}; give 'labeled' or 'all'.")
     missing = np.isnan(errors)
-    labelled = errors.shape[-1] - np.count_nonzero(missing, axis=-1)
-    number = labelled if divide_by == "labelled" else np.where(labelled, errors.shape[-1], 0)
+    labeled = errors.shape[-1] - np.count_nonzero(missing, axis=-1)
+    number = labeled if divide_by == "labeled" else np.where(labeled, errors.shape[-1], 0)
     total = np.sum(np.where(missing, 0, errors), axis=-1)
-    return np.where(labelled > 0, total / np.maximum(number, 1), np.nan)
+    return np.where(labeled > 0, total / np.maximum(number, 1), np.nan)
 
 
 def ced(nmes: np.ndarray, thresholds: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -187,11 +185,11 @@ def failure_rate(nmes: np.ndarray, threshold: float) -> float:
 
 
 def _refuse_undefined(lengths: np.ndarray, normalizer: str) -> None:
-    unlabelled = np.flatnonzero(np.isnan(lengths))
-    if unlabelled.size:
+    unlabeled = np.flatnonzero(np.isnan(lengths))
+    if unlabeled.size:
         raise FaceAlignError(
-            f"Image {unlabelled[0]} has no {normalizer!r} length: landmarks that it needs are not "
-            f"labelled ({unlabelled.size} of {len(lengths)} images); leave such images out or use "
+            f"Image {unlabeled[0]} has no {normalizer!r} length: landmarks that it needs are not "
+            f"labeled ({unlabeled.size} of {len(lengths)} images); leave such images out or use "
             "'box_size'."
         )
     zero = np.flatnonzero(lengths == 0)

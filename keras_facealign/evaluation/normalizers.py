@@ -5,14 +5,14 @@ Publications differ in the length they take, and a number means nothing without 
 | key | length | used by |
 |---|---|---|
 | `inter_ocular` | between the outer eye corners 36 and 45 | 300W since 2015 |
-| `eye_centre` | between the means of 36..41 and of 42..47 | COFW68's toolkit; also "inter-pupil" |
-| `eye_corner_centre` | between the means of (36, 39) and of (42, 45) | older MXNet code |
+| `eye_center` | between the means of 36..41 and of 42..47 | COFW68's toolkit; also "inter-pupil" |
+| `eye_corner_center` | between the means of (36, 39) and of (42, 45) | older MXNet code |
 | `box_size` | sqrt(width * height) of the ground truth's tight box | AFLW2000-3D, MERL-RAV |
 | `box_diagonal` | diagonal of the ground truth's tight box | Menpo2D |
 
 The first three are defined on schemes with eyes; the indices above are those of iBUG's 68 points.
 Other schemes have their own: inter-ocular is 8-9 of COFW's 29 and 60-72 of WFLW's 98, and the eye
-centres of COFW's are the pupils 16 and 17. Not every scheme has both corners of each eye. The last
+centers of COFW's are the pupils 16 and 17. Not every scheme has both corners of each eye. The last
 two are defined on any set of points.
 """
 
@@ -31,30 +31,30 @@ __all__ = [
     "normalizing_lengths",
 ]
 
-_EYES = ("inter_ocular", "eye_centre", "eye_corner_centre")
+_EYES = ("inter_ocular", "eye_center", "eye_corner_center")
 
 NORMALIZERS: tuple[str, ...] = (*_EYES, "box_size", "box_diagonal")
-"""Keys of all normalisers, in the order in which reports print them."""
+"""Keys of all normalizers, in the order in which reports print them."""
 
 
 def _eye_groups(
     normalizer: str, scheme: LandmarkScheme | None
 ) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-    """The points whose means an eye normaliser is measured between; None if undefined."""
+    """The points whose means an eye normalizer is measured between; None if undefined."""
     if scheme is None:
         return None
     right, left = scheme.eye_corners
     if normalizer == "inter_ocular":
         return (right,), (left,)
-    if normalizer == "eye_corner_centre" and scheme.inner_corners is not None:
+    if normalizer == "eye_corner_center" and scheme.inner_corners is not None:
         return (right, scheme.inner_corners[0]), (left, scheme.inner_corners[1])
-    return scheme.eyes if normalizer == "eye_centre" else None
+    return scheme.eyes if normalizer == "eye_center" else None
 
 
 def defined_normalizers(
     num_landmarks: int, scheme: LandmarkScheme | None = None
 ) -> tuple[str, ...]:
-    """The normalisers that a scheme has.
+    """The normalizers that a scheme has.
 
     Args:
         num_landmarks: Number of landmarks of a face (K).
@@ -74,7 +74,7 @@ def defined_normalizers(
 def check_normalizer(
     normalizer: str, num_landmarks: int, scheme: LandmarkScheme | None = None
 ) -> None:
-    """Makes sure that a normaliser exists and is defined for a scheme.
+    """Makes sure that a normalizer exists and is defined for a scheme.
 
     Args:
         normalizer: A key of `NORMALIZERS`.
@@ -114,13 +114,13 @@ def check_landmarks(
         what: Name of `landmarks` in messages.
 
     Returns:
-        float64 landmarks (N, K, 2) with (0, 0) for unlabelled ones, which may hold anything in the
-        input, and bool (N, K) that tells which are labelled. Not to be written to: the landmarks
+        float64 landmarks (N, K, 2) with (0, 0) for unlabeled ones, which may hold anything in the
+        input, and bool (N, K) that tells which are labeled. Not to be written to: the landmarks
         may be the input itself.
 
     Raises:
         FaceAlignError: For a wrong shape, a visibility that is negative or not a number, or a
-            labelled landmark without finite coordinates (the message names the image's index).
+            labeled landmark without finite coordinates (the message names the image's index).
     """
     try:
         points = np.asarray(landmarks, np.float64)
@@ -132,7 +132,7 @@ def check_landmarks(
             "add the image axis with landmarks[None] for a single face."
         )
     if visibility is None:
-        labelled = np.ones(points.shape[:2], bool)
+        labeled = np.ones(points.shape[:2], bool)
     else:
         marks = np.asarray(visibility)
         if marks.shape != points.shape[:2]:
@@ -148,18 +148,18 @@ def check_landmarks(
                 f"The visibility of landmark {point} in image {image} is {marks[image, point]}; "
                 "it must be 0 (no position), 1 (occluded) or 2 (visible)."
             )
-        labelled = marks > 0
+        labeled = marks > 0
     # A finite sum proves all finite at once; only where it is not, each landmark is looked at.
-    if labelled.all() and np.isfinite(points.sum()):
-        return points, labelled
-    broken = labelled & ~(np.isfinite(points[..., 0]) & np.isfinite(points[..., 1]))
+    if labeled.all() and np.isfinite(points.sum()):
+        return points, labeled
+    broken = labeled & ~(np.isfinite(points[..., 0]) & np.isfinite(points[..., 1]))
     if broken.any():
         image, point = np.argwhere(broken)[0]
         raise FaceAlignError(
             f"Landmark {point} of image {image} in the {what} is {points[image, point].tolist()}; "
             "coordinates must be finite, or its visibility 0."
         )
-    return np.where(labelled[..., None], points, 0), labelled
+    return np.where(labeled[..., None], points, 0), labeled
 
 
 def normalizing_lengths(
@@ -168,7 +168,7 @@ def normalizing_lengths(
     visibility: np.ndarray | None = None,
     scheme: LandmarkScheme | None = None,
 ) -> np.ndarray:
-    """Measures the normalising length of each face.
+    """Measures the normalizing length of each face.
 
     Args:
         ground_truth: (N, K, 2) pixels.
@@ -177,8 +177,8 @@ def normalizing_lengths(
         scheme: What the landmarks are. Default: the scheme that has K points, if there is one.
 
     Returns:
-        float64 (N,) in pixels. NaN where landmarks that the length needs are not labelled: for the
-        eye normalisers all of their points, for the box ones at least one point.
+        float64 (N,) in pixels. NaN where landmarks that the length needs are not labeled: for the
+        eye normalizers all of their points, for the box ones at least one point.
 
     Raises:
         FaceAlignError: For input that `check_normalizer` or `check_landmarks` refuses.
@@ -189,17 +189,17 @@ def normalizing_lengths(
         >>> normalizing_lengths(square, "box_diagonal")
         array([50.])
     """
-    points, labelled = check_landmarks(ground_truth, visibility)
+    points, labeled = check_landmarks(ground_truth, visibility)
     check_normalizer(normalizer, points.shape[1], scheme)
     groups = _eye_groups(normalizer, scheme or scheme_of_size(points.shape[1]))
     if groups is not None:
         one, other = (list(group) for group in groups)
         gap = points[:, one].mean(axis=1) - points[:, other].mean(axis=1)
-        complete = labelled[:, one + other].all(axis=1)
+        complete = labeled[:, one + other].all(axis=1)
         return np.where(complete, np.hypot(gap[:, 0], gap[:, 1]), np.nan)
-    low = np.where(labelled[..., None], points, np.inf).min(axis=1)
-    high = np.where(labelled[..., None], points, -np.inf).max(axis=1)
-    sides = np.where(labelled.any(axis=1, keepdims=True), high - low, np.nan)
+    low = np.where(labeled[..., None], points, np.inf).min(axis=1)
+    high = np.where(labeled[..., None], points, -np.inf).max(axis=1)
+    sides = np.where(labeled.any(axis=1, keepdims=True), high - low, np.nan)
     if normalizer == "box_size":
         return np.sqrt(sides[:, 0] * sides[:, 1])
     return np.hypot(sides[:, 0], sides[:, 1])

@@ -24,7 +24,7 @@ def visibility_errors(errors: np.ndarray, visibility: np.ndarray) -> dict[str, d
     """Mean error of the visible and of the occluded landmarks of a whole set.
 
     Args:
-        errors: (N, K), normalised, percent; NaN where undefined.
+        errors: (N, K), normalized, percent; NaN where undefined.
         visibility: (N, K): 0, 1 or 2.
 
     Returns:
@@ -69,12 +69,12 @@ def occlusion_detection(
         raise FaceAlignError(
             f"The confidence must have the visibility's shape {marks.shape}, got {scores.shape}."
         )
-    labelled = marks > 0
-    hidden, scores = marks[labelled] == 1, scores[labelled]
+    labeled = marks > 0
+    hidden, scores = marks[labeled] == 1, scores[labeled]
     if np.isnan(scores).any():
         raise FaceAlignError("A confidence is not a number; give 0 to 1 for every landmark.")
     if not hidden.any():
-        raise FaceAlignError("No landmark is labelled as occluded, so none can be found.")
+        raise FaceAlignError("No landmark is labeled as occluded, so none can be found.")
     total = int(hidden.sum())
     predicted = scores < threshold
     right = int((predicted & hidden).sum())
@@ -93,6 +93,6 @@ def occlusion_detection(
         "recall": 100 * right / total,
         "average_precision": float(100 * np.sum(np.diff(recall, prepend=0.0) * precision)),
         "recall_at_80_precision": float(100 * enough.max()) if enough.size else 0.0,
-        "occluded": 100 * total / int(labelled.sum()),
-        "landmarks": int(labelled.sum()),
+        "occluded": 100 * total / int(labeled.sum()),
+        "landmarks": int(labeled.sum()),
     }

@@ -13,7 +13,7 @@ import numpy as np
 
 from keras_facealign.evaluation import svg
 from keras_facealign.evaluation.faces import KINDS, ShownFace, extreme_faces, mean_face
-from keras_facealign.evaluation.published import Published, published_for
+from keras_facealign.evaluation.published import PublishedResult, published_for
 from keras_facealign.evaluation.report import EvaluationReport
 from keras_facealign.evaluation.tables import sections
 
@@ -21,8 +21,8 @@ __all__ = ["NORMALIZER_NAMES", "SHOWN", "make_page"]
 
 NORMALIZER_NAMES = {
     "inter_ocular": "the distance of the outer eye corners",
-    "eye_centre": "the distance of the eyes' centres",
-    "eye_corner_centre": "the distance of the eyes' corner midpoints",
+    "eye_center": "the distance of the eyes' centers",
+    "eye_corner_center": "the distance of the eyes' corner midpoints",
     "box_size": "the ground-truth box's size",
     "box_diagonal": "the ground-truth box's diagonal",
 }
@@ -64,7 +64,7 @@ def make_page(
         curve_name: What the result's curve is called.
         limit: Right end of the cumulative error curve, percent.
         protocol: Name of the protocol, whose published results are shown beside; default: none.
-        others: Further curves: NMEs (N,) in percent of the main normaliser, by name.
+        others: Further curves: NMEs (N,) in percent of the main normalizer, by name.
         faces: Crops of faces by their index in the report, as `collect_faces` makes them; those
             among the five best, median and worst are shown.
 
@@ -87,7 +87,7 @@ def make_page(
         _numbers(summary),
     ]
     if known:
-        body += ["<h2>Published results</h2>", _published(known, marks)]
+        body += ["<h2>PublishedResult results</h2>", _published(known, marks)]
     shape = mean_face(report.ground_truth, report.visibility, report.scheme)
     if shape is not None:
         body += [
@@ -127,7 +127,7 @@ def _curves(
     report: EvaluationReport,
     name: str,
     limit: float,
-    marks: Sequence[tuple[str, Published]],
+    marks: Sequence[tuple[str, PublishedResult]],
     others: Mapping[str, np.ndarray],
 ) -> str:
     main = report.normalizer
@@ -138,7 +138,7 @@ def _curves(
         curves[f"{name}, missed = failed"] = np.append(values, [np.inf] * len(report.missed))
     curves |= others
     if not curves:
-        return "<p>No face has an error under the main normaliser.</p>"
+        return "<p>No face has an error under the main normalizer.</p>"
     chart = svg.ced_chart(
         curves,
         limit,
@@ -146,10 +146,10 @@ def _curves(
         lines=[(mark, e.value) for mark, e in marks if e.measure == "nme"],
         points=[(mark, e.threshold, e.value) for mark, e in marks if e.threshold is not None],
     )
-    colours = [svg.CURVE_COLOURS[i % len(svg.CURVE_COLOURS)] for i in range(len(curves))]
+    colors = [svg.CURVE_COLORS[i % len(svg.CURVE_COLORS)] for i in range(len(curves))]
     legend = "<br>".join(
-        f'<span class="dot" style="background:{colour}"></span>{escape(curve)}'
-        for colour, curve in zip(colours, curves, strict=True)
+        f'<span class="dot" style="background:{color}"></span>{escape(curve)}'
+        for color, curve in zip(colors, curves, strict=True)
     )
     if marks:
         legend += (
@@ -170,7 +170,9 @@ def _numbers(summary: dict[str, Any]) -> str:
     return f"<table><thead><tr>{head}</tr></thead>{''.join(groups)}</table>"
 
 
-def _published(known: Sequence[Published], marks: Sequence[tuple[str, Published]]) -> str:
+def _published(
+    known: Sequence[PublishedResult], marks: Sequence[tuple[str, PublishedResult]]
+) -> str:
     letters = {id(entry): mark for mark, entry in marks}
     names = {"nme": "NME", "auc": "AUC", "success": "success rate"}
     rows = []

@@ -17,15 +17,15 @@ import numpy as np
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.evaluation.faces import ShownFace, crop_shown_face
 from keras_facealign.evaluation.measures import auc, ced
-from keras_facealign.files import write_whole
 from keras_facealign.landmarks import IBUG68, LandmarkScheme
+from keras_facealign.storage.atomic import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["WorstFaces", "plot_ced", "save_faces"]
 
-# Told apart by hue and by lightness, so also in grey print and by colour-blind readers.
+# Told apart by hue and by lightness, so also in gray print and by color-blind readers.
 _TRUTH, _PREDICTED = "#39e75f", "#ff3b6b"
 
 
@@ -121,8 +121,8 @@ class WorstFaces:
         full = len(self._heap) >= self.limit
         if np.isnan(error) or (full and error <= self._heap[0][0]):
             return
-        labelled = np.ones(len(ground_truth), bool) if visibility is None else visibility > 0
-        face = crop_shown_face(file_name, image, prediction, ground_truth, labelled, self.size)
+        labeled = np.ones(len(ground_truth), bool) if visibility is None else visibility > 0
+        face = crop_shown_face(file_name, image, prediction, ground_truth, labeled, self.size)
         entry = (float(error), -self._arrivals, face)
         self._arrivals += 1
         (heapq.heappushpop if full else heapq.heappush)(self._heap, entry)
@@ -176,7 +176,7 @@ def save_faces(
     for place, (error, face) in enumerate(faces, start=1):
         axes = figure.add_subplot(rows, columns, place)
         axes.imshow(face.crop)
-        _draw(axes, face.ground_truth, face.labelled, scheme, _TRUTH)
+        _draw(axes, face.ground_truth, face.labeled, scheme, _TRUTH)
         every = np.ones(len(face.prediction), bool)
         _draw(axes, face.prediction, every, scheme, _PREDICTED)
         size = len(face.crop)
@@ -192,18 +192,18 @@ def save_faces(
 
 
 def _draw(
-    axes: Any, points: np.ndarray, shown: np.ndarray, scheme: LandmarkScheme, colour: str
+    axes: Any, points: np.ndarray, shown: np.ndarray, scheme: LandmarkScheme, color: str
 ) -> None:
     for a, b in scheme.edges:
         if shown[a] and shown[b]:
-            axes.plot(*points[[a, b]].T, color=colour, linewidth=0.8, alpha=0.7)
-    axes.plot(*points[shown].T, ".", color=colour, markersize=2.5)
+            axes.plot(*points[[a, b]].T, color=color, linewidth=0.8, alpha=0.7)
+    axes.plot(*points[shown].T, ".", color=color, markersize=2.5)
 
 
-def _legend_line(colour: str, label: str) -> Any:
+def _legend_line(color: str, label: str) -> Any:
     from matplotlib.lines import Line2D
 
-    return Line2D([], [], color=colour, marker=".", label=label)
+    return Line2D([], [], color=color, marker=".", label=label)
 
 
 def _shorten(name: str, length: int = 32) -> str:
@@ -221,4 +221,4 @@ def _new_figure(width: float, height: float) -> Figure:
 
 
 def _save_png(figure: Figure, path: str | os.PathLike[str]) -> Path:
-    return write_whole(path, lambda file: figure.savefig(file, format="png", dpi=150))
+    return atomic_write(path, lambda file: figure.savefig(file, format="png", dpi=150))

@@ -1,4 +1,4 @@
-"""Predicting a labelled set face by face, and keeping what an evaluation needs of it."""
+"""Predicting a labeled set face by face, and keeping what an evaluation needs of it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from keras_facealign.errors import FaceAlignError
 from keras_facealign.evaluation.examples import PART_LABELS, as_example
 from keras_facealign.evaluation.prediction_files import read_arrays
 from keras_facealign.evaluation.report import EvaluationReport
-from keras_facealign.files import write_whole
 from keras_facealign.geometry import box_overlap
 from keras_facealign.landmarks import conversion_matrix, convert_landmarks
+from keras_facealign.storage.atomic import atomic_write
 
 __all__ = ["MIN_OVERLAP", "Predictions", "converter", "predict"]
 
 MIN_OVERLAP = 0.3
-"""Least intersection over union by which a detected box is taken for the labelled face.
+"""Least intersection over union by which a detected box is taken for the labeled face.
 
 The same face boxed by a detector and by its landmarks overlaps far more than this even when the
 detector draws its boxes wide; below it lies another face, or none.
@@ -45,11 +45,11 @@ def predict(
     batch_size: int = 16,
     min_overlap: float = MIN_OVERLAP,
 ) -> Iterator[tuple[Any, Any | None]]:
-    """Aligns the labelled face of each example, a batch of images at a time.
+    """Aligns the labeled face of each example, a batch of images at a time.
 
     Args:
         aligner: Aligns batches, usually a `FaceAligner`.
-        examples: Labelled faces (`image`, `box`, ...) as `keras_facealign.data` reads them, or as
+        examples: Labeled faces (`image`, `box`, ...) as `keras_facealign.data` reads them, or as
             TensorFlow Datasets yields them.
         detect: Let the aligner's detector find the face instead of giving it the example's box. Of
             the faces found, the one whose box overlaps the example's best is taken.
@@ -141,7 +141,7 @@ class Predictions:
         """Keeps one face.
 
         Args:
-            example: The labelled face (`landmarks`, `visibility`, `box`, `file_name`, `subset`).
+            example: The labeled face (`landmarks`, `visibility`, `box`, `file_name`, `subset`).
             face: Its prediction (`landmarks`, `confidence`, `box`), None if it was missed.
 
         Raises:
@@ -184,7 +184,7 @@ class Predictions:
 
         `prediction` and `ground_truth` (N, K, 2) and `box` and `ground_truth_box` (N, 4) in pixels
         of the images, `confidence` and `visibility` (N, K), `file_names` and `subsets` (N,), the
-        names of `missed` faces (M,), and `pose` and `attributes` where all faces are labelled so.
+        names of `missed` faces (M,), and `pose` and `attributes` where all faces are labeled so.
         What is of faces is absent while none was predicted.
         """
         number = len(self.file_names)
@@ -198,7 +198,7 @@ class Predictions:
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Writes `arrays()` to an `.npz` file that loads without pickle, and returns its path."""
         arrays: dict[str, Any] = self.arrays()
-        return write_whole(path, lambda file: np.savez_compressed(file, **arrays))
+        return atomic_write(path, lambda file: np.savez_compressed(file, **arrays))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Predictions:

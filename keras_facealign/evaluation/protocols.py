@@ -1,15 +1,15 @@
-"""Published evaluation protocols by name: faces, landmarks, normaliser, thresholds and parts.
+"""PublishedResult evaluation protocols by name: faces, landmarks, normalizer, thresholds and parts.
 
-All crop by the tight box around a face's labelled landmarks, as comparable publications do, on
+All crop by the tight box around a face's labeled landmarks, as comparable publications do, on
 AFLW2000-3D because there is no other; detected boxes are an option of the run, and the report says
 which were used.
 
-| name | faces | landmarks | main normaliser | AUC and failure rate at |
+| name | faces | landmarks | main normalizer | AUC and failure rate at |
 |---|---|---|---|---|
 | `300w_common`, `_challenge`, `_full` | 554, 135, 689 | 68 | inter-ocular | 8, 10 |
 | `300w_test` | 600 | 68 | inter-ocular | 8, 10; box size 7 |
 | `cofw29` | 507 | 29 | inter-ocular | 10; between the pupils 10 |
-| `cofw68` | 507 | 68 | eye centre | 10; box size 7 |
+| `cofw68` | 507 | 68 | eye center | 10; box size 7 |
 | `menpo2d` | 5335 | 68 | box diagonal | 3 |
 | `aflw2000_3d`, `_reannotated` | 2000 | 68 | box size | 10 |
 | `wflw` | 2500 | 98 | inter-ocular | 10 |
@@ -27,9 +27,9 @@ from typing import Any, Literal
 import numpy as np
 
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.evaluation.legacy_mxnet.protocol import MXNetProtocol
 from keras_facealign.evaluation.predictions import Predictions
 from keras_facealign.evaluation.report import THRESHOLDS, EvaluationReport
-from keras_facealign.evaluation.sdu_legacy import SduLegacy
 from keras_facealign.landmarks import get_scheme
 
 __all__ = ["PROTOCOLS", "Protocol", "get_protocol", "yaw_groups"]
@@ -88,7 +88,7 @@ class Protocol:
         name: Key of `PROTOCOLS`.
         title: For people.
         scheme: Name of the labels' landmark scheme.
-        normalizer: The main normaliser; all are reported.
+        normalizer: The main normalizer; all are reported.
         thresholds: As of `EvaluationReport`.
         curve: Right end of the cumulative error curve, percent.
         faces: Faces in the official set.
@@ -109,13 +109,13 @@ class Protocol:
     reader: tuple[str, str, dict[str, str]]
     grouping: Callable[[Arrays], Groups] | None = None
     balanced: tuple[str, ...] = ()
-    divide_by: Literal["labelled", "all"] = "labelled"
-    legacy: SduLegacy | None = None
+    divide_by: Literal["labeled", "all"] = "labeled"
+    legacy: MXNetProtocol | None = None
 
     def load(
         self, root: Path, on_skip: Callable[[FaceAlignError], None] | None = None
     ) -> Iterator[Any]:
-        """Reads the protocol's labelled faces from the data set's official layout.
+        """Reads the protocol's labeled faces from the data set's official layout.
 
         Args:
             root: The data set's folder.
@@ -187,7 +187,7 @@ def _aflw2000(name: str, title: str, labels: str) -> Protocol:
     )
 
 
-def _legacy(name: str, title: str, like: Protocol, legacy: SduLegacy) -> Protocol:
+def _legacy(name: str, title: str, like: Protocol, legacy: MXNetProtocol) -> Protocol:
     return Protocol(
         name=name,
         title=title,
@@ -206,7 +206,7 @@ _COFW68 = Protocol(
     name="cofw68",
     title="COFW68",
     scheme="ibug68",
-    normalizer="eye_centre",
+    normalizer="eye_center",
     thresholds=(10.0, ("box_size", 7.0)),
     curve=10.0,
     faces=507,
@@ -239,7 +239,7 @@ PROTOCOLS: dict[str, Protocol] = {
             title="COFW",
             scheme="cofw29",
             normalizer="inter_ocular",
-            thresholds=(10.0, ("eye_centre", 10.0)),
+            thresholds=(10.0, ("eye_center", 10.0)),
             curve=10.0,
             faces=507,
             reader=("cofw", "load_samples", {"split": "test"}),
@@ -284,24 +284,24 @@ PROTOCOLS: dict[str, Protocol] = {
             ),
             divide_by="all",
         ),
-        _legacy("sdu_legacy", "iBUG, original code's measure", _CHALLENGE, SduLegacy()),
+        _legacy("sdu_legacy", "iBUG, original code's measure", _CHALLENGE, MXNetProtocol()),
         _legacy(
             "sdu_legacy_cofw68",
             "COFW68, original code's measure",
             _COFW68,
-            SduLegacy(image_set="cofw_testset"),
+            MXNetProtocol(image_set="cofw_testset"),
         ),
         _legacy(
             "sdu_legacy_3d",
             "AFLW2000-3D, original code's measure",
             _AFLW2000,
-            SduLegacy(dimensions=3, image_set="AFLW2000-3D"),
+            MXNetProtocol(dimensions=3, image_set="AFLW2000-3D"),
         ),
         _legacy(
             "sdu_legacy_insightface",
             "iBUG, measure of insightface's code",
             _CHALLENGE,
-            SduLegacy("insightface"),
+            MXNetProtocol("insightface"),
         ),
     )
 }

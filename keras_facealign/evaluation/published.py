@@ -1,6 +1,6 @@
-"""Published results to stand beside one's own, with their sources.
+"""PublishedResult results to stand beside one's own, with their sources.
 
-Only results under the same protocol and the same normaliser may be compared; each entry says both.
+Only results under the same protocol and the same normalizer may be compared; each entry says both.
 "Recomputed" are from predictions that the authors published, measured by this library.
 """
 
@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["PUBLISHED", "Published", "published_for"]
+__all__ = ["PUBLISHED", "PublishedResult", "published_for"]
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedResult:
     """One published number.
 
     Attributes:
@@ -46,8 +46,8 @@ _COFW68 = "github.com/golnazghiasi/cofw68-benchmark, recomputed"
 
 def _nme(
     protocols: str, method: str, normalizer: str, value: float, source: str
-) -> tuple[Published, ...]:
-    return (Published(tuple(protocols.split()), method, "nme", normalizer, value, source),)
+) -> tuple[PublishedResult, ...]:
+    return (PublishedResult(tuple(protocols.split()), method, "nme", normalizer, value, source),)
 
 
 def _rate(
@@ -58,11 +58,13 @@ def _rate(
     threshold: float,
     value: float,
     source: str,
-) -> Published:
-    return Published((protocol,), method, measure, normalizer, value, source, threshold)
+) -> PublishedResult:
+    return PublishedResult((protocol,), method, measure, normalizer, value, source, threshold)
 
 
-def _three(method: str, values: tuple[float, float, float], source: str) -> tuple[Published, ...]:
+def _three(
+    method: str, values: tuple[float, float, float], source: str
+) -> tuple[PublishedResult, ...]:
     """Inter-ocular NMEs on 300W: common, challenge, full."""
     names = ("300w_common", "300w_challenge", "300w_full")
     return tuple(
@@ -75,43 +77,43 @@ def _three(method: str, values: tuple[float, float, float], source: str) -> tupl
 _DENSE_UNET = "DenseU-Net + Dual Transformer 2018"
 _REANNOTATED = "aflw2000_3d_reannotated"
 
-PUBLISHED: tuple[Published, ...] = (
-    *_nme("300w_challenge", _DENSE_UNET, "eye_centre", 6.73, _PAPER),
-    *_nme("cofw68", _DENSE_UNET, "eye_centre", 5.55, _PAPER),
-    _rate("cofw68", _DENSE_UNET, "success", "eye_centre", 10, 98.22, _PAPER),
+PUBLISHED: tuple[PublishedResult, ...] = (
+    *_nme("300w_challenge", _DENSE_UNET, "eye_center", 6.73, _PAPER),
+    *_nme("cofw68", _DENSE_UNET, "eye_center", 5.55, _PAPER),
+    _rate("cofw68", _DENSE_UNET, "success", "eye_center", 10, 98.22, _PAPER),
     *_nme("aflw2000_3d", _DENSE_UNET, "box_size", 3.07, _PAPER),
-    *_nme("sdu_legacy", "SAT2-CAB, MXNet code", "eye_corner_centre", 7.052, _CODE),
-    *_nme("sdu_legacy", "Hourglass2-CAB, MXNet code", "eye_corner_centre", 6.974, _CODE),
-    *_nme("sdu_legacy_cofw68", "SAT2-CAB, MXNet code", "eye_corner_centre", 5.999, _CODE),
-    *_nme("sdu_legacy_cofw68", "Hourglass2-CAB, MXNet code", "eye_corner_centre", 5.983, _CODE),
+    *_nme("sdu_legacy", "SAT2-CAB, MXNet code", "eye_corner_center", 7.052, _CODE),
+    *_nme("sdu_legacy", "Hourglass2-CAB, MXNet code", "eye_corner_center", 6.974, _CODE),
+    *_nme("sdu_legacy_cofw68", "SAT2-CAB, MXNet code", "eye_corner_center", 5.999, _CODE),
+    *_nme("sdu_legacy_cofw68", "Hourglass2-CAB, MXNet code", "eye_corner_center", 5.983, _CODE),
     *_nme("sdu_legacy_3d", "SAT2-CAB, MXNet code", "box_size", 3.072, _CODE),
     *_nme("sdu_legacy_3d", "Hourglass2-CAB, MXNet code", "box_size", 3.005, _CODE),
     *_three("HRNetV2-W18 2019", (2.91, 5.11, 3.34), _HRNET),
     *_three("PropNet 2020", (2.67, 3.99, 2.93), _PROPNET),
-    *_nme("300w_challenge", "PropNet 2020", "eye_centre", 5.75, _PROPNET),
+    *_nme("300w_challenge", "PropNet 2020", "eye_center", 5.75, _PROPNET),
     *_three("SPIGA 2022", (2.587, 4.662, 2.994), _SPIGA),
-    *_nme("300w_challenge", "SPIGA 2022", "eye_centre", 6.733, _SPIGA),
+    *_nme("300w_challenge", "SPIGA 2022", "eye_center", 6.733, _SPIGA),
     _rate("300w_full", "SPIGA 2022", "auc", "inter_ocular", 8, 62.726, _SPIGA_README),
     *_three("STAR 2023", (2.52, 4.32, 2.87), _STAR),
-    *_nme("300w_challenge", "STAR 2023", "eye_centre", 6.22, _STAR),
+    *_nme("300w_challenge", "STAR 2023", "eye_center", 6.22, _STAR),
     *_nme("300w_test", "HRNetV2-W18 2019", "inter_ocular", 3.85, _HRNET),
     *_nme("300w_test", "SPIGA 2022", "inter_ocular", 3.430, _SPIGA),
     *_nme("300w_test", "SPIGA 2022", "box_size", 2.031, _SPIGA_README),
     _rate("300w_test", "SPIGA 2022", "auc", "box_size", 7, 71.011, _SPIGA_README),
     *_nme("cofw29", "HRNetV2-W18 2019", "inter_ocular", 3.45, _HRNET),
     *_nme("cofw29", "STAR 2023", "inter_ocular", 3.21, _STAR),
-    *_nme("cofw29", "STAR 2023", "eye_centre", 4.62, _STAR),
-    *_nme("cofw68", "RCPR 2013", "eye_centre", 12.271, _COFW68),
-    _rate("cofw68", "RCPR 2013", "success", "eye_centre", 10, 57.594, _COFW68),
-    *_nme("cofw68", "HPM 2014", "eye_centre", 9.399, _COFW68),
-    _rate("cofw68", "HPM 2014", "success", "eye_centre", 10, 72.387, _COFW68),
-    *_nme("cofw68", "SAPM 2015", "eye_centre", 9.286, _COFW68),
-    _rate("cofw68", "SAPM 2015", "success", "eye_centre", 10, 71.203, _COFW68),
-    *_nme("cofw68", "CFSS 2015", "eye_centre", 8.799, _COFW68),
-    _rate("cofw68", "CFSS 2015", "success", "eye_centre", 10, 78.107, _COFW68),
-    *_nme("cofw68", "TCDCN 2014", "eye_centre", 10.722, _COFW68),
-    _rate("cofw68", "TCDCN 2014", "success", "eye_centre", 10, 58.974, _COFW68),
-    *_nme("cofw68", "SPIGA 2022", "eye_centre", 5.509, _SPIGA),
+    *_nme("cofw29", "STAR 2023", "eye_center", 4.62, _STAR),
+    *_nme("cofw68", "RCPR 2013", "eye_center", 12.271, _COFW68),
+    _rate("cofw68", "RCPR 2013", "success", "eye_center", 10, 57.594, _COFW68),
+    *_nme("cofw68", "HPM 2014", "eye_center", 9.399, _COFW68),
+    _rate("cofw68", "HPM 2014", "success", "eye_center", 10, 72.387, _COFW68),
+    *_nme("cofw68", "SAPM 2015", "eye_center", 9.286, _COFW68),
+    _rate("cofw68", "SAPM 2015", "success", "eye_center", 10, 71.203, _COFW68),
+    *_nme("cofw68", "CFSS 2015", "eye_center", 8.799, _COFW68),
+    _rate("cofw68", "CFSS 2015", "success", "eye_center", 10, 78.107, _COFW68),
+    *_nme("cofw68", "TCDCN 2014", "eye_center", 10.722, _COFW68),
+    _rate("cofw68", "TCDCN 2014", "success", "eye_center", 10, 58.974, _COFW68),
+    *_nme("cofw68", "SPIGA 2022", "eye_center", 5.509, _SPIGA),
     *_nme("cofw68", "SPIGA 2022", "box_size", 2.517, _SPIGA_README),
     _rate("cofw68", "SPIGA 2022", "auc", "box_size", 7, 64.050, _SPIGA_README),
     *_nme("aflw2000_3d", "3DDFA_V2 2020", "box_size", 3.51, "Guo et al., 3DDFA_V2, ECCV 2020"),
@@ -127,7 +129,7 @@ PUBLISHED: tuple[Published, ...] = (
 )
 
 
-def published_for(protocol: str | None) -> list[Published]:
+def published_for(protocol: str | None) -> list[PublishedResult]:
     """The published results under a protocol; none for no protocol.
 
     Example:

@@ -20,8 +20,8 @@ from keras_facealign.evaluation.normalizers import (
     normalizing_lengths,
 )
 from keras_facealign.evaluation.occlusion import occlusion_detection, visibility_errors
-from keras_facealign.files import write_whole
 from keras_facealign.landmarks import IBUG68, LandmarkScheme
+from keras_facealign.storage.atomic import atomic_write
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -54,9 +54,9 @@ def region_groups(scheme: LandmarkScheme) -> dict[str, list[int]]:
 
 @dataclass(frozen=True, eq=False)
 class EvaluationReport:
-    """Errors of a set of faces under every normaliser, with the sums that publications print.
+    """Errors of a set of faces under every normalizer, with the sums that publications print.
 
-    A normaliser can be undefined for a face (an eye corner is not labelled, as in a profile, or its
+    A normalizer can be undefined for a face (an eye corner is not labeled, as in a profile, or its
     landmarks coincide). Such a face has NaN there, and each mean tells over how many faces it runs.
     Faces that the detector missed have no prediction, so no NME: they are listed and, where some
     are missed, failure rate and AUC are also given with each of them counted as a failure.
@@ -67,16 +67,16 @@ class EvaluationReport:
         visibility: (N, K), 0 where a landmark has no position; all have one if omitted.
         file_names: N names; "0", "1", ... if omitted.
         subsets: N names of the subset that each image belongs to; empty if omitted.
-        missed: File names of labelled faces without a prediction.
+        missed: File names of labeled faces without a prediction.
         scheme: What the K landmarks are.
-        normalizer: The main normaliser, of thresholds and regions.
+        normalizer: The main normalizer, of thresholds and regions.
         info: What to keep beside the numbers (model, data set, ...); values must fit JSON.
         confidence: (N, K), 0 to 1, if the model gives it.
         groups: Named parts of the set, bool (N,) each, that are reported apart as well.
         balanced: Names of groups whose means are averaged with equal weight, for example the bins
             of yaw of AFLW2000-3D.
         thresholds: Percent at which failure rate and AUC are given: numbers, of the main
-            normaliser, or pairs of a normaliser and a number.
+            normalizer, or pairs of a normalizer and a number.
         divide_by: As of `keras_facealign.evaluation.nme`.
 
     Raises:
@@ -104,7 +104,7 @@ class EvaluationReport:
     groups: Mapping[str, np.ndarray] = field(default_factory=dict)
     balanced: Sequence[str] = ()
     thresholds: Sequence[float | tuple[str, float]] = THRESHOLDS
-    divide_by: Literal["labelled", "all"] = "labelled"
+    divide_by: Literal["labeled", "all"] = "labeled"
 
     def __post_init__(self) -> None:
         number, points = self.landmark_errors.shape
@@ -134,7 +134,7 @@ class EvaluationReport:
 
     @property
     def rates(self) -> list[tuple[str, float]]:
-        """Normaliser and threshold of each failure rate and AUC."""
+        """Normalizer and threshold of each failure rate and AUC."""
         return [
             (self.normalizer, float(entry)) if isinstance(entry, (int, float)) else entry
             for entry in self.thresholds
@@ -142,12 +142,12 @@ class EvaluationReport:
 
     @cached_property
     def landmark_errors(self) -> np.ndarray:
-        """Euclidean errors (N, K) in pixels, NaN where a landmark is not labelled."""
+        """Euclidean errors (N, K) in pixels, NaN where a landmark is not labeled."""
         return landmark_errors(self.prediction, self.ground_truth, self.visibility)
 
     @cached_property
     def lengths(self) -> dict[str, np.ndarray]:
-        """Normalising lengths (N,) in pixels by normaliser, NaN where undefined."""
+        """Normalizing lengths (N,) in pixels by normalizer, NaN where undefined."""
         measured = {
             key: normalizing_lengths(self.ground_truth, key, self.visibility, self.scheme)
             for key in defined_normalizers(self.landmark_errors.shape[1], self.scheme)
@@ -156,20 +156,20 @@ class EvaluationReport:
 
     @cached_property
     def nmes(self) -> dict[str, np.ndarray]:
-        """NMEs (N,) in percent by normaliser, NaN where the normaliser is undefined."""
+        """NMEs (N,) in percent by normalizer, NaN where the normalizer is undefined."""
         errors = face_errors(self.landmark_errors, self.divide_by)
         return {key: 100 * errors / length for key, length in self.lengths.items()}
 
     @cached_property
     def normalized_errors(self) -> np.ndarray:
-        """Errors (N, K) of single landmarks in percent of the main normaliser; NaN: undefined."""
+        """Errors (N, K) of single landmarks in percent of the main normalizer; NaN: undefined."""
         return 100 * self.landmark_errors / self.lengths[self.normalizer][:, None]
 
     @cached_property
     def region_errors(self) -> dict[str, np.ndarray]:
         """NMEs (N,) of the landmarks of each region, in percent of `normalizer`.
 
-        NaN where no landmark of the region is labelled, or the normaliser is undefined.
+        NaN where no landmark of the region is labeled, or the normalizer is undefined.
         """
         length = self.lengths[self.normalizer]
         return {
@@ -179,7 +179,7 @@ class EvaluationReport:
 
     @cached_property
     def errors_by_landmark(self) -> np.ndarray:
-        """Mean error (K,) of each landmark in percent of the main normaliser; NaN: no label."""
+        """Mean error (K,) of each landmark in percent of the main normalizer; NaN: no label."""
         return face_errors(self.normalized_errors.T)
 
     def summary(self) -> dict[str, Any]:
@@ -218,17 +218,17 @@ class EvaluationReport:
     def to_json(self, path: str | os.PathLike[str]) -> Path:
         """Writes `summary()` as a JSON file and returns its path."""
         text = json.dumps(self.summary(), indent=2, allow_nan=False) + "\n"
-        return write_whole(path, lambda file: file.write(text.encode()))
+        return atomic_write(path, lambda file: file.write(text.encode()))
 
     def to_csv(self, path: str | os.PathLike[str]) -> Path:
         """Writes a CSV file with a row a face, missed ones last, and returns its path.
 
-        Columns: file name, subset, status (`ok` or `missed`), number of labelled landmarks, the NME
-        under each normaliser and the error of each region, in percent. Undefined values are empty.
+        Columns: file name, subset, status (`ok` or `missed`), number of labeled landmarks, the NME
+        under each normalizer and the error of each region, in percent. Undefined values are empty.
         """
         from keras_facealign.evaluation.tables import make_csv
 
-        return write_whole(path, lambda file: file.write(make_csv(self).encode()))
+        return atomic_write(path, lambda file: file.write(make_csv(self).encode()))
 
     def to_html(self, path: str | os.PathLike[str], **options: Any) -> Path:
         """Writes a page that opens in any browser without a network, and returns its path.
@@ -238,7 +238,7 @@ class EvaluationReport:
             **options: As of `keras_facealign.evaluation.page.make_page`.
         """
         text = self.to_html_text(**options)
-        return write_whole(path, lambda file: file.write(text.encode()))
+        return atomic_write(path, lambda file: file.write(text.encode()))
 
     def to_html_text(self, **options: Any) -> str:
         """Returns the page that `to_html` writes."""

@@ -1,4 +1,4 @@
-"""Drawings of a report as SVG text: curves, a face coloured by error, faces with landmarks.
+"""Drawings of a report as SVG text: curves, a face colored by error, faces with landmarks.
 
 Written out directly, so that a page holds them as text that scales and needs nothing else.
 """
@@ -16,10 +16,10 @@ from keras_facealign.evaluation.faces import ShownFace
 from keras_facealign.evaluation.measures import ced
 from keras_facealign.landmarks import LandmarkScheme
 
-__all__ = ["CURVE_COLOURS", "ced_chart", "error_colour", "error_face", "face_view"]
+__all__ = ["CURVE_COLORS", "ced_chart", "error_color", "error_face", "face_view"]
 
-# Told apart by hue and by lightness (Okabe and Ito's palette for all kinds of colour vision).
-CURVE_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
+# Told apart by hue and by lightness (Okabe and Ito's palette for all kinds of color vision).
+CURVE_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 TRUTH, PREDICTED = "#39e75f", "#ff3b6b"
 
 # Dark to light, evenly in lightness: small errors are dark blue, large ones yellow.
@@ -86,11 +86,11 @@ def ced_chart(
         parts.append(_text(x(value), _TOP - 6 - 13 * row, mark, "middle", "#555"))
 
     samples = np.linspace(0, limit, _SAMPLES)
-    for colour, (name, nmes) in zip(_cycle(len(curves)), curves.items(), strict=True):
+    for color, (name, nmes) in zip(_cycle(len(curves)), curves.items(), strict=True):
         _, share = ced(nmes, samples)
         trace = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in zip(samples, share, strict=True))
         parts.append(
-            f'<polyline points="{trace}" fill="none" stroke="{colour}" stroke-width="2.2">'
+            f'<polyline points="{trace}" fill="none" stroke="{color}" stroke-width="2.2">'
             f"<title>{escape(name)}</title></polyline>"
         )
     lowest = -np.inf
@@ -110,7 +110,7 @@ def ced_chart(
 def error_face(
     scheme: LandmarkScheme, shape: np.ndarray, errors: np.ndarray, size: int = 400
 ) -> str:
-    """A mean face whose landmarks are coloured and sized by their mean error.
+    """A mean face whose landmarks are colored and sized by their mean error.
 
     Args:
         scheme: What the landmarks are.
@@ -119,7 +119,7 @@ def error_face(
         size: Side of the drawing.
 
     Returns:
-        An SVG element with its colour scale.
+        An SVG element with its color scale.
     """
     known = np.isfinite(shape).all(axis=1) & np.isfinite(errors)
     if not known.any():
@@ -127,7 +127,7 @@ def error_face(
     low, high = shape[known].min(axis=0), shape[known].max(axis=0)
     scale = (size - 40) / max(float((high - low).max()), 1e-9)
     places = (shape - (low + high) / 2) * scale + size / 2
-    # The largest value may be an outlier that leaves all others one colour.
+    # The largest value may be an outlier that leaves all others one color.
     top = max(float(np.quantile(errors[known], 0.98)), 1e-9)
     parts = [_open(size, size + 44, "Error by landmark on a mean face")]
     for a, b in scheme.edges:
@@ -139,13 +139,13 @@ def error_face(
         share = min(errors[index] / top, 1)
         parts.append(
             f'<circle cx="{px:.1f}" cy="{py:.1f}" r="{radius * (0.7 + 0.6 * share):.1f}" '
-            f'fill="{error_colour(share)}" stroke="#333" stroke-width="0.5">'
+            f'fill="{error_color(share)}" stroke="#333" stroke-width="0.5">'
             f"<title>landmark {index}: {errors[index]:.2f} %</title></circle>"
         )
     for step in range(100):
         parts.append(
             f'<rect x="{40 + step * (size - 80) / 100:.1f}" y="{size + 8}" '
-            f'width="{(size - 80) / 100 + 0.5:.1f}" height="10" fill="{error_colour(step / 99)}"/>'
+            f'width="{(size - 80) / 100 + 0.5:.1f}" height="10" fill="{error_color(step / 99)}"/>'
         )
     parts.append(_text(40, size + 34, "0", "middle"))
     parts.append(_text(size - 40, size + 34, f"{top:.1f} %", "middle"))
@@ -153,12 +153,12 @@ def error_face(
     return "".join(parts)
 
 
-def error_colour(share: float) -> str:
-    """The colour of a share of the scale, 0 to 1, as `#rrggbb`."""
+def error_color(share: float) -> str:
+    """The color of a share of the scale, 0 to 1, as `#rrggbb`."""
     place = min(max(share, 0.0), 1.0) * (len(_SCALE) - 1)
     index = min(int(place), len(_SCALE) - 2)
     one, other = (
-        [int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in _SCALE[index : index + 2]
+        [int(color[i : i + 2], 16) for i in (1, 3, 5)] for color in _SCALE[index : index + 2]
     )
     mixed = [round(a + (b - a) * (place - index)) for a, b in zip(one, other, strict=True)]
     return "#" + "".join(f"{value:02x}" for value in mixed)
@@ -182,16 +182,16 @@ def face_view(face: ShownFace, scheme: LandmarkScheme) -> str:
     parts = [_open(size, size, "A face with its landmarks")]
     parts.append(f'<image width="{size}" height="{size}" href="data:image/png;base64,{data}"/>')
     every = np.isfinite(face.prediction).all(axis=1)
-    for points, shown, colour in (
-        (face.ground_truth, face.labelled, TRUTH),
+    for points, shown, color in (
+        (face.ground_truth, face.labeled, TRUTH),
         (face.prediction, every, PREDICTED),
     ):
         for a, b in scheme.edges:
             if shown[a] and shown[b]:
-                parts.append(_edge(points, a, b, colour, 0.8))
+                parts.append(_edge(points, a, b, color, 0.8))
         dots = "".join(f"M{px:.1f},{py:.1f}h0" for px, py in points[shown])
         parts.append(
-            f'<path d="{dots}" stroke="{colour}" stroke-width="2.4" stroke-linecap="round"/>'
+            f'<path d="{dots}" stroke="{color}" stroke-width="2.4" stroke-linecap="round"/>'
         )
     parts.append("</svg>")
     return "".join(parts)
@@ -206,24 +206,23 @@ def _open(width: float, height: float, label: str) -> str:
 
 
 def _line(
-    x0: float, y0: float, x1: float, y1: float, colour: str, width: float = 1, dashes: str = ""
+    x0: float, y0: float, x1: float, y1: float, color: str, width: float = 1, dashes: str = ""
 ) -> str:
     broken = f' stroke-dasharray="{dashes}"' if dashes else ""
     return (
-        f'<line x1="{x0:.1f}" y1="{y0:.1f}" x2="{x1:.1f}" y2="{y1:.1f}" stroke="{colour}" '
+        f'<line x1="{x0:.1f}" y1="{y0:.1f}" x2="{x1:.1f}" y2="{y1:.1f}" stroke="{color}" '
         f'stroke-width="{width:g}"{broken}/>'
     )
 
 
-def _edge(points: np.ndarray, a: int, b: int, colour: str, width: float = 1) -> str:
+def _edge(points: np.ndarray, a: int, b: int, color: str, width: float = 1) -> str:
     (x0, y0), (x1, y1) = points[a], points[b]
-    return _line(x0, y0, x1, y1, colour, width)
+    return _line(x0, y0, x1, y1, color, width)
 
 
-def _text(x: float, y: float, text: str, anchor: str, colour: str = "#333") -> str:
+def _text(x: float, y: float, text: str, anchor: str, color: str = "#333") -> str:
     return (
-        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}">'
-        f"{escape(text)}</text>"
+        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{color}">{escape(text)}</text>'
     )
 
 
@@ -233,4 +232,4 @@ def _ticks(limit: float) -> list[float]:
 
 
 def _cycle(count: int) -> list[str]:
-    return [CURVE_COLOURS[i % len(CURVE_COLOURS)] for i in range(count)]
+    return [CURVE_COLORS[i % len(CURVE_COLORS)] for i in range(count)]

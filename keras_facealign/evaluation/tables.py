@@ -80,15 +80,15 @@ def make_csv(report: EvaluationReport) -> str:
         **{f"nme_{key}": values for key, values in report.nmes.items()},
         **{f"{key}_{report.normalizer}": values for key, values in report.region_errors.items()},
     }
-    labelled = np.sum(~np.isnan(report.landmark_errors), axis=1)
+    labeled = np.sum(~np.isnan(report.landmark_errors), axis=1)
 
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["file_name", "subset", "status", "labelled", *columns])
+    writer.writerow(["file_name", "subset", "status", "labeled", *columns])
     for i, (name, subset) in enumerate(zip(report.file_names, report.subsets, strict=True)):
         numbers = [values[i] for values in columns.values()]
         entries = ["" if np.isnan(number) else f"{number:.6f}" for number in numbers]
-        writer.writerow([name, subset, "ok", labelled[i], *entries])
+        writer.writerow([name, subset, "ok", labeled[i], *entries])
     for name in report.missed:
         writer.writerow([name, "", "missed", *[""] * (1 + len(columns))])
     return text.getvalue()

@@ -1,4 +1,4 @@
-"""`export_model`: a network with its normalisation and decoding as a file for other programs.
+"""`export_model`: a network with its normalization and decoding as a file for other programs.
 
 The network is traced by TensorFlow into one graph from uint8 pixels to landmarks, which all formats
 are written from. Whatever is written is first run on faces beside the Keras model, under another
@@ -18,8 +18,8 @@ from typing import Any
 import keras
 import numpy as np
 
-import keras_facealign
 from keras_facealign import geometry
+from keras_facealign._version import __version__
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.export.face_crops import face_crops
 from keras_facealign.export.files import (
@@ -29,12 +29,12 @@ from keras_facealign.export.files import (
     write_saved_model,
     write_tflite,
 )
-from keras_facealign.export.graph import Graph, UnsupportedLayerError, trace
-from keras_facealign.export.metadata import FORMAT, QUANTIZATIONS
 from keras_facealign.export.parity import Parity, compare
-from keras_facealign.export.simplification import simplify
 from keras_facealign.models import FaceAlignModel
+from keras_facealign.networks.tracing.graph import Graph, UnsupportedLayerError, trace
+from keras_facealign.networks.tracing.simplification import simplify
 from keras_facealign.ops import deform_implementation
+from keras_facealign.runtimes.metadata import FORMAT, QUANTIZATIONS
 
 __all__ = ["DYNAMIC", "FORMATS", "LIMITS", "ExportReport", "export_model"]
 
@@ -147,9 +147,9 @@ def export_model(
         "outputs": list(frozen.outputs),
         "batch": count,
         "quantize": quantize,
-        "box_scale": geometry.CROP_MARGIN,
+        "box_scale": geometry.CROP_SCALE,
         "license": license_,
-        "version": keras_facealign.__version__,
+        "version": __version__,
     }
     target = _target(Path(output), format, quantize, decode)
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
@@ -172,7 +172,7 @@ def _check(format: str, quantize: str, batch: int | str | None, limit: float | N
         raise FaceAlignError(f"Unknown format {format!r}; choose one of: {', '.join(FORMATS)}.")
     if quantize not in QUANTIZATIONS:
         raise FaceAlignError(
-            f"Unknown quantisation {quantize!r}; choose one of: {', '.join(QUANTIZATIONS)}."
+            f"Unknown quantization {quantize!r}; choose one of: {', '.join(QUANTIZATIONS)}."
         )
     if quantize == "int8" and format != "tflite":
         raise FaceAlignError(
@@ -193,7 +193,7 @@ def _check(format: str, quantize: str, batch: int | str | None, limit: float | N
 
 
 def _describe(model: Any) -> tuple[str, str]:
-    """Name and licence for the metadata."""
+    """Name and license for the metadata."""
     if isinstance(model, FaceAlignModel):
         return model.name, "unknown"
     from keras_facealign.presets import find_preset
@@ -246,7 +246,7 @@ def _freeze(
 
 
 def _network(model: FaceAlignModel, name: str, seen: np.ndarray | None) -> Callable[[Any], Any]:
-    """A function from images to heatmaps and their frames (see `FaceAlignModel._forward`)."""
+    """A function from images to heatmaps and frames (`FaceAlignModel.heatmaps_and_frames`)."""
     try:
         graph = _decoded_graph(model)
     except UnsupportedLayerError as error:
@@ -254,7 +254,7 @@ def _network(model: FaceAlignModel, name: str, seen: np.ndarray | None) -> Calla
             raise FaceAlignError(f"{name} cannot be computed in int8: {error}") from error
 
         def forward(images: Any) -> tuple[Any, Any]:
-            heatmaps, frames = model._forward(images, training=False)
+            heatmaps, frames = model.heatmaps_and_frames(images, training=False)
             return heatmaps[-1], frames
 
         return forward

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from keras_facealign import geometry
-from keras_facealign.crops import crop_face
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.geometry import crop_face
 
 __all__ = ["face_crops"]
 
@@ -34,7 +34,7 @@ def face_crops(source: Any, size: int, count: int, seed: int = 0) -> np.ndarray:
         FaceAlignError: If there is no face, or the array has another shape or type.
     """
     if source is None:
-        from keras_facealign.export.drawn_faces import draw_faces
+        from keras_facealign.inference.synthetic_faces import draw_faces
 
         return draw_faces(count, size, seed)[0]
     if isinstance(source, (str, os.PathLike)):
@@ -50,7 +50,7 @@ def face_crops(source: Any, size: int, count: int, seed: int = 0) -> np.ndarray:
 
 def _from_folder(folder: Path, size: int, count: int) -> np.ndarray:
     from keras_facealign.data.images import read_image
-    from keras_facealign.inference.detectors import as_detections, get_detector
+    from keras_facealign.detection.detectors import as_detections, get_detector
 
     if not folder.is_dir():
         raise FaceAlignError(f"{folder} is no folder of pictures to calibrate on.")

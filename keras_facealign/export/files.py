@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.export.metadata import METADATA_NAME, SIGNATURE
+from keras_facealign.runtimes.metadata import METADATA_NAME, SIGNATURE
 
 __all__ = ["Frozen", "write_onnx", "write_saved_model", "write_tflite"]
 

@@ -10,10 +10,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_facealign.export.metadata import SIGNATURE
-from keras_facealign.inference.runtimes.exported import load_graph
 from keras_facealign.models import FaceAlignModel
 from keras_facealign.ops import decode_heatmaps, deform_implementation
+from keras_facealign.runtimes.exported import load_graph
+from keras_facealign.runtimes.metadata import SIGNATURE
 
 __all__ = ["Parity", "compare", "load_export"]
 

@@ -1,7 +1,7 @@
 """Plain graphs in TensorFlow with the rounding of int8 written in, for TFLite's converter.
 
 The converter computes in int8 what lies between nodes that say in which range a tensor lives
-("fake quantisation"), and in float what does not. So the choice is made here, node by node: the
+("fake quantization"), and in float what does not. So the choice is made here, node by node: the
 convolutions and all that joins them are int8; layers that the graph does not know (deformable
 sampling), the convolutions that give the logits, and the decoding after them are float.
 
@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_facealign.export.graph import Graph, Node
+from keras_facealign.networks.tracing.graph import Graph, Node
 
 __all__ = ["evaluate", "fake_quantized", "observe"]
 
@@ -40,7 +40,7 @@ def evaluate(
     Args:
         graph: The graph.
         images: float32 (B, S, S, 3), a TensorFlow tensor.
-        mark: Is given every tensor that may be quantised, and returns what to go on with.
+        mark: Is given every tensor that may be quantized, and returns what to go on with.
         rounded: Whether the weights of marked nodes are rounded to int8.
 
     Returns:
@@ -235,7 +235,7 @@ def _pool(node: Node, inputs: list[Any], weights: Any) -> Any:
 def _upsample(node: Node, inputs: list[Any], weights: Any) -> Any:
     import tensorflow as tf
 
-    # Corners on corners, which every runtime knows; for whole factors centres would say the same.
+    # Corners on corners, which every runtime knows; for whole factors centers would say the same.
     return tf.raw_ops.ResizeNearestNeighbor(images=inputs[0], size=node.shape[:2])
 
 

@@ -13,22 +13,12 @@ from typing import Any
 import numpy as np
 
 from keras_facealign import geometry
-from keras_facealign.crops import crop_face
 from keras_facealign.data.images import read_image
+from keras_facealign.detection.detectors import Detection, Detector, as_detections, get_detector
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.inference.detectors import (
-    Detection,
-    Detector,
-    as_detections,
-    get_detector,
-)
-from keras_facealign.inference.runtimes import (
-    LandmarkModel,
-    check_runtime,
-    choose_runtime,
-    load_model,
-)
-from keras_facealign.mirroring import check_mirrors, predict_with_mirror
+from keras_facealign.geometry import crop_face
+from keras_facealign.models.flip_test import check_flip_pairs, predict_with_flip_test
+from keras_facealign.runtimes import LandmarkModel, check_runtime, choose_runtime, load_model
 
 __all__ = ["Face", "FaceAligner"]
 
@@ -103,12 +93,12 @@ class FaceAligner:
             that is installed and can run the model, and "keras" elsewhere and on a GPU; see
             `from_preset` for presets. A copy is made with the first photo: weights that change
             later do not reach it.
-        mirror: Look at the mirror image of every face too, whatever the runtime, and give the mean
+        flip_test: Look at the mirror image of every face too, whatever the runtime, and give the mean
             of both: more exact, in twice the network's time. With `sat1_cab_mobile` the error falls
-            by 3 % (see `keras_facealign.mirroring`).
+            by 3 % (see `keras_facealign.models.flip_test`).
 
     Raises:
-        FaceAlignError: If the detector or the runtime is none of these, or `mirror` is asked for
+        FaceAlignError: If the detector or the runtime is none of these, or `flip_test` is asked for
             and the model's scheme does not say which landmarks a mirror exchanges.
 
     Example:
@@ -122,16 +112,16 @@ class FaceAligner:
         model: Any,
         detector: str | Detector | None = "mtcnn",
         runtime: str = "auto",
-        mirror: bool = False,
+        flip_test: bool = False,
     ) -> None:
         check_runtime(runtime)
-        if mirror:
-            check_mirrors(getattr(model, "scheme", None), type(model).__name__)
+        if flip_test:
+            check_flip_pairs(getattr(model, "scheme", None), type(model).__name__)
         self.model = model
-        self.mirror = mirror
+        self.flip_test = flip_test
         self.detector = get_detector(detector)
         # An exported file says which crops its network was trained on.
-        self._margin = getattr(model, "box_scale", geometry.CROP_MARGIN)
+        self._margin = getattr(model, "box_scale", geometry.CROP_SCALE)
         self._wanted_runtime = runtime
         self._running: tuple[str, LandmarkModel] | None = None
 
@@ -158,7 +148,7 @@ class FaceAligner:
         detector: str | Detector | None = "mtcnn",
         load_weights: bool = True,
         runtime: str = "auto",
-        mirror: bool = False,
+        flip_test: bool = False,
     ) -> FaceAligner:
         """Makes an aligner of a bundled preset or an exported file.
 
@@ -171,7 +161,7 @@ class FaceAligner:
                 "auto", if there is such a file, LiteRT is installed, and Keras has no GPU: LiteRT
                 is the fastest on processors, and `model` is an `ExportedModel` then. For all other
                 presets "auto" is what it is for a Keras model.
-            mirror: As in the constructor.
+            flip_test: As in the constructor.
 
         Raises:
             FaceAlignError: If there is no such preset or runtime, the file cannot be used, or its
@@ -181,7 +171,7 @@ class FaceAligner:
             >>> FaceAligner.from_preset("face.tflite").runtime  # doctest: +SKIP
             'litert'
         """
-        return cls(load_model(name, runtime, load_weights), detector, runtime, mirror)
+        return cls(load_model(name, runtime, load_weights), detector, runtime, flip_test)
 
     def align(
         self, image: Any, boxes: Any = None, name: str | None = None, batch_size: int = 32
@@ -190,7 +180,7 @@ class FaceAligner:
 
         Args:
             image: Path, encoded bytes, PIL image, or NumPy array with values 0 to 255:
-                (H, W, 3) RGB, (H, W, 4) RGBA or (H, W) grey. A rotation in the file's EXIF data is
+                (H, W, 3) RGB, (H, W, 4) RGBA or (H, W) gray. A rotation in the file's EXIF data is
                 applied first, so all coordinates are those of the upright photo.
             boxes: (N, 4) or one (4,): x0, y0, x1, y1 in pixels, tight around brows and chin.
                 Default: the detector finds them.
@@ -281,9 +271,9 @@ class FaceAligner:
         crops = np.stack([item.crop for item in batch])
         _, network = self._network()
         predict = partial(_outputs, network)
-        if self.mirror:
+        if self.flip_test:
             offset = getattr(self.model, "landmark_offset", (0.0, 0.0))
-            outputs = predict_with_mirror(predict, crops, self.model.scheme, offset)
+            outputs = predict_with_flip_test(predict, crops, self.model.scheme, offset)
         else:
             outputs = predict(crops)
         # float64 keeps a tenth of a pixel in crops of pictures a hundred thousand pixels wide.

@@ -12,9 +12,9 @@ from keras_facealign.errors import FaceAlignError
 from keras_facealign.inference.aligner import Face
 from keras_facealign.landmarks import IBUG68, LandmarkScheme
 
-__all__ = ["REGION_COLOURS", "draw_faces"]
+__all__ = ["REGION_COLORS", "draw_faces"]
 
-REGION_COLOURS: dict[str, tuple[int, int, int]] = {
+REGION_COLORS: dict[str, tuple[int, int, int]] = {
     "jaw": (64, 196, 255),
     "right_brow": (255, 179, 64),
     "left_brow": (255, 179, 64),
@@ -29,13 +29,13 @@ REGION_COLOURS: dict[str, tuple[int, int, int]] = {
     "left_pupil": (92, 230, 128),
     "right_iris": (92, 230, 128),
     "left_iris": (92, 230, 128),
-    "right_eye_centre": (92, 230, 128),
-    "left_eye_centre": (92, 230, 128),
+    "right_eye_center": (92, 230, 128),
+    "left_eye_center": (92, 230, 128),
 }
-"""RGB colour of each facial region; both sides of the face share theirs."""
+"""RGB color of each facial region; both sides of the face share theirs."""
 
-_OTHER_COLOUR: tuple[int, int, int] = (235, 235, 235)
-_BOX_COLOUR = (235, 235, 235)
+_OTHER_COLOR: tuple[int, int, int] = (235, 235, 235)
+_BOX_COLOR = (235, 235, 235)
 
 # cv2 takes coordinates as integers with this many bits after the binary point.
 _BITS = 5
@@ -52,7 +52,7 @@ def draw_faces(
     edges: bool = True,
     thickness: float = 1.0,
 ) -> np.ndarray:
-    """Draws landmarks, coloured by facial region and sized to the face.
+    """Draws landmarks, colored by facial region and sized to the face.
 
     A landmark whose confidence is below `min_confidence` is drawn as a pale hollow ring, and the
     lines that end in it are drawn pale.
@@ -60,7 +60,7 @@ def draw_faces(
     Args:
         image: uint8 (H, W, 3), RGB.
         faces: The faces, with landmarks in pixels of the image.
-        scheme: What the landmarks are, which gives lines and colours.
+        scheme: What the landmarks are, which gives lines and colors.
         min_confidence: Confidence, 0 to 1, from which a landmark is drawn solid.
         boxes: Whether to draw the box that each face was cropped by.
         edges: Whether to join the landmarks by lines.
@@ -83,30 +83,30 @@ def draw_faces(
             "give uint8 (H, W, 3)"
         )
     canvas = np.array(image, order="C")
-    colours = _point_colours(scheme)
+    colors = _point_colors(scheme)
     for face in faces:
         if np.shape(face.landmarks) != (scheme.num_landmarks, 2):
             raise FaceAlignError(
                 f"draw_faces got landmarks of shape {np.shape(face.landmarks)}; scheme "
                 f"{scheme.name} has {scheme.num_landmarks} points"
             )
-        _draw_face(canvas, face, scheme, colours, min_confidence, boxes, edges, thickness)
+        _draw_face(canvas, face, scheme, colors, min_confidence, boxes, edges, thickness)
     return canvas
 
 
-def _point_colours(scheme: LandmarkScheme) -> list[tuple[int, int, int]]:
-    colours = [_OTHER_COLOUR] * scheme.num_landmarks
+def _point_colors(scheme: LandmarkScheme) -> list[tuple[int, int, int]]:
+    colors = [_OTHER_COLOR] * scheme.num_landmarks
     for region, points in scheme.regions.items():
         for point in points:
-            colours[point] = REGION_COLOURS.get(region, _OTHER_COLOUR)
-    return colours
+            colors[point] = REGION_COLORS.get(region, _OTHER_COLOR)
+    return colors
 
 
 def _draw_face(
     canvas: np.ndarray,
     face: Face,
     scheme: LandmarkScheme,
-    colours: list[tuple[int, int, int]],
+    colors: list[tuple[int, int, int]],
     min_confidence: float,
     boxes: bool,
     edges: bool,
@@ -123,21 +123,19 @@ def _draw_face(
     if boxes:
         x0, y0, x1, y1 = np.asarray(face.box, np.float64)
         corners = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
-        cv2.polylines(
-            canvas, [_fixed(corners, canvas)], True, _BOX_COLOUR, line, cv2.LINE_AA, _BITS
-        )
+        cv2.polylines(canvas, [_fixed(corners, canvas)], True, _BOX_COLOR, line, cv2.LINE_AA, _BITS)
     fixed = _fixed(points, canvas)
     for a, b in scheme.edges if edges else ():
         if known[a] and known[b]:
-            colour = colours[b] if solid[a] and solid[b] else _pale(colours[b])
-            cv2.line(canvas, _pair(fixed[a]), _pair(fixed[b]), colour, line, cv2.LINE_AA, _BITS)
+            color = colors[b] if solid[a] and solid[b] else _pale(colors[b])
+            cv2.line(canvas, _pair(fixed[a]), _pair(fixed[b]), color, line, cv2.LINE_AA, _BITS)
     disc = round(radius * (1 << _BITS))
     for index in np.flatnonzero(known):
         at = _pair(fixed[index])
         if solid[index]:
-            cv2.circle(canvas, at, disc, colours[index], cv2.FILLED, cv2.LINE_AA, _BITS)
+            cv2.circle(canvas, at, disc, colors[index], cv2.FILLED, cv2.LINE_AA, _BITS)
         else:
-            cv2.circle(canvas, at, disc, _pale(colours[index]), 1, cv2.LINE_AA, _BITS)
+            cv2.circle(canvas, at, disc, _pale(colors[index]), 1, cv2.LINE_AA, _BITS)
 
 
 def _fixed(points: np.ndarray, canvas: np.ndarray) -> np.ndarray:
@@ -151,6 +149,6 @@ def _pair(point: np.ndarray) -> tuple[int, int]:
     return int(point[0]), int(point[1])
 
 
-def _pale(colour: tuple[int, int, int]) -> Any:
-    """Half way to grey."""
-    return tuple((c + 190) // 2 for c in colour)
+def _pale(color: tuple[int, int, int]) -> Any:
+    """Half way to gray."""
+    return tuple((c + 190) // 2 for c in color)

@@ -5,7 +5,7 @@ points, by Levenberg-Marquardt from a weak-perspective start). Points that expre
 turning of the head move over the skin, mouth and jaw, count less than the nose, the eyes' corners
 and the brows, and each counts by its confidence.
 
-The mean face is ICT-FaceKit's neutral head (`mean_face68.json`, which states source and licence;
+The mean face is ICT-FaceKit's neutral head (`mean_face68.json`, which states source and license;
 `benchmarks/derive_mean_face.py` makes it).
 """
 
@@ -81,7 +81,7 @@ def _mean_face_record() -> dict[str, Any]:
 
 
 def mean_face() -> np.ndarray:
-    """The mean face: float64 (68, 3), centimetres.
+    """The mean face: float64 (68, 3), centimeters.
 
     x to the right of a frontal picture, y down, z away from the camera, which looks the face in
     the eyes; the origin is the mean of the points.
@@ -156,14 +156,14 @@ def estimate_head_pose(
     """
     points = _check_landmarks(landmarks)
     weights = _weights(confidence)
-    centre = np.average(points, axis=0, weights=weights)
-    size = math.sqrt(float(np.average(((points - centre) ** 2).sum(axis=1), weights=weights)))
+    center = np.average(points, axis=0, weights=weights)
+    size = math.sqrt(float(np.average(((points - center) ** 2).sum(axis=1), weights=weights)))
     if size < 1e-6:
         raise FaceAlignError("head pose: all landmarks lie in one place; give those of a face")
     if image_size is None:
         if focal_length is not None:
             raise FaceAlignError("head pose: focal_length needs image_size; give it as well")
-        principal, focal = centre, _FAR * size
+        principal, focal = center, _FAR * size
     else:
         principal, focal = _camera(image_size, focal_length)
     model = mean_face()

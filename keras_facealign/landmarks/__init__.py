@@ -1,7 +1,7 @@
 """Landmark schemes: what each point is, how points mirror, how they are drawn and converted.
 
 A scheme is data: names of regions, the permutation that a horizontal flip applies to the points,
-the line segments that make a readable drawing, and the points that normalising lengths are measured
+the line segments that make a readable drawing, and the points that normalizing lengths are measured
 between. Each family's module names the publication that its order of points is from.
 """
 

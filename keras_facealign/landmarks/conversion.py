@@ -142,7 +142,7 @@ def convert_landmarks(points: np.ndarray, source: str, target: str) -> np.ndarra
         )
     kind = values.dtype if values.dtype.kind == "f" else np.dtype(np.float64)
     matrix = conversion_matrix(source, target)
-    # Summed point by point: an unlabelled point, NaN, must not spoil the others.
+    # Summed point by point: an unlabeled point, NaN, must not spoil the others.
     result = np.full((*values.shape[:-2], len(matrix), values.shape[-1]), np.nan, kind)
     for row, weights in enumerate(matrix):
         (columns,) = np.nonzero(weights)

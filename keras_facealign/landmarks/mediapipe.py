@@ -4,7 +4,7 @@ Source: the lists of connections in MediaPipe's `face_mesh_connections.py` (Apac
 the outlines below are read off. The flip rule was read off the same file's triangulation: the
 vertices of the person's right half, in rising order, are mirrored by 248, 249, ... 467, and the
 mirrored triangulation is the triangulation itself but for three diagonals out of 1322 edges. The
-irises' order (centre, then picture-right, top, picture-left, bottom of *both* eyes) is that of the
+irises' order (center, then picture-right, top, picture-left, bottom of *both* eyes) is that of the
 mesh model's output.
 """
 

@@ -60,9 +60,9 @@ JD106 = LandmarkScheme(
         # Down the right side of the nose, along its base, and up the left side.
         "nostrils": span(55, 65),
         "right_eye": span(66, 73),
-        "right_eye_centre": (74,),
+        "right_eye_center": (74,),
         "left_eye": span(75, 82),
-        "left_eye_centre": (83,),
+        "left_eye_center": (83,),
         "outer_lip": span(84, 95),
         "inner_lip": span(96, 103),
         "right_pupil": (104,),

@@ -68,7 +68,7 @@ def numbered_scheme(num_landmarks: int) -> LandmarkScheme:
         (),
         (points[0], points[-1]),
         lines=(),
-        mirrors=False,
+        has_flip_pairs=False,
     )
 
 

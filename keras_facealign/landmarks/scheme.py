@@ -23,11 +23,11 @@ class LandmarkScheme:
         flip_pairs: Pairs of points that change places when the picture is mirrored. Points in no
             pair lie on the symmetry line.
         eye_corners: The outer corners of the right and the left eye, whose distance is the
-            inter-ocular normaliser. Schemes without corners name the eyes' centres.
+            inter-ocular normalizer. Schemes without corners name the eyes' centers.
         inner_corners: The inner corners of both eyes, if the scheme has them.
-        eyes: The points of the right and the left eye whose mean is the eye's centre.
+        eyes: The points of the right and the left eye whose mean is the eye's center.
         lines: Polylines to draw, where joining each region's points in order is not the drawing.
-        mirrors: Whether it is known which points a mirror exchanges.
+        has_flip_pairs: Whether it is known which points a mirror exchanges.
 
     Example:
         >>> get_scheme("cofw29").flip_permutation[:4]
@@ -43,7 +43,7 @@ class LandmarkScheme:
     inner_corners: tuple[int, int] | None = None
     eyes: tuple[tuple[int, ...], tuple[int, ...]] | None = None
     lines: tuple[tuple[int, ...], ...] | None = None
-    mirrors: bool = True
+    has_flip_pairs: bool = True
 
     @property
     def flip_permutation(self) -> np.ndarray:

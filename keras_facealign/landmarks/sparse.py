@@ -70,7 +70,7 @@ AFLW19 = LandmarkScheme(
     regions={
         "right_brow": (0, 1, 2),
         "left_brow": (3, 4, 5),
-        # Corner, centre, corner, from the picture's left to its right.
+        # Corner, center, corner, from the picture's left to its right.
         "right_eye": (6, 7, 8),
         "left_eye": (9, 10, 11),
         "nostrils": (12, 13, 14),
@@ -90,7 +90,7 @@ FIVE = LandmarkScheme(
     regions={"right_eye": (0,), "left_eye": (1,), "nose_bridge": (2,), "outer_lip": (3, 4)},
     closed_regions=frozenset(),
     flip_pairs=((0, 1), (3, 4)),
-    # The scheme has the eyes' centres only.
+    # The scheme has the eyes' centers only.
     eye_corners=(0, 1),
     eyes=((0,), (1,)),
     lines=((0, 2, 1), (3, 2, 4), (3, 4)),

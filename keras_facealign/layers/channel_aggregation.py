@@ -20,8 +20,8 @@ class ChannelAggregationBlock(Block):
 
     The block is a triangle of nodes (w, h), 1 <= w <= h <= 4. Along the row h = 4, 3x3 convolutions
     halve the channels from the input at w = 4 down to an eighth at w = 1. A node above averages its
-    right neighbour of the row below with its left neighbour, which is half as wide and therefore
-    replicated (joined with itself). In row 3 the right neighbour passes a depth-wise convolution
+    right neighbor of the row below with its left neighbor, which is half as wide and therefore
+    replicated (joined with itself). In row 3 the right neighbor passes a depth-wise convolution
     unless the node is on the edge of the triangle. Source: Stacked Dense U-Nets, section 3.2 and
     figure 4.
 
@@ -62,7 +62,7 @@ class ChannelAggregationBlock(Block):
 
     @staticmethod
     def _lateral_nodes() -> list[tuple[int, int]]:
-        """Nodes whose right neighbour passes a depth-wise convolution."""
+        """Nodes whose right neighbor passes a depth-wise convolution."""
         return [(w, h) for h in range(_COLUMNS - 1, 0, -1) for w in range(h - 1, 0, -1) if h % 2]
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:

@@ -40,7 +40,7 @@ def he_normal(fan_in: int | None = None) -> keras.initializers.Initializer:
 def conv(
     filters: int, kernel_size: int, name: str, use_bias: bool = False, **kwargs: Any
 ) -> keras.layers.Conv2D:
-    """A "same" convolution with the original initialisation."""
+    """A "same" convolution with the original initialization."""
     kwargs.setdefault("padding", "same")
     kwargs.setdefault("kernel_initializer", he_normal())
     return keras.layers.Conv2D(filters, kernel_size, use_bias=use_bias, name=name, **kwargs)

@@ -27,7 +27,7 @@ class DeformableConv2D(keras.layers.Layer):
 
     Called with an image tensor it computes its offsets (and, modulated, its mask) by an ordinary
     convolution of the same kernel size, strides, padding and dilation: the sub-layer `offset`,
-    initialised with zeros, so that training starts from an ordinary convolution. Called with a list
+    initialized with zeros, so that training starts from an ordinary convolution. Called with a list
     `[inputs, offsets]` or `[inputs, offsets, mask]` it takes them as they are and has no such
     sub-layer. How offsets are ordered: `keras_facealign.ops.deform_conv2d`.
 
@@ -45,12 +45,12 @@ class DeformableConv2D(keras.layers.Layer):
         implementation: "auto", "portable" or "native", see `keras_facealign.ops.deform_conv2d`.
         activation: Activation after the bias, or None.
         use_bias: Whether a bias is added.
-        kernel_initializer: Initialiser of the kernel.
-        bias_initializer: Initialiser of the bias.
-        offset_initializer: Initialiser of the offset convolution's kernel.
-        kernel_regularizer: Regulariser of the kernel.
-        bias_regularizer: Regulariser of the bias.
-        activity_regularizer: Regulariser of the output.
+        kernel_initializer: Initializer of the kernel.
+        bias_initializer: Initializer of the bias.
+        offset_initializer: Initializer of the offset convolution's kernel.
+        kernel_regularizer: Regularizer of the kernel.
+        bias_regularizer: Regularizer of the bias.
+        activity_regularizer: Regularizer of the output.
         kernel_constraint: Constraint on the kernel.
         bias_constraint: Constraint on the bias.
 

@@ -21,11 +21,11 @@ _Shape = tuple[int | None, ...]
 
 @keras.saving.register_keras_serializable(package="keras_facealign")
 class ScaleAggregation(Block):
-    """A triangle of nodes that aggregates neighbouring resolutions pair by pair: SAT and DLA.
+    """A triangle of nodes that aggregates neighboring resolutions pair by pair: SAT and DLA.
 
     Node (w, h), 1 <= w <= h <= depth + 1, works at 2 ** (h - w) times less than the input's
     resolution. Row h = depth + 1 is the encoder: channel aggregation, max-pooling, channel
-    aggregation. A node above averages X, its neighbour of equal resolution, and Y, its neighbour
+    aggregation. A node above averages X, its neighbor of equal resolution, and Y, its neighbor
     of half the resolution brought up by a transposed convolution (w > 1) or by up-sampling and
     channel aggregation (w = 1). Source: Stacked Dense U-Nets, section 3.1 and figure 3; where the
     released code and the paper differ this follows the code, whose checkpoints it can hold.
@@ -38,10 +38,10 @@ class ScaleAggregation(Block):
         depth: Number of 2x poolings; height and width must be divisible by 2 ** depth.
         laterals: What X passes: "depthwise" (a depth-wise convolution in odd rows, except on the
             edge of the triangle; nothing elsewhere) or "dense" (a convolution everywhere).
-        downward: Whether nodes inside the triangle also average Z, the neighbour of twice the
+        downward: Whether nodes inside the triangle also average Z, the neighbor of twice the
             resolution, through a strided convolution and a sigmoid.
         gate: Whether node (2, 3) is multiplied channel by channel by the mean over all pixels of
-            its neighbour (3, 3); needs a depth of at least 3.
+            its neighbor (3, 3); needs a depth of at least 3.
         learned_upsampling: Whether a depth-wise kernel doubles the resolution at w = 1, as in the
             code of the paper's time, instead of repeated pixels.
 

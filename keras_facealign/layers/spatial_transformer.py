@@ -19,7 +19,7 @@ MAX_ANGLE = 0.5
 
 @keras.saving.register_keras_serializable(package="keras_facealign")
 class RotateImages(keras.layers.Layer):
-    """Rotates each picture about its centre by an angle of its own: bilinear, zero outside.
+    """Rotates each picture about its center by an angle of its own: bilinear, zero outside.
 
     Args:
         dtype: As in Keras; positions are always computed in float32.
@@ -40,10 +40,10 @@ class RotateImages(keras.layers.Layer):
 
     def call(self, inputs: Any) -> tuple[Any, Any]:
         images, angles = inputs
-        centre = ((int(images.shape[2]) - 1) / 2, (int(images.shape[1]) - 1) / 2)
+        center = ((int(images.shape[2]) - 1) / 2, (int(images.shape[1]) - 1) / 2)
         turn = -ops.cast(angles[:, 0], "float32")
         zero = ops.zeros_like(turn)
-        matrices = geometry.similarity(ops.ones_like(turn), turn, (zero, zero), centre)
+        matrices = geometry.similarity(ops.ones_like(turn), turn, (zero, zero), center)
         return warp_affine(images, matrices), matrices
 
     def compute_output_shape(self, input_shape: Any) -> tuple[Any, Any]:
@@ -69,7 +69,7 @@ def estimate_rotation(
     Dense U-Nets, Table 1.
 
     Args:
-        images: Symbolic (B, H, W, 3), normalised to about -1 to 1, of known size.
+        images: Symbolic (B, H, W, 3), normalized to about -1 to 1, of known size.
         filters: Channels of the two convolutions.
         units: Width of the first dense layer.
 

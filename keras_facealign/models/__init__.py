@@ -1,40 +1,44 @@
-"""Models: architectures, the training model, and its named families."""
+"""Models: a network with its training step and prediction, and the named families."""
 
-from keras_facealign.models.architecture import Architecture
-from keras_facealign.models.complexity import count_macs
-from keras_facealign.models.face_align_model import FaceAlignModel, Pair
-from keras_facealign.models.families import (
-    DenseUNetFaceAlign,
-    DLAFaceAlign,
-    HourglassFaceAlign,
-    SATFaceAlign,
-    UNetFaceAlign,
-)
-from keras_facealign.models.landmark_offset import measure_landmark_offset
-from keras_facealign.models.stacked import Network, build_network
-from keras_facealign.models.training_settings import (
-    COHERENT_TERMS,
-    TRAINING_RECIPES,
-    CoherentTerm,
-)
-from keras_facealign.models.widening import deepen, widen
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from keras_facealign._lazy import attach
+
+if TYPE_CHECKING:
+    from keras_facealign.models.face_align_model import FaceAlignModel
+    from keras_facealign.models.families import (
+        DenseUNetFaceAlign,
+        DLAFaceAlign,
+        HourglassFaceAlign,
+        SATFaceAlign,
+        UNetFaceAlign,
+    )
+    from keras_facealign.models.widening import deepen, widen
 
 __all__ = [
-    "COHERENT_TERMS",
-    "TRAINING_RECIPES",
-    "Architecture",
-    "CoherentTerm",
     "DLAFaceAlign",
     "DenseUNetFaceAlign",
     "FaceAlignModel",
     "HourglassFaceAlign",
-    "Network",
-    "Pair",
     "SATFaceAlign",
     "UNetFaceAlign",
-    "build_network",
-    "count_macs",
     "deepen",
-    "measure_landmark_offset",
     "widen",
 ]
+
+__getattr__, __dir__ = attach(
+    __name__,
+    {
+        "face_align_model": ("FaceAlignModel",),
+        "families": (
+            "DLAFaceAlign",
+            "DenseUNetFaceAlign",
+            "HourglassFaceAlign",
+            "SATFaceAlign",
+            "UNetFaceAlign",
+        ),
+        "widening": ("deepen", "widen"),
+    },
+)

@@ -10,19 +10,19 @@ import numpy as np
 from keras import ops
 
 from keras_facealign import geometry
-from keras_facealign.augmentation import PairedAugmentation, View
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.landmarks import LandmarkScheme, get_scheme
-from keras_facealign.losses import HEATMAP_REDUCTIONS, coherent_loss, get_heatmap_loss
-from keras_facealign.metrics import NormalizedMeanError
-from keras_facealign.models.architecture import Architecture
-from keras_facealign.models.pairs import Pair, check_batch
 from keras_facealign.models.prediction import LandmarkPrediction
-from keras_facealign.models.stacked import build_network
 from keras_facealign.models.steps import BackendSteps
-from keras_facealign.models.training_settings import CoherentTerm, TrainingSettings
+from keras_facealign.networks.architecture import Architecture
+from keras_facealign.networks.stacked import build_network
+from keras_facealign.objective import AugmentedView, PairedAugmentation
+from keras_facealign.objective.losses import HEATMAP_REDUCTIONS, coherent_loss, get_heatmap_loss
+from keras_facealign.objective.metrics import NormalizedMeanError
+from keras_facealign.objective.recipes import CoherentTerm, TrainingSettings
+from keras_facealign.objective.targets import TARGETS
+from keras_facealign.objective.view_pair import Pair, check_batch
 from keras_facealign.ops.heatmap import input_to_map, local_soft_argmax
-from keras_facealign.targets import TARGETS
 
 __all__ = ["FaceAlignModel", "Pair"]
 
@@ -43,8 +43,8 @@ class FaceAlignModel(LandmarkPrediction, BackendSteps, keras.Model):
     * "landmarks": float32 (B, K, 2), pixels of that crop, x before y;
     * "visibility": (B, K), 0 where a landmark has no position, else 1 or 2.
 
-    Each step draws two views of every image on the device and minimises equation 1 of Stacked Dense
-    U-Nets (BMVC 2018), summed over the stacks; `draw_pair` and `pair_loss` are its two halves, and
+    Each step draws two views of every image on the device and minimizes equation 1 of Stacked Dense
+    U-Nets (BMVC 2018), summed over the stacks; `make_views` and `pair_loss` are its two halves, and
     a subclass may override either, or `train_step`. Landmarks that have no position or lie outside
     a view do not count. Faces without a single landmark's position train by the coherent loss
     alone: their two views have to agree, on whatever they show.
@@ -53,7 +53,7 @@ class FaceAlignModel(LandmarkPrediction, BackendSteps, keras.Model):
         architecture: The network, an `Architecture` or its dict.
         scheme: Name of the landmark scheme. Its number of points must be the architecture's.
         landmark_offset: (dx, dy) in pixels of the input, at most an eighth of its side, added to
-            the landmarks that a prediction gives; see `keras_facealign.models.landmark_offset`.
+            the landmarks that a prediction gives; see `keras_facealign.training.landmark_offset`.
             Training knows nothing of it.
         name: Model name.
 
@@ -110,18 +110,20 @@ class FaceAlignModel(LandmarkPrediction, BackendSteps, keras.Model):
         inputs: Any,
         training: bool | None = None,
         mask: Any = None,
-        everything: bool = False,
+        return_all_outputs: bool = False,
     ) -> list[Any]:
         outputs = _as_list(super().call(inputs, training=training, mask=mask))
-        return outputs if everything else outputs[: self.architecture.stacks]
+        return outputs if return_all_outputs else outputs[: self.architecture.stacks]
 
     def compute_output_spec(
-        self, inputs: Any, training: Any = None, mask: Any = None, everything: bool = False
+        self, inputs: Any, training: Any = None, mask: Any = None, return_all_outputs: bool = False
     ) -> list[Any]:
         outputs = _as_list(super().compute_output_spec(inputs, training=training, mask=mask))
-        return outputs if everything else outputs[: self.architecture.stacks]
+        return outputs if return_all_outputs else outputs[: self.architecture.stacks]
 
-    def _forward(self, images: Any, training: bool | None = None) -> tuple[list[Any], Any]:
+    def heatmaps_and_frames(
+        self, images: Any, training: bool | None = None
+    ) -> tuple[list[Any], Any]:
         """What training, validation and `predict_landmarks` know of the network's output.
 
         Args:
@@ -138,7 +140,7 @@ class FaceAlignModel(LandmarkPrediction, BackendSteps, keras.Model):
         arch = self.architecture
         if not (arch.heads_between_stacks or arch.spatial_transformer):
             return self(images, training=training), None
-        outputs = self(images, training=training, everything=True)
+        outputs = self(images, training=training, return_all_outputs=True)
         heatmaps, extra = outputs[: arch.stacks], outputs[arch.stacks :]
         if arch.heads_between_stacks:
             heatmaps[-1] = extra[0]
@@ -168,10 +170,10 @@ class FaceAlignModel(LandmarkPrediction, BackendSteps, keras.Model):
         """Sets how the model trains. What is not given is the recipe's.
 
         Args:
-            optimizer: A Keras optimiser or its name; `keras_facealign.optimizers` has the recipes'.
+            optimizer: A Keras optimizer or its name; `keras_facealign.training.optimizers` has the recipes'.
             coherent_weight: Weight of the coherent loss (lambda; the paper's 0.001).
             heatmap_loss: Element-wise loss against the ground truth, see
-                `keras_facealign.losses.get_heatmap_loss`.
+                `keras_facealign.objective.losses.get_heatmap_loss`.
             sigma: Standard deviation of the ground truth's Gaussians in map pixels; the paper's
                 recipe has 1.5.
             foreground_weight: Pixels weigh 1 + foreground_weight * target (of a peak of 1), so that
@@ -180,7 +182,7 @@ class FaceAlignModel(LandmarkPrediction, BackendSteps, keras.Model):
                 and the sub-pixel position that decoding reads. 0 is the paper's.
             augmentation: Overrides of `PairedAugmentation`'s arguments: `base`, `pair`, `seed`, and
                 the strengths of what spoils the views, `color`, `erase`, `occlusion`, `hue`,
-                `grey`, `blur`, `low_resolution`, `noise` and `jpeg`, see `Disturbances`.
+                `gray`, `blur`, `low_resolution`, `noise` and `jpeg`, see `Corruptions`.
             recipe: A key of `TRAINING_RECIPES`: "paper", or one of the original codes', "dfa",
                 "insightface" and "old". Those do not train probabilities: set `decode_method` to
                 "upsample", as they decode, and expect nothing of the confidence.
@@ -189,10 +191,10 @@ class FaceAlignModel(LandmarkPrediction, BackendSteps, keras.Model):
             heatmap_reduction: "mean" over what is visible, or "sum_of_image_means".
             heatmap_weight: Factor of the heatmap loss; the paper's is 1.
             targets: What is drawn for a landmark: "gaussian" at its sub-pixel position, "patch" or
-                "one_hot" at its pixel, see `keras_facealign.targets`.
+                "one_hot" at its pixel, see `keras_facealign.objective.targets`.
             peak: Highest value of the targets; the paper's is 1.
             nme_normalizer: What the reported NME is divided by: "inter_ocular", "box_size" or
-                "box_diagonal", see `keras_facealign.metrics.NormalizedMeanError`. The distance of
+                "box_diagonal", see `keras_facealign.objective.metrics.NormalizedMeanError`. The distance of
                 the eyes says nothing for faces in profile. It is "inter_ocular" unless given.
             **kwargs: `run_eagerly`, `jit_compile`, `steps_per_execution`, `auto_scale_loss`, as in
                 Keras.
@@ -223,7 +225,7 @@ class FaceAlignModel(LandmarkPrediction, BackendSteps, keras.Model):
         )
         self.augmentation.configure(settings.augmentation, settings.pair_range)
         flips = max(self.augmentation.base.flip, self.augmentation.pair.flip)
-        if flips > 0 and not self.scheme.mirrors:
+        if flips > 0 and not self.scheme.has_flip_pairs:
             raise FaceAlignError(
                 f"Scheme {self.scheme.name!r} does not say which points a mirror exchanges; train "
                 'without flips: augmentation={"base": {"flip": 0.0}, "pair": {"flip": 0.0}}.'
@@ -246,7 +248,7 @@ class FaceAlignModel(LandmarkPrediction, BackendSteps, keras.Model):
         if hasattr(self, "optimizer") and self.built:
             self.optimizer.build(self.trainable_variables)
 
-    def draw_pair(self, batch: dict[str, Any]) -> Pair:
+    def make_views(self, batch: dict[str, Any]) -> Pair:
         """Draws two views of every image, and the transformation between them, on the device.
 
         Args:
@@ -258,8 +260,8 @@ class FaceAlignModel(LandmarkPrediction, BackendSteps, keras.Model):
         augmentation = self.augmentation
         count = ops.shape(batch["image"])[0]
         crop_size = int(batch["image"].shape[1])
-        base, base_flip = augmentation.draw_base(count, crop_size)
-        matrix, flip = augmentation.draw_pair(count)
+        base, base_flip = augmentation.sample_base(count, crop_size)
+        matrix, flip = augmentation.sample_transform(count)
         first = augmentation.view(batch, base, base_flip)
         both_flip = ops.abs(base_flip - flip)
         second = augmentation.view(batch, geometry.compose(matrix, base), both_flip)
@@ -271,13 +273,13 @@ class FaceAlignModel(LandmarkPrediction, BackendSteps, keras.Model):
         """The terms of equation 1, summed over stacks.
 
         Args:
-            pair: What `draw_pair` drew.
+            pair: What `make_views` drew.
             first: Heatmaps of the first view from every stack, each (B, H, W, K).
             second: Heatmaps of the second view from every stack.
 
         Returns:
             Scalars: "heatmap_loss", L(p-g1) + L(p-g2); "coherent_loss", L(p-p), unweighted;
-            "landmark_loss"; and "loss", the weighted sum to minimise.
+            "landmark_loss"; and "loss", the weighted sum to minimize.
         """
         heatmap, landmark, coherent = 0.0, 0.0, 0.0
         for maps, view in ((first, pair.first), (second, pair.second)):
@@ -306,7 +308,7 @@ class FaceAlignModel(LandmarkPrediction, BackendSteps, keras.Model):
             "coherent_loss": coherent,
         }
 
-    def view_loss(self, view: View, heatmaps: list[Any]) -> tuple[Any, Any]:
+    def view_loss(self, view: AugmentedView, heatmaps: list[Any]) -> tuple[Any, Any]:
         """Heatmap loss and landmark loss of one view against its ground truth, over all stacks."""
         settings = self._training
         map_size = self.architecture.map_size
@@ -340,12 +342,12 @@ class FaceAlignModel(LandmarkPrediction, BackendSteps, keras.Model):
 
     def training_loss(self, data: Any) -> Any:
         batch = check_batch(data, self.input_size, self.num_landmarks)
-        pair = self.draw_pair(batch)
+        pair = self.make_views(batch)
         count = ops.shape(pair.first.images)[0]
         images = ops.concatenate([pair.first.images, pair.second.images], axis=0)
-        heatmaps, frames = self._forward(images, training=True)
+        heatmaps, frames = self.heatmaps_and_frames(images, training=True)
         first, second = [h[:count] for h in heatmaps], [h[count:] for h in heatmaps]
-        shown = pair if frames is None else pair.moved(frames, self.input_size)
+        shown = pair if frames is None else pair.in_frames(frames, self.input_size)
         terms = self.pair_loss(shown, first, second)
         found, _ = self._decode(ops.stop_gradient(first[-1]), _first(frames, count))
         self._update_metrics(terms, pair.first, found)
@@ -354,10 +356,10 @@ class FaceAlignModel(LandmarkPrediction, BackendSteps, keras.Model):
     def test_loss(self, data: Any) -> Any:
         batch = check_batch(data, self.input_size, self.num_landmarks)
         count = ops.shape(batch["image"])[0]
-        centring = self.augmentation.centring(int(batch["image"].shape[1]))
-        view = self.augmentation.view(batch, centring, ops.zeros((count,), "float32"))
-        heatmaps, frames = self._forward(view.images, training=False)
-        shown = view if frames is None else view.moved(frames, self.input_size)
+        centering = self.augmentation.centering(int(batch["image"].shape[1]))
+        view = self.augmentation.view(batch, centering, ops.zeros((count,), "float32"))
+        heatmaps, frames = self.heatmaps_and_frames(view.images, training=False)
+        shown = view if frames is None else view.in_frames(frames, self.input_size)
         heatmap, landmark = self.view_loss(shown, heatmaps)
         settings = self._training
         total = settings.heatmap_weight * heatmap + settings.landmark_weight * landmark
@@ -374,7 +376,7 @@ class FaceAlignModel(LandmarkPrediction, BackendSteps, keras.Model):
         logs.pop(self._coherent_tracker.name)
         return logs
 
-    def _update_metrics(self, terms: dict[str, Any], view: View, found: Any) -> None:
+    def _update_metrics(self, terms: dict[str, Any], view: AugmentedView, found: Any) -> None:
         count = ops.cast(ops.shape(found)[0], "float32")
         for tracker, name in (
             (self._total_tracker, "loss"),
@@ -385,7 +387,7 @@ class FaceAlignModel(LandmarkPrediction, BackendSteps, keras.Model):
                 tracker.update_state(terms[name], sample_weight=count)
         self._nme_tracker.update_state(view.landmarks, found, sample_weight=view.visible)
 
-    # ---- serialisation --------------------------------------------------------------------------
+    # ---- serialization --------------------------------------------------------------------------
 
     def get_config(self) -> dict[str, Any]:
         config = {

@@ -8,8 +8,8 @@ from typing import Any
 import keras
 
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.models.architecture import Architecture
 from keras_facealign.models.face_align_model import FaceAlignModel
+from keras_facealign.networks.architecture import Architecture
 
 __all__ = [
     "DLAFaceAlign",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -10,17 +11,42 @@ import keras
 import numpy as np
 
 from keras_facealign import geometry
-from keras_facealign.crops import check_crops
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.geometry import check_crops
 from keras_facealign.layers.heatmap_decoder import HeatmapDecoder
-from keras_facealign.mirroring import predict_with_mirror
-from keras_facealign.models.landmark_offset import check_offset
+from keras_facealign.models.flip_test import predict_with_flip_test
 
 if TYPE_CHECKING:
     from keras_facealign.calibration import Calibration
     from keras_facealign.landmarks import LandmarkScheme
 
-__all__ = ["LandmarkPrediction"]
+__all__ = ["LandmarkPrediction", "check_offset"]
+
+
+def check_offset(value: Sequence[float], input_size: int) -> tuple[float, float]:
+    """Refuses what is no offset.
+
+    Args:
+        value: (dx, dy) in pixels of the input.
+        input_size: Side of the input in pixels.
+
+    Returns:
+        The two numbers.
+
+    Raises:
+        FaceAlignError: If there are not two, or one is beyond an eighth of the input.
+    """
+    limit = input_size / 8
+    try:
+        dx, dy = (float(number) for number in value)
+    except (TypeError, ValueError):
+        dx = dy = math.nan
+    if not (abs(dx) <= limit and abs(dy) <= limit):
+        raise FaceAlignError(
+            f"landmark_offset={value!r} must be two numbers, dx and dy in pixels, of at most "
+            f"{limit:g}."
+        )
+    return dx, dy
 
 
 class LandmarkPrediction:
@@ -42,7 +68,9 @@ class LandmarkPrediction:
     name: str
     inputs: list[Any]
 
-    def _forward(self, images: Any, training: bool | None = None) -> tuple[list[Any], Any]:
+    def heatmaps_and_frames(
+        self, images: Any, training: bool | None = None
+    ) -> tuple[list[Any], Any]:
         """Heatmaps, and where they look; see `FaceAlignModel`."""
         raise NotImplementedError
 
@@ -51,7 +79,7 @@ class LandmarkPrediction:
         """(dx, dy) that predictions add to landmarks, in pixels of the input.
 
         It may be set: (0, 0) gives the places that training with mirrored pictures leads to, see
-        `keras_facealign.models.landmark_offset`.
+        `keras_facealign.training.landmark_offset`.
         """
         return self._landmark_offset
 
@@ -60,14 +88,14 @@ class LandmarkPrediction:
         self._landmark_offset = check_offset(value, self.input_size)
 
     def predict_landmarks(
-        self, images: Any, batch_size: int = 32, mirror: bool = False
+        self, images: Any, batch_size: int = 32, flip_test: bool = False
     ) -> tuple[np.ndarray, np.ndarray]:
         """Finds the landmarks of cropped faces.
 
         Args:
             images: (B, S, S, 3), RGB 0 to 255, uint8 or float, S = `input_size`.
             batch_size: Faces that go through the network at once.
-            mirror: As in `predict_outputs`.
+            flip_test: As in `predict_outputs`.
 
         Returns:
             Landmarks, float32 (B, K, 2) in pixels of the input, x before y, 0-based; and
@@ -76,19 +104,19 @@ class LandmarkPrediction:
         Raises:
             FaceAlignError: As from `predict_outputs`.
         """
-        outputs = self.predict_outputs(images, batch_size, mirror)
+        outputs = self.predict_outputs(images, batch_size, flip_test)
         return outputs["landmarks"], outputs["confidence"]
 
     def predict_outputs(
-        self, images: Any, batch_size: int = 32, mirror: bool = False
+        self, images: Any, batch_size: int = 32, flip_test: bool = False
     ) -> dict[str, np.ndarray]:
         """Finds the landmarks of cropped faces, with all that is known about each.
 
         Args:
             images: (B, S, S, 3), RGB 0 to 255, uint8 or float, S = `input_size`.
             batch_size: Faces that go through the network at once.
-            mirror: Look at the mirror image of every face too and give the mean of both, see
-                `keras_facealign.mirroring`: more exact, in twice the time. The network takes both
+            flip_test: Look at the mirror image of every face too and give the mean of both, see
+                `keras_facealign.models.flip_test`: more exact, in twice the time. The network takes both
                 pictures of a face at once.
 
         Returns:
@@ -96,15 +124,15 @@ class LandmarkPrediction:
 
         Raises:
             FaceAlignError: If the images have another shape or range, `batch_size` is below 1, or
-                `mirror` is asked for and the scheme does not say what a mirror exchanges.
+                `flip_test` is asked for and the scheme does not say what a mirror exchanges.
         """
         if batch_size < 1:
             raise FaceAlignError(f"batch_size is {batch_size}; it must be at least 1.")
         images = np.asarray(images)
         check_crops(images, self.input_size)
-        if mirror:
+        if flip_test:
             predict = partial(self.predict_outputs, batch_size=2 * batch_size)
-            return predict_with_mirror(predict, images, self.scheme, self.landmark_offset)
+            return predict_with_flip_test(predict, images, self.scheme, self.landmark_offset)
         model = self._landmark_model()
         if not len(images):
             return {
@@ -171,7 +199,7 @@ class LandmarkPrediction:
         if model is None or calibration is not self.calibration:
             # The input itself and not the list of inputs, the structure that callers will pass.
             images = self.inputs[0]
-            heatmaps, frames = self._forward(images, training=False)
+            heatmaps, frames = self.heatmaps_and_frames(images, training=False)
             outputs = self.landmark_outputs(heatmaps, frames)
             model = keras.Model(images, outputs, name=f"{self.name}_decoded")
             # Set around Keras's attribute tracking: the layers are this model's own, and tracking

@@ -32,7 +32,7 @@ class BackendSteps:
         raise NotImplementedError
 
     def train_step(self, *args: Any) -> Any:
-        """One optimiser step: `(data)` on TensorFlow and PyTorch, `(state, data)` on JAX."""
+        """One optimizer step: `(data)` on TensorFlow and PyTorch, `(state, data)` on JAX."""
         return _STEPS[keras.backend.backend()][0](self, *args)
 
     def test_step(self, *args: Any) -> Any:

@@ -17,8 +17,8 @@ import numpy as np
 
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.layers import DeformableConv2D
-from keras_facealign.models.architecture import Architecture
 from keras_facealign.models.face_align_model import FaceAlignModel
+from keras_facealign.networks.architecture import Architecture
 
 __all__ = ["deepen", "widen"]
 

@@ -1,21 +1,28 @@
-"""Tensor functions in `keras.ops`: warping, deformable convolution, heatmaps drawn and decoded."""
+"""Tensor functions: warping, deformable convolution, heatmaps drawn and decoded."""
 
-from keras_facealign.ops.deform_conv import (
-    deform_conv2d,
-    deform_conv2d_output_size,
-    deform_implementation,
-    from_torchvision,
-    to_torchvision,
-)
-from keras_facealign.ops.heatmap import (
-    DECODE_METHODS,
-    decode_heatmaps,
-    draw_heatmaps,
-    input_to_map,
-    local_soft_argmax,
-    map_to_input,
-)
-from keras_facealign.ops.warp import inside_mask, warp_affine
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from keras_facealign._lazy import attach
+
+if TYPE_CHECKING:
+    from keras_facealign.ops.deform_conv import (
+        deform_conv2d,
+        deform_conv2d_output_size,
+        deform_implementation,
+        from_torchvision,
+        to_torchvision,
+    )
+    from keras_facealign.ops.heatmap import (
+        DECODE_METHODS,
+        decode_heatmaps,
+        draw_heatmaps,
+        input_to_map,
+        local_soft_argmax,
+        map_to_input,
+    )
+    from keras_facealign.ops.warp import inside_mask, warp_affine
 
 __all__ = [
     "DECODE_METHODS",
@@ -32,3 +39,25 @@ __all__ = [
     "to_torchvision",
     "warp_affine",
 ]
+
+__getattr__, __dir__ = attach(
+    __name__,
+    {
+        "deform_conv": (
+            "deform_conv2d",
+            "deform_conv2d_output_size",
+            "deform_implementation",
+            "from_torchvision",
+            "to_torchvision",
+        ),
+        "heatmap": (
+            "DECODE_METHODS",
+            "decode_heatmaps",
+            "draw_heatmaps",
+            "input_to_map",
+            "local_soft_argmax",
+            "map_to_input",
+        ),
+        "warp": ("inside_mask", "warp_affine"),
+    },
+)

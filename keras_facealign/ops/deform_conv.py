@@ -1,7 +1,7 @@
 """Deformable convolution: every tap of the kernel reads the image where an offset sends it.
 
 Dai et al. 2017, "Deformable Convolutional Networks", section 2.1; with a mask, Zhu et al. 2018,
-"Deformable ConvNets v2", equation 1. The arithmetic is: sample the displaced neighbourhoods, then
+"Deformable ConvNets v2", equation 1. The arithmetic is: sample the displaced neighborhoods, then
 one matrix product with the kernel. Only the sampling has more than one implementation.
 """
 

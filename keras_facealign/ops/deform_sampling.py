@@ -18,7 +18,7 @@ sampled one after the other, because an array of all of them, reshaped for one m
 compiled to a loop that divides by the number of channels in every step; where there are as many
 samples as pixels, pixels are multiplied by the kernel before they are sampled, which makes one wide
 product of many narrow ones and holds no columns; and the gradient is written down, because a sum
-over the innermost axis is not vectorised (see `_row_dots`).
+over the innermost axis is not vectorized (see `_row_dots`).
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _corners(
     """Positions and weights; see `sample_columns` for the arguments."""
     _, height, width, _ = ops.shape(inputs)
     dtypes = [keras.backend.standardize_dtype(tensor.dtype) for tensor in (inputs, offsets)]
-    # Half precision cannot tell neighbouring pixels of a large image apart.
+    # Half precision cannot tell neighboring pixels of a large image apart.
     dtype = "float64" if "float64" in dtypes else "float32"
     taps = kernel_size[0] * kernel_size[1]
 
@@ -162,7 +162,7 @@ def _sample_tap(table: Any, lines: list[Any], weights: Any, tap: int) -> Any:
 
 
 def sample_columns(inputs: Any, offsets: Any, mask: Any = None, **geometry: Any) -> Any:
-    """Reads the displaced neighbourhood of every output pixel (a deformable "im2col").
+    """Reads the displaced neighborhood of every output pixel (a deformable "im2col").
 
     The arguments after the mask are given by name.
 
@@ -337,7 +337,7 @@ def _row_dots(a: Any, b: Any) -> Any:
     """Inner products over the last axis.
 
     XLA adds one number after the other there. Sums over an axis that is not the last are
-    vectorised, so that a few of these run side by side; a product with ones adds them up, because
+    vectorized, so that a few of these run side by side; a product with ones adds them up, because
     two sums in a row would be made into one.
     """
     product = a * b

@@ -4,12 +4,12 @@ Landmarks travel in pixels of the network's *input*; a map of side `S` covers th
 input of side `s`, so an input coordinate x is at (x + 0.5) * S / s - 0.5 in the map.
 
 Decoding methods:
-    * `argmax`: the centre of the highest map pixel.
+    * `argmax`: the center of the highest map pixel.
     * `upsample`: bilinear resize of the map to the input's size, then the highest pixel. This is
       the integer grid of the original MXNet code.
     * `taylor`: the highest pixel plus one Newton step on the smoothed log-probability (Zhang et
       al., Distribution-Aware Coordinate Representation for Human Pose Estimation, CVPR 2020).
-    * `soft_argmax`: the centre of mass of the probability in a window around the highest pixel.
+    * `soft_argmax`: the center of mass of the probability in a window around the highest pixel.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ def map_to_input(points: Any, input_size: int, map_size: int) -> Any:
 
 
 def draw_heatmaps(landmarks: Any, map_size: int, sigma: float = 1.5) -> Any:
-    """Draws one Gaussian a landmark, centred at its sub-pixel position.
+    """Draws one Gaussian a landmark, centerd at its sub-pixel position.
 
     Args:
         landmarks: float (B, K, 2) in map pixels, x before y. Points far outside give empty maps.
         map_size: Side of the square maps in pixels.
-        sigma: Standard deviation in map pixels; the peak value is 1 at the exact centre.
+        sigma: Standard deviation in map pixels; the peak value is 1 at the exact center.
 
     Returns:
         float32 (B, map_size, map_size, K).
@@ -117,7 +117,7 @@ def _window(heatmaps: Any, rows: Any, columns: Any, radius: int) -> tuple[Any, A
 
 
 def local_soft_argmax(heatmaps: Any, radius: int = WINDOW_RADIUS) -> Any:
-    """Centre of mass of the sigmoid probability in a window around the highest pixel.
+    """Center of mass of the sigmoid probability in a window around the highest pixel.
 
     Differentiable with respect to the values in the window, so it serves as a training target too.
 
@@ -171,8 +171,8 @@ def _taylor(heatmaps: Any) -> Any:
     safe = ops.where(good, det, 1.0)
     step_x = -(dyy * dx - dxy * dy) / safe
     step_y = -(dxx * dy - dxy * dx) / safe
-    centre = ops.cast(ops.stack([column, row], axis=-1), "float32")
-    step = centre + ops.stack([step_x, step_y], axis=-1) - peak
+    center = ops.cast(ops.stack([column, row], axis=-1), "float32")
+    step = center + ops.stack([step_x, step_y], axis=-1) - peak
     return peak + ops.where(ops.expand_dims(good, -1), ops.clip(step, -1.0, 1.0), 0.0)
 
 

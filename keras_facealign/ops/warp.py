@@ -57,7 +57,7 @@ def warp_affine(images: Any, matrix: Any, output_size: tuple[int, int] | None = 
     x_floor, y_floor = ops.floor(x), ops.floor(y)
     x_weight, y_weight = x - x_floor, y - y_floor
     # Clipping before the cast keeps far-away coordinates inside the range of int32. -2 is the first
-    # whose right neighbour lies outside too.
+    # whose right neighbor lies outside too.
     column = ops.cast(ops.clip(x_floor, -2.0, float(width)), "int32")
     row = ops.cast(ops.clip(y_floor, -2.0, float(height)), "int32")
     flat = ops.reshape(images, (-1, channels))

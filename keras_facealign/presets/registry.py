@@ -1,7 +1,7 @@
 """Where presets lie, and how models go into them and come out.
 
 A preset is a folder: `config.json` (family and architecture), `metadata.json` (what a reader wants
-to know: description, accuracy, licence), `model.weights.h5`, and `calibration.json` if it has been
+to know: description, accuracy, license), `model.weights.h5`, and `calibration.json` if it has been
 measured how sure these weights are. Nothing in it is executed when it is read.
 """
 
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.presets.folders import (
+from keras_facealign.storage.preset_folders import (
     CALIBRATION,
     CONFIG,
     METADATA,
@@ -28,7 +28,8 @@ from keras_facealign.presets.folders import (
 
 # Models need Keras; where presets lie, and what is in them, can be told without it.
 if TYPE_CHECKING:
-    from keras_facealign.models import Architecture, FaceAlignModel
+    from keras_facealign.models import FaceAlignModel
+    from keras_facealign.networks import Architecture
 
 __all__ = ["find_preset", "from_preset", "list_presets", "preset_architecture", "save_to_preset"]
 
@@ -202,7 +203,7 @@ def preset_architecture(name: str | Path) -> Architecture:
         >>> preset_architecture("sat2_cab").topology
         'sat'
     """
-    from keras_facealign.models import Architecture
+    from keras_facealign.networks import Architecture
 
     folder = find_preset(name)
     _, config = _read_config(folder)
@@ -244,7 +245,7 @@ def save_to_preset(
         model: The model, trained.
         folder: Where to write; made if missing. A subclass is written as the family it comes from:
             what it adds to training is not part of a preset.
-        metadata: What `list_presets` shows: description, licence, accuracy and so on. The number of
+        metadata: What `list_presets` shows: description, license, accuracy and so on. The number of
             parameters and the operations of a forward pass are added.
 
     Returns:
@@ -253,10 +254,10 @@ def save_to_preset(
     Raises:
         FaceAlignError: If the folder holds anything but a preset, or cannot be written.
     """
-    from keras_facealign.models import count_macs
+    from keras_facealign.networks import count_macs
 
     folder = Path(folder)
-    # A copy: a trained model would also save its optimiser's state, twice the size of the weights.
+    # A copy: a trained model would also save its optimizer's state, twice the size of the weights.
     family = next(c for c in type(model).__mro__ if _families().get(c.__name__) is c)
     described = family.get_config(model)
     copy = family.from_config(described)

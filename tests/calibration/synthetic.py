@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from keras_facealign.calibration import Calibration, Observations
-from keras_facealign.calibration.calibration import turn_sides
+from keras_facealign.calibration.formula import turn_sides
 from keras_facealign.landmarks import IBUG68
 
 

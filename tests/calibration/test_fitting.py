@@ -65,7 +65,7 @@ def test_visibility_finds_rates_and_directions(fitted):
     np.testing.assert_allclose(fitted.turn_weights[left], -fitted.turn_weights[right])
 
 
-def test_logistic_weights_are_where_the_penalised_likelihood_is_flat():
+def test_logistic_weights_are_where_the_penalized_likelihood_is_flat():
     rng = np.random.default_rng(2)
     x = rng.normal(size=(300, 3))
     labels = rng.uniform(size=300) < 1 / (1 + np.exp(-(0.5 + x @ [1.0, 2.0, -1.5])))
@@ -94,8 +94,8 @@ def test_a_weight_of_the_wrong_sign_is_zero():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda s: {"visibility": np.full_like(s.visibility, 2)}, "labelled as hidden"),
-        (lambda s: {"visibility": np.ones_like(s.visibility)}, "labelled as visible"),
+        (lambda s: {"visibility": np.full_like(s.visibility, 2)}, "labeled as hidden"),
+        (lambda s: {"visibility": np.ones_like(s.visibility)}, "labeled as visible"),
         (lambda s: {"errors": np.full_like(s.errors, np.nan)}, "There are 0 landmarks"),
         (lambda s: {"spread": np.ones_like(s.spread)}, "the same spread"),
     ],

@@ -42,12 +42,12 @@ def network(monkeypatch) -> list[str]:
     """Puts the stand-ins in the place of preset and detector; gives the presets asked for."""
     asked: list[str] = []
 
-    def from_preset(name, detector="mtcnn", runtime="auto", mirror=False):
+    def from_preset(name, detector="mtcnn", runtime="auto", flip_test=False):
         asked.append(name)
         if name == "no_such_preset":
             raise FaceAlignError("Unknown preset 'no_such_preset'")
         model = LeaningModel() if name == "leaning" else DotModel()
-        return inference.FaceAligner(model, detector, mirror=mirror)
+        return inference.FaceAligner(model, detector, flip_test=flip_test)
 
     BoxDetector.made.clear()
     monkeypatch.setattr(inference.FaceAligner, "from_preset", from_preset)
@@ -101,14 +101,14 @@ def test_other_formats(kind, tmp_path):
     assert BoxDetector.made == [{"min_face_size": 33.0}]
 
 
-@pytest.mark.parametrize("mirror", [False, True])
-def test_with_the_mirror_image_a_lean_to_one_side_cancels(mirror, tmp_path):
+@pytest.mark.parametrize("flip_test", [False, True])
+def test_with_the_mirror_image_a_lean_to_one_side_cancels(flip_test, tmp_path):
     photo = save(tmp_path / "photo.png")
     options = ["--output", str(tmp_path / "out"), "--preset", "leaning", "--no-overlay"]
-    assert main(["align", str(photo), *options, *(["--mirror"] if mirror else [])]) == 0
+    assert main(["align", str(photo), *options, *(["--flip-test"] if flip_test else [])]) == 0
     lean = landmarks(tmp_path / "out" / "photo_face0.json") - dots_in(BOX)
     # The crop shows 1.3 times the box's 100 pixels on 128.
-    expected = 0 if mirror else 3 * 130 / 128
+    expected = 0 if flip_test else 3 * 130 / 128
     np.testing.assert_allclose(lean, [[expected, 0]] * 3, atol=0.05)
 
 
@@ -262,7 +262,7 @@ def test_all_bad_is_exit_code_2(tmp_path, capsys):
         lambda image: image.convert("P"),
         lambda image: Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257),
     ],
-    ids=["grey", "rgba", "palette", "16 bit"],
+    ids=["gray", "rgba", "palette", "16 bit"],
 )
 def test_other_kinds_of_pixels(change, tmp_path):
     path, out = tmp_path / "photo.png", tmp_path / "out"

@@ -8,7 +8,6 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import typer
@@ -19,8 +18,7 @@ import keras_facealign
 from keras_facealign.cli import main
 from keras_facealign.cli.app import _OneLineErrors
 from keras_facealign.errors import FaceAlignError
-
-ROOT = Path(__file__).parents[2]
+from tests.paths import ROOT
 
 
 def failing_app(error: BaseException) -> typer.Typer:

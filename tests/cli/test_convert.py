@@ -13,7 +13,7 @@ from PIL import Image
 from keras_facealign.cli import main
 from keras_facealign.converters import load_mxnet, write_params
 from keras_facealign.converters.mxnet.manifest import expected_arrays
-from keras_facealign.models import Architecture
+from keras_facealign.networks import Architecture
 from keras_facealign.presets import from_preset
 
 SAT = Architecture("sat", 1, 3, "resnet", width=0.125)

@@ -1,4 +1,4 @@
-"""The `datasets` command says what the catalogue says, and what a folder holds."""
+"""The `datasets` command says what the catalog says, and what a folder holds."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from keras_facealign.cli import main
-from keras_facealign.data.catalogue import CATALOGUE
+from keras_facealign.data.catalog import CATALOG
+from tests.paths import ROOT
 
-BUILDERS = Path(__file__).parents[2] / "tfds_builders"
+BUILDERS = ROOT / "tfds_builders"
 
 
 @pytest.fixture
@@ -24,11 +25,11 @@ def downloads(tmp_path):
     return tmp_path
 
 
-def test_json_without_a_folder_is_the_catalogue(capsys):
+def test_json_without_a_folder_is_the_catalog(capsys):
     assert main(["datasets", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert [row["name"] for row in rows] == [data_set.name for data_set in CATALOGUE]
-    for row, data_set in zip(rows, CATALOGUE, strict=True):
+    assert [row["name"] for row in rows] == [data_set.name for data_set in CATALOG]
+    for row, data_set in zip(rows, CATALOG, strict=True):
         assert row["published"] == data_set.published
         assert row["landmarks"] == data_set.landmarks
         assert row["homepage"].startswith("http")

@@ -1,6 +1,6 @@
 """`keras-facealign evaluate` on a made-up copy of 300W, with errors known in closed form.
 
-The pictures are plain: their grey value tells the model, which sees only crops, how many crop
+The pictures are plain: their gray value tells the model, which sees only crops, how many crop
 pixels to be wrong by, and the detector where the face is.
 """
 
@@ -14,20 +14,20 @@ from PIL import Image
 
 from keras_facealign.cli import main
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.geometry import CROP_MARGIN
+from keras_facealign.geometry import CROP_SCALE
 from keras_facealign.landmarks import COFW29, IBUG68
 
 SIZE = 128
-# Offsets in crop pixels, one a picture; each is the picture's grey value too.
+# Offsets in crop pixels, one a picture; each is the picture's gray value too.
 OFFSETS = (0, 2, 30, 5, 1)
 
 
 def template():
-    """68 points in the crop whose tight square box is centred and fills it but for the margin."""
+    """68 points in the crop whose tight square box is centerd and fills it but for the margin."""
     points = np.random.default_rng(7).uniform(-1, 1, (68, 2))
     points[36], points[45] = (-0.6, -0.4), (0.6, -0.4)
     points[[0, 16]] = (-1, -1), (1, 1)
-    return (SIZE - 1) / 2 + points * SIZE / CROP_MARGIN / 2
+    return (SIZE - 1) / 2 + points * SIZE / CROP_SCALE / 2
 
 
 class FakeModel:
@@ -113,11 +113,11 @@ def test_numbers_and_files(data, model, tmp_path, capsys):
         assert Image.open(output / name).size[0] > 300
     printed = capsys.readouterr().out
     assert f"{np.mean(expected):.3f}" in printed
-    assert "eye_corner_centre" in printed
+    assert "eye_corner_center" in printed
 
 
 def test_with_the_mirror_image_the_lean_cancels(data, model, tmp_path, capsys):
-    assert evaluate(data, tmp_path / "out", "--mirror") == 0
+    assert evaluate(data, tmp_path / "out", "--flip-test") == 0
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     # The template is not symmetric: half of its distance to its own mirror image remains.
     points = template()
@@ -129,12 +129,12 @@ def test_with_the_mirror_image_the_lean_cancels(data, model, tmp_path, capsys):
     expected = 100 * np.mean(left) / 2 / math.dist(points[36], points[45])
     assert report["nme"]["inter_ocular"]["mean"] == pytest.approx(expected, rel=1e-4)
     assert report["mirror"] is True
-    legacy = ["--mirror", "--protocol", "sdu_legacy"]
+    legacy = ["--flip-test", "--protocol", "sdu_legacy"]
     assert evaluate(data, tmp_path / "two", *legacy) == 2
-    assert "leave out --mirror" in capsys.readouterr().err
-    kept = ["--predictions", str(tmp_path / "out" / "predictions.npz"), "--mirror"]
+    assert "leave out --flip-test" in capsys.readouterr().err
+    kept = ["--predictions", str(tmp_path / "out" / "predictions.npz"), "--flip-test"]
     assert main(["evaluate", *kept, "--output", str(tmp_path / "three")]) == 2
-    assert "--mirror goes with a preset" in capsys.readouterr().err
+    assert "--flip-test goes with a preset" in capsys.readouterr().err
 
 
 def test_another_data_set_and_labels_of_another_scheme(model, tmp_path, capsys):
@@ -147,8 +147,8 @@ def test_another_data_set_and_labels_of_another_scheme(model, tmp_path, capsys):
     options = ["--data-set", "face_synthetics/ibug68", "--split", "held_out"]
     assert evaluate(folder, tmp_path / "out", *options) == 0
     report = json.loads((tmp_path / "out" / "report.json").read_text())
-    # The template's box is a square of SIZE / CROP_MARGIN pixels of the crop.
-    assert report["nme"]["box_size"]["mean"] == pytest.approx(400 * CROP_MARGIN / SIZE, rel=1e-3)
+    # The template's box is a square of SIZE / CROP_SCALE pixels of the crop.
+    assert report["nme"]["box_size"]["mean"] == pytest.approx(400 * CROP_SCALE / SIZE, rel=1e-3)
     assert (report["images"], report["normalizer"]) == (1, "box_size")
     capsys.readouterr()
     assert evaluate(folder, tmp_path / "two", "--data-set", "face_synthetics", *options[2:]) == 2
@@ -160,9 +160,9 @@ def test_another_data_set_and_labels_of_another_scheme(model, tmp_path, capsys):
 def test_detected_boxes(data, model, tmp_path, capsys, monkeypatch):
     def detector(image):
         index = OFFSETS.index(int(image[0, 0, 0]))
-        centre = 200 + 10 * index
-        half = SIZE / CROP_MARGIN / 2 * scale_of(index)
-        right = (centre - half, centre - half, centre + half, centre + half)
+        center = 200 + 10 * index
+        half = SIZE / CROP_SCALE / 2 * scale_of(index)
+        right = (center - half, center - half, center + half, center + half)
         far_off = (400, 400, 450, 450)
         # Picture 1: the face is missed; picture 3: only another face is found.
         return {1: [], 3: [far_off]}.get(index, [far_off, right])
@@ -344,7 +344,7 @@ def test_measure_of_the_original_code(data, model, tmp_path, monkeypatch):
     assert evaluate(data, output, "--protocol", "sdu_legacy", "--batch-size", "3") == 0
     assert seen == [(3, 128, 128, 3), (2, 128, 128, 3)]
     report = json.loads((output / "report.json").read_text())
-    assert report["normalizer"] == "eye_corner_centre"
+    assert report["normalizer"] == "eye_corner_center"
     assert report["measure"] == "dfa, 2D, margin of ibug"
     assert report["images"] == 5
     page = (output / "report.html").read_text(encoding="utf-8")

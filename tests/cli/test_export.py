@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from keras_facealign.cli import main
-from keras_facealign.export import read_metadata
 from keras_facealign.presets import save_to_preset
+from keras_facealign.runtimes import read_metadata
 from tests.export.networks import network
 
 pytestmark = pytest.mark.skipif(
@@ -70,7 +70,7 @@ def test_what_cannot_be_used_is_named(words, complaint, preset, tmp_path, capsys
 def test_pictures_without_faces_are_named(preset, tmp_path, capsys):
     folder = tmp_path / "pictures"
     folder.mkdir()
-    Image.fromarray(np.full((60, 60, 3), 90, np.uint8)).save(folder / "grey.png")
+    Image.fromarray(np.full((60, 60, 3), 90, np.uint8)).save(folder / "gray.png")
     words = ["export", str(preset), "-o", str(tmp_path / "out"), "--calibration", str(folder)]
     assert main(words) == 2
     assert "No face was found in the 1 pictures" in capsys.readouterr().err

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import csv
 import shutil
-from pathlib import Path
 
 import pytest
 
 from keras_facealign.cli import main
 from keras_facealign.presets import from_preset, save_to_preset
 from tests.models.tiny import fix_weights, tiny_model
+from tests.paths import ROOT
 
-BUILDERS = Path(__file__).parents[2] / "tfds_builders"
+BUILDERS = ROOT / "tfds_builders"
 DATA = BUILDERS / "ibug_300w" / "dummy_data"
 SYNTHETIC = BUILDERS / "face_synthetics" / "dummy_data"
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from keras_facealign import inference
 from keras_facealign.cli import main
-from keras_facealign.inference.video import VideoReader, video_writer
+from keras_facealign.video.files import VideoReader, video_writer
 from tests.inference.dots import DotModel, LeaningModel, dots_in, draw_dots
 
 SIZE = (240, 160)
@@ -32,7 +32,7 @@ BLACK = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
 
 
 class CoreModel(DotModel):
-    """Looks at the bright middle of dots only: a video's compression smears their colours."""
+    """Looks at the bright middle of dots only: a video's compression smears their colors."""
 
     def predict_landmarks(self, images, batch_size=32):
         images = np.asarray(images, np.float64)
@@ -63,10 +63,10 @@ def network(monkeypatch) -> list[str]:
     """Puts the stand-ins in the place of preset and detector; gives the presets asked for."""
     asked: list[str] = []
 
-    def from_preset(name, detector="mtcnn", runtime="auto", mirror=False):
+    def from_preset(name, detector="mtcnn", runtime="auto", flip_test=False):
         asked.append(name)
         model = LeaningModel() if name == "leaning" else CoreModel()
-        return inference.FaceAligner(model, detector, mirror=mirror)
+        return inference.FaceAligner(model, detector, flip_test=flip_test)
 
     monkeypatch.setattr(inference.FaceAligner, "from_preset", from_preset)
     monkeypatch.setattr(inference, "MTCNNDetector", DotDetector)
@@ -106,7 +106,7 @@ def test_a_video_gives_all_its_files(tmp_path, capsys, network):
     for index, frame in enumerate(frames):
         (face,) = frame["faces"]
         assert face["id"] == 0
-        # The video's compression moves colours by a good part of a pixel.
+        # The video's compression moves colors by a good part of a pixel.
         np.testing.assert_allclose(face["landmarks"], dots_in(box(index)), atol=1.5)
     with (out / "t.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -140,7 +140,7 @@ def test_with_the_mirror_image_a_lean_to_one_side_cancels(tmp_path):
     source = save_folder(tmp_path / "frames", [picture(0)] * 3)
     options = ["--preset", "leaning", "--no-smooth", "--json"]
     assert main(["video", str(source), *options, str(tmp_path / "plain.json")]) == 0
-    assert main(["video", str(source), "--mirror", *options, str(tmp_path / "both.json")]) == 0
+    assert main(["video", str(source), "--flip-test", *options, str(tmp_path / "both.json")]) == 0
     for name, least, most in (("plain", 0.8, 10.0), ("both", 0.0, 0.25)):
         for frame in frames_of(tmp_path / f"{name}.json"):
             (face,) = frame["faces"]

@@ -13,9 +13,9 @@ from keras_facealign.data.batches import (
     as_tf_dataset,
     crop_with_border,
 )
-from keras_facealign.data.samples import Example
+from keras_facealign.data.examples import FaceExample
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.geometry import CROP_MARGIN, landmarks_box
+from keras_facealign.geometry import CROP_SCALE, landmarks_box
 
 K = 5
 
@@ -49,7 +49,7 @@ def epoch_of(batches):
 
 
 def dot_near(crop, point, reach=6):
-    """Centre of mass of the brightness around a point, (x, y)."""
+    """Center of mass of the brightness around a point, (x, y)."""
     rows, columns = np.mgrid[: crop.shape[0], : crop.shape[1]]
     near = (np.abs(columns - point[0]) < reach) & (np.abs(rows - point[1]) < reach)
     mass = crop[..., 0] * near
@@ -70,8 +70,8 @@ def test_landmarks_stay_on_their_pixels(size):
         np.testing.assert_allclose(dot_near(crop, point), point, atol=0.15)
     # The box, with its margin, fills the middle and not the border of 32 pixels.
     x0, y0, x1, y1 = face["box"]
-    centre, longer = np.array([x0 + x1, y0 + y1]) / 2, max(x1 - x0, y1 - y0)
-    expected = (face["landmarks"] - centre) * size / (CROP_MARGIN * longer) + (side - 1) / 2
+    center, longer = np.array([x0 + x1, y0 + y1]) / 2, max(x1 - x0, y1 - y0)
+    expected = (face["landmarks"] - center) * size / (CROP_SCALE * longer) + (side - 1) / 2
     np.testing.assert_allclose(points, expected, atol=1e-3)
 
 
@@ -92,7 +92,7 @@ def test_batches_hold_the_crops_in_order():
 
 def test_examples_may_be_objects_and_names_bytes():
     face = example()
-    as_object = Example(**face, subset="afw")
+    as_object = FaceExample(**face, subset="afw")
     as_tfds = {**face, "file_name": b"afw/face.png", "subset": b"afw"}
     batches = FaceBatches([face, as_object, as_tfds], batch_size=3)
     assert batches.file_names == ["face_0.png", "face_0.png", "afw/face.png"]
@@ -150,9 +150,9 @@ def test_jitter_has_the_spread_it_promises():
     jitter, rng = BoxJitter(shift=0.05, log_scale=0.08), np.random.default_rng(0)
     box = np.array([100, 50, 180, 150], np.float32)
     drawn = np.stack([jitter.apply(box, rng) for _ in range(4000)]).astype(float)
-    centres = (drawn[:, :2] + drawn[:, 2:]) / 2
+    centers = (drawn[:, :2] + drawn[:, 2:]) / 2
     sizes = drawn[:, 2:] - drawn[:, :2]
-    shifts = (centres - [140, 100]) / 100
+    shifts = (centers - [140, 100]) / 100
     scales = np.log(sizes[:, 1] / 100)
     # The shape stays, only place and size stray.
     np.testing.assert_allclose(sizes[:, 0] / sizes[:, 1], 0.8, rtol=1e-4)
@@ -176,7 +176,7 @@ def test_jittered_crops_move_with_their_landmarks():
     middle = np.abs(first["landmarks"].mean(axis=1) - plain["landmarks"].mean(axis=1))
     assert middle.max() > 1
     # 2.5 deviations of the box's side, which is 128 / 1.3 pixels; some more where it grew.
-    assert middle.max() < 2.5 * jitter.shift * 128 / CROP_MARGIN * 1.3
+    assert middle.max() < 2.5 * jitter.shift * 128 / CROP_SCALE * 1.3
 
     again = FaceBatches(faces, batch_size=4, jitter=jitter, seed=3)
     np.testing.assert_array_equal(again[0]["landmarks"], first["landmarks"])

@@ -72,12 +72,12 @@ def test_broken_exif_does_not_cost_the_picture(pixels):
     np.testing.assert_array_equal(read_image(content), pixels)
 
 
-def test_greyscale_is_repeated(pixels):
-    grey = pixels[:, :, 0]
-    expected = np.stack([grey] * 3, axis=-1)
-    for source in (encode(Image.fromarray(grey)), grey, grey[:, :, None]):
+def test_grayscale_is_repeated(pixels):
+    gray = pixels[:, :, 0]
+    expected = np.stack([gray] * 3, axis=-1)
+    for source in (encode(Image.fromarray(gray)), gray, gray[:, :, None]):
         np.testing.assert_array_equal(read_image(source), expected)
-    bits = Image.fromarray(grey > 127)
+    bits = Image.fromarray(gray > 127)
     assert bits.mode == "1"
     np.testing.assert_array_equal(read_image(encode(bits)), np.where(expected > 127, 255, 0))
 
@@ -95,7 +95,7 @@ def test_transparency_is_laid_over_white(pixels):
         np.testing.assert_array_equal(image[0, 1], pixels[0, 1])
 
 
-def test_transparent_palette_colour_becomes_white():
+def test_transparent_palette_color_becomes_white():
     picture = Image.new("P", (2, 1))
     picture.putpalette([10, 20, 30, 200, 100, 50])
     picture.putpixel((1, 0), 1)
@@ -218,7 +218,7 @@ def test_is_plain_jpeg(tmp_path, pixels):
     turned[0x0112] = 8
     cases = {
         "plain.jpg": (encode(picture, "JPEG"), True),
-        "grey.jpg": (encode(picture.convert("L"), "JPEG"), False),
+        "gray.jpg": (encode(picture.convert("L"), "JPEG"), False),
         "cmyk.jpg": (encode(picture.convert("CMYK"), "JPEG"), False),
         "turned.jpg": (encode(picture, "JPEG", exif=turned), False),
         "picture.png": (encode(picture), False),

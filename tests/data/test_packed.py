@@ -9,7 +9,6 @@ import json
 import subprocess
 import sys
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,9 +16,10 @@ import pytest
 from keras_facealign.cli import main
 from keras_facealign.data import FaceBatches, PackedFaces, crop_with_border, pack
 from keras_facealign.errors import FaceAlignError
+from tests.paths import ROOT
 
 K, SIDE, INPUT = 5, 48, 32
-DATA = Path(__file__).parents[2] / "tfds_builders" / "ibug_300w" / "dummy_data"
+DATA = ROOT / "tfds_builders" / "ibug_300w" / "dummy_data"
 
 
 def example(seed, size=90):
@@ -132,14 +132,14 @@ def test_pillow_decodes_where_opencv_is_missing(path, monkeypatch):
 
 
 def test_trains_a_model(tmp_path):
-    from keras_facealign.training import Schedule, fit
+    from keras_facealign.training import TrainingConfig, fit
     from tests.models.tiny import fix_weights, tiny_model
-    from tests.test_training import examples
+    from tests.training.test_fit import examples
 
     path = tmp_path / "tiny.faces.npz"
     pack(examples(4), path, 90, 48, 32)
     faces = PackedFaces(path, 2, shuffle=True)
-    schedule = Schedule(epochs=1, batch_size=2, compile={"jit_compile": False})
+    schedule = TrainingConfig(epochs=1, batch_size=2, compile={"jit_compile": False})
     model = fix_weights(tiny_model())
     result = fit(model, faces, PackedFaces(path, 2), tmp_path / "run", schedule, verbose=0)
     assert np.isfinite(list(result.values())).all() and result["val_nme"] > 0
@@ -328,6 +328,6 @@ print(PackedFaces({str(path)!r}).images.shape)
         [sys.executable, "-c", script],
         capture_output=True,
         text=True,
-        env={"KERAS_BACKEND": "jax", "PYTHONPATH": str(Path(__file__).parents[2]), "PATH": ""},
+        env={"KERAS_BACKEND": "jax", "PYTHONPATH": str(ROOT), "PATH": ""},
     )
     assert result.stdout.strip() == f"(5, {SIDE}, {SIDE}, 3)", result.stderr

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from keras_facealign.data.examples import FaceExample
 from keras_facealign.data.partition import PARTS, part_of, take_part
-from keras_facealign.data.samples import Example
 from keras_facealign.errors import FaceAlignError
 
 
@@ -22,7 +22,7 @@ def crc32(data):
 
 def example(name):
     box = np.array([0, 0, 1, 1], np.float32)
-    return Example(np.zeros((2, 2, 3), np.uint8), np.zeros((1, 2)), np.ones(1), box, name, "")
+    return FaceExample(np.zeros((2, 2, 3), np.uint8), np.zeros((1, 2)), np.ones(1), box, name, "")
 
 
 def test_the_name_decides_by_a_checksum_that_never_changes():

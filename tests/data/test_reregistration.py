@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from keras_facealign import geometry
+from keras_facealign.data.examples import FaceExample
 from keras_facealign.data.reregistration import fit_scale_and_shift, register_labels, reregister
-from keras_facealign.data.samples import Example
 
 
-def _example(points: np.ndarray, visibility: np.ndarray | None = None) -> Example:
+def _example(points: np.ndarray, visibility: np.ndarray | None = None) -> FaceExample:
     if visibility is None:
         visibility = np.full(68, 2, np.int32)
-    return Example(
+    return FaceExample(
         image=np.zeros((120, 120, 3), np.uint8),
         landmarks=points.astype(np.float32),
         visibility=visibility,
@@ -79,8 +79,8 @@ def test_labels_move_onto_the_prediction_and_keep_their_shape(batch_size: int) -
     moved = list(reregister(examples, predict, batch_size=batch_size))
     assert len(moved) == 3
     for example in moved:
-        labelled = visibility > 0
-        assert np.allclose(example.landmarks[labelled], truth[labelled], atol=1e-2)
+        labeled = visibility > 0
+        assert np.allclose(example.landmarks[labeled], truth[labeled], atol=1e-2)
         assert (example.landmarks[3] == 0).all()
         assert np.allclose(example.box, geometry.landmarks_box(example.landmarks, visibility))
 

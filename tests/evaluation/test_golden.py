@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 
 from keras_facealign.evaluation import EvaluationReport, nme
+from tests.paths import TESTS
 
-DATA = Path(__file__).parents[1] / "data" / "evaluation"
+DATA = TESTS / "data" / "evaluation"
 
 KEYS = {
-    "eye6": "eye_centre",
-    "eyeCorner2": "eye_corner_centre",
+    "eye6": "eye_center",
+    "eyeCorner2": "eye_corner_center",
     "interocular_outer": "inter_ocular",
     "gtbox_geo": "box_size",
     "gtbox_diag": "box_diagonal",
@@ -32,7 +33,7 @@ needs_golden = pytest.mark.skipif(
 )
 
 
-def slow_eye_centre_nme(prediction, truth):
+def slow_eye_center_nme(prediction, truth):
     errors = []
     for predicted, true in zip(prediction.tolist(), truth.tolist(), strict=True):
         right = [sum(true[i][axis] for i in range(36, 42)) / 6 for axis in (0, 1)]
@@ -57,7 +58,7 @@ def test_sample_of_published_predictions():
     inter_ocular = slow_inter_ocular_nme(prediction, truth)
     np.testing.assert_allclose(nme(prediction, truth), inter_ocular, rtol=1e-12)
     np.testing.assert_allclose(
-        nme(prediction, truth, "eye_centre"), slow_eye_centre_nme(prediction, truth), rtol=1e-12
+        nme(prediction, truth, "eye_center"), slow_eye_center_nme(prediction, truth), rtol=1e-12
     )
     # float32, in which predictions are stored, is good for the decimals that papers print.
     single = nme(prediction.astype("float32"), truth.astype("float32"))
@@ -95,7 +96,7 @@ def test_all_cofw68_baselines():
             prediction, truth = arrays[f"{method}_prediction"], arrays["ground_truth"]
             for key, value in expected.items():
                 if key == SUCCESS:
-                    found = 100 * np.mean(nme(prediction, truth, "eye_centre") <= 10)
+                    found = 100 * np.mean(nme(prediction, truth, "eye_center") <= 10)
                 else:
                     found = nme(prediction, truth, KEYS[key]).mean()
                 assert found == pytest.approx(value, abs=1e-4), (method, key)

@@ -26,9 +26,9 @@ def slow_length(points, normalizer):
 
     if normalizer == "inter_ocular":
         return math.dist(points[36], points[45])
-    if normalizer == "eye_centre":
+    if normalizer == "eye_center":
         return math.dist(mean(range(36, 42)), mean(range(42, 48)))
-    if normalizer == "eye_corner_centre":
+    if normalizer == "eye_corner_center":
         return math.dist(mean([36, 39]), mean([42, 45]))
     width = max(x for x, _ in points) - min(x for x, _ in points)
     height = max(y for _, y in points) - min(y for _, y in points)
@@ -41,7 +41,7 @@ def slow_nme(prediction, truth, normalizer, visible=None):
     for i in range(len(truth)):
         keep = [k for k in range(len(truth[i])) if visible is None or visible[i][k] > 0]
         total = sum(math.dist(prediction[i][k], truth[i][k]) for k in keep)
-        # Box normalisers see the labelled points only; eye ones need their points labelled.
+        # Box normalizers see the labeled points only; eye ones need their points labeled.
         points = truth[i].tolist()
         if normalizer.startswith("box"):
             points = [points[k] for k in keep]
@@ -75,14 +75,14 @@ def test_nme_is_the_definition(faces, normalizer):
 @pytest.mark.parametrize("normalizer", NORMALIZERS)
 def test_nme_ignores_shift_turn_and_scale_of_the_frame(faces, normalizer):
     prediction, truth, _ = faces
-    # A quarter turn keeps boxes upright, so it suits every normaliser.
+    # A quarter turn keeps boxes upright, so it suits every normalizer.
     frame = np.array([[0.0, -1.0], [1.0, 0.0]]) * 2.5
     moved = nme(prediction @ frame.T + [40, -9], truth @ frame.T + [40, -9], normalizer)
     np.testing.assert_allclose(moved, nme(prediction, truth, normalizer), rtol=1e-12)
 
 
 @pytest.mark.parametrize("filler", [np.nan, np.inf, -1.0])
-def test_unlabelled_coordinates_may_hold_anything(faces, filler):
+def test_unlabeled_coordinates_may_hold_anything(faces, filler):
     prediction, truth, visibility = faces
     expected = {key: nme(prediction, truth, key, visibility) for key in NORMALIZERS}
     truth[visibility == 0] = filler
@@ -105,7 +105,7 @@ def test_landmark_errors(faces):
     assert errors[2, 40] == pytest.approx(math.dist(prediction[2, 40], truth[2, 40]))
 
 
-def test_box_normalisers_serve_any_number_of_points():
+def test_box_normalizers_serve_any_number_of_points():
     truth = np.array([[[0, 0], [30, 0], [30, 40]]], float)
     assert normalizing_lengths(truth, "box_diagonal").tolist() == [50]
     assert normalizing_lengths(truth, "box_size").tolist() == [math.sqrt(1200)]
@@ -113,12 +113,12 @@ def test_box_normalisers_serve_any_number_of_points():
         nme(truth, truth)
 
 
-def test_undefined_normaliser_is_named_or_nan(faces):
+def test_undefined_normalizer_is_named_or_nan(faces):
     prediction, truth, visibility = faces
     visibility[4, 40] = 0
     truth[5, 36] = truth[5, 45]
-    with pytest.raises(FaceAlignError, match=r"Image 4 has no 'eye_centre' length.*1 of 7"):
-        nme(prediction, truth, "eye_centre", visibility)
+    with pytest.raises(FaceAlignError, match=r"Image 4 has no 'eye_center' length.*1 of 7"):
+        nme(prediction, truth, "eye_center", visibility)
     with pytest.raises(FaceAlignError, match="'inter_ocular' length of image 5 is 0"):
         nme(prediction, truth, visibility=visibility)
     kept = nme(prediction, truth, visibility=visibility, undefined="nan")
@@ -180,8 +180,8 @@ def test_auc_is_the_area_under_the_drawn_curve():
 
 def test_auc_agrees_with_fine_sampling():
     nmes = np.random.default_rng(6).gamma(3, 1.5, 50)
-    centres = (np.arange(200_000) + 0.5) * (8 / 200_000)
-    assert auc(nmes, 8) == pytest.approx(ced(nmes, centres)[1].mean(), abs=1e-3)
+    centers = (np.arange(200_000) + 0.5) * (8 / 200_000)
+    assert auc(nmes, 8) == pytest.approx(ced(nmes, centers)[1].mean(), abs=1e-3)
 
 
 def test_closed_forms():
@@ -217,37 +217,37 @@ def test_bad_nmes_and_thresholds_are_named():
 
 # ---- other schemes ------------------------------------------------------------------------------
 
-# Points between which the eye normalisers are measured, as publications on each set name them.
+# Points between which the eye normalizers are measured, as publications on each set name them.
 EYES = {
-    29: {"inter_ocular": ([8], [9]), "eye_centre": ([16], [17])},
+    29: {"inter_ocular": ([8], [9]), "eye_center": ([16], [17])},
     98: {
         "inter_ocular": ([60], [72]),
-        "eye_centre": (range(60, 68), range(68, 76)),
-        "eye_corner_centre": ([60, 64], [68, 72]),
+        "eye_center": (range(60, 68), range(68, 76)),
+        "eye_corner_center": ([60, 64], [68, 72]),
     },
-    19: {"inter_ocular": ([6], [11]), "eye_centre": ([7], [10])},
-    106: {"inter_ocular": ([66], [79]), "eye_centre": (range(66, 74), range(75, 83))},
-    478: {"inter_ocular": ([33], [263]), "eye_corner_centre": ([33, 133], [263, 362])},
+    19: {"inter_ocular": ([6], [11]), "eye_center": ([7], [10])},
+    106: {"inter_ocular": ([66], [79]), "eye_center": (range(66, 74), range(75, 83))},
+    478: {"inter_ocular": ([33], [263]), "eye_corner_center": ([33, 133], [263, 362])},
 }
 
 
 @pytest.mark.parametrize("count", EYES)
-def test_eye_normalisers_of_other_schemes(count):
+def test_eye_normalizers_of_other_schemes(count):
     truth = np.random.default_rng(count).uniform(0, 100, (3, count, 2))
     for key, (one, other) in EYES[count].items():
         for i in range(3):
-            centres = [np.mean([truth[i, k] for k in group], axis=0) for group in (one, other)]
-            assert normalizing_lengths(truth, key)[i] == pytest.approx(math.dist(*centres))
+            centers = [np.mean([truth[i, k] for k in group], axis=0) for group in (one, other)]
+            assert normalizing_lengths(truth, key)[i] == pytest.approx(math.dist(*centers))
             found = nme(truth + np.array([3, 4]), truth, key)[i]
-            assert found == pytest.approx(500 / math.dist(*centres))
+            assert found == pytest.approx(500 / math.dist(*centers))
 
 
-def test_which_normalisers_a_number_of_points_has():
+def test_which_normalizers_a_number_of_points_has():
     assert defined_normalizers(68) == NORMALIZERS
     assert defined_normalizers(39) == ("box_size", "box_diagonal")
-    assert defined_normalizers(5) == ("inter_ocular", "eye_centre", "box_size", "box_diagonal")
-    with pytest.raises(FaceAlignError, match="'eye_corner_centre' is not defined on 5"):
-        nme(np.zeros((1, 5, 2)), np.ones((1, 5, 2)), "eye_corner_centre")
+    assert defined_normalizers(5) == ("inter_ocular", "eye_center", "box_size", "box_diagonal")
+    with pytest.raises(FaceAlignError, match="'eye_corner_center' is not defined on 5"):
+        nme(np.zeros((1, 5, 2)), np.ones((1, 5, 2)), "eye_corner_center")
     with pytest.raises(FaceAlignError, match="29 a face, but the scheme 'wflw98' has 98"):
         nme(np.zeros((1, 29, 2)), np.ones((1, 29, 2)), scheme=WFLW98)
 
@@ -258,5 +258,5 @@ def test_a_scheme_that_only_shares_the_number_of_points():
     truth = np.random.default_rng(0).uniform(0, 100, (1, 68, 2))
     expected = 500 / math.dist(truth[0, 0], truth[0, 1])
     assert nme(truth + np.array([3, 4]), truth, scheme=scheme)[0] == pytest.approx(expected)
-    with pytest.raises(FaceAlignError, match="'eye_centre' is not defined on 'mine'"):
-        nme(truth, truth, "eye_centre", scheme=scheme)
+    with pytest.raises(FaceAlignError, match="'eye_center' is not defined on 'mine'"):
+        nme(truth, truth, "eye_center", scheme=scheme)

@@ -21,7 +21,7 @@ def test_errors_by_visibility():
     errors = rng.uniform(0, 10, (5, 7))
     visibility = rng.integers(0, 3, (5, 7))
     errors[visibility == 0] = np.nan
-    errors[2] = np.nan  # no normaliser
+    errors[2] = np.nan  # no normalizer
     found = visibility_errors(errors, visibility)
     for name, mark in (("visible", 2), ("occluded", 1)):
         picked = [errors[i, k] for i in (0, 1, 3, 4) for k in range(7) if visibility[i, k] == mark]
@@ -77,7 +77,7 @@ def test_perfect_and_useless_confidence():
 def test_bad_input():
     with pytest.raises(FaceAlignError, match=r"shape \(1, 3\), got \(1, 2\)"):
         occlusion_detection(np.ones((1, 3)), np.ones((1, 2)))
-    with pytest.raises(FaceAlignError, match="No landmark is labelled as occluded"):
+    with pytest.raises(FaceAlignError, match="No landmark is labeled as occluded"):
         occlusion_detection(np.full((1, 3), 2), np.ones((1, 3)))
     with pytest.raises(FaceAlignError, match="not a number"):
         occlusion_detection(np.ones((1, 3)), np.full((1, 3), np.nan))

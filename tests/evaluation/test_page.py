@@ -9,7 +9,7 @@ import pytest
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.evaluation import EvaluationReport, ced, published_for
 from keras_facealign.evaluation.faces import ShownFace, collect_faces, extreme_faces, mean_face
-from keras_facealign.evaluation.svg import CURVE_COLOURS, ced_chart, error_colour, error_face
+from keras_facealign.evaluation.svg import CURVE_COLORS, ced_chart, error_color, error_face
 from keras_facealign.landmarks import IBUG68
 
 VOID = {"meta", "br"}
@@ -56,7 +56,7 @@ def shown(name, seed=0):
         crop=rng.integers(0, 255, (64, 64, 3), "uint8"),
         prediction=rng.uniform(0, 64, (68, 2)),
         ground_truth=rng.uniform(0, 64, (68, 2)),
-        labelled=np.arange(68) > 3,
+        labeled=np.arange(68) > 3,
     )
 
 
@@ -65,7 +65,7 @@ def test_page_loads_nothing_and_shows_everything():
     report = EvaluationReport(
         prediction,
         truth,
-        normalizer="eye_centre",
+        normalizer="eye_center",
         thresholds=(10.0,),
         missed=["gone.png"],
         groups={"first": np.arange(12) < 5},
@@ -133,7 +133,7 @@ def test_curve_goes_through_its_shares():
     text = ced_chart({"a": nmes}, 10, "x", lines=[("A", 4.0), ("B", 11.0)], points=[("C", 10, 80)])
     (trace,) = re.findall(r'<polyline points="([^"]+)"', text)
     xy = np.array([pair.split(",") for pair in trace.split()], float)
-    assert CURVE_COLOURS[0] in text
+    assert CURVE_COLORS[0] in text
     # The frame, read off the grid lines of 0 and 100 %.
     lines = re.findall(r'x1="([\d.]+)" y1="([\d.]+)" x2="([\d.]+)" y2="([\d.]+)"', text)
     lines = np.array(lines, float)
@@ -150,10 +150,10 @@ def test_curve_goes_through_its_shares():
         ced_chart({}, 10, "x")
 
 
-def test_colours_run_from_end_to_end():
-    assert error_colour(0) == error_colour(-1) == "#440154"
-    assert error_colour(1) == error_colour(2) == "#fde725"
-    light = [sum(int(error_colour(s / 20)[i : i + 2], 16) for i in (1, 3, 5)) for s in range(21)]
+def test_colors_run_from_end_to_end():
+    assert error_color(0) == error_color(-1) == "#440154"
+    assert error_color(1) == error_color(2) == "#fde725"
+    light = [sum(int(error_color(s / 20)[i : i + 2], 16) for i in (1, 3, 5)) for s in range(21)]
     assert light == sorted(light)
 
 
@@ -212,7 +212,7 @@ def test_mean_face_is_upright_and_symmetric():
         sets.append(shape @ np.array([[cos, sin], [-sin, cos]]) * rng.uniform(5, 90) + 40)
     visibility = np.full((9, 68), 2)
     visibility[2, 36] = 0  # a face without an eye corner does not count
-    visibility[:, 7] = 0  # never labelled: its mirror image tells
+    visibility[:, 7] = 0  # never labeled: its mirror image tells
     found = mean_face(np.array(sets), visibility, IBUG68)
     np.testing.assert_allclose(found, shape, atol=1e-9)
     visibility[:, 9] = 0

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,17 +10,18 @@ from PIL import Image
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.evaluation import WorstFaces, plot_ced
 from keras_facealign.evaluation.faces import crop_shown_face
+from tests.paths import ROOT
 
 GREEN, RED = (57, 231, 95), (255, 59, 107)
 
 
-def near(pixels, colour, tolerance=40):
-    return (np.abs(pixels[..., :3].astype(int) - colour).max(axis=-1) < tolerance).sum()
+def near(pixels, color, tolerance=40):
+    return (np.abs(pixels[..., :3].astype(int) - color).max(axis=-1) < tolerance).sum()
 
 
-def face(seed=0, centre=(100, 100), size=40):
-    points = np.random.default_rng(seed).uniform(-1, 1, (68, 2)) * size / 2 + centre
-    points[0], points[1] = np.array(centre) - size / 2, np.array(centre) + size / 2
+def face(seed=0, center=(100, 100), size=40):
+    points = np.random.default_rng(seed).uniform(-1, 1, (68, 2)) * size / 2 + center
+    points[0], points[1] = np.array(center) - size / 2, np.array(center) + size / 2
     return points.astype("float32")
 
 
@@ -35,7 +35,7 @@ def test_ced_curve_is_where_it_should_be(tmp_path):
 
     def height_at(percent):
         column = blue[:, round(left + (right - left) * percent / 10)]
-        # The topmost one: the legend, at the bottom, has the curve's colour too.
+        # The topmost one: the legend, at the bottom, has the curve's color too.
         return np.flatnonzero(column).min()
 
     bottom, middle, top = height_at(1), height_at(4), height_at(7)
@@ -82,7 +82,7 @@ def test_worst_agrees_with_sorting():
 def test_crop_moves_picture_and_points_together(side):
     # One bright spot marks a landmark: after cropping it must still lie under that landmark.
     image = np.zeros((side, side + 60, 3), "uint8")
-    points = face(4, centre=(side * 0.4, side * 0.5), size=side * 0.6)
+    points = face(4, center=(side * 0.4, side * 0.5), size=side * 0.6)
     x, y = points[20].round().astype(int)
     points[20] = x, y
     radius = max(side // 100, 1)
@@ -98,12 +98,12 @@ def test_crop_moves_picture_and_points_together(side):
 
 def test_crop_of_odd_faces():
     image = np.full((20, 30, 3), 200, "uint8")
-    truth = face(centre=(10, 10), size=10)
+    truth = face(center=(10, 10), size=10)
     # A prediction far off does not shrink the face to a dot.
     shown = crop_shown_face("a", image, truth + 5000, truth, np.ones(68, bool), 64)
     spread = np.ptp(shown.ground_truth, axis=0).max()
     assert spread > 64 / 3
-    # A single labelled landmark, and a face much larger than its picture.
+    # A single labeled landmark, and a face much larger than its picture.
     only = np.arange(68) == 3
     assert crop_shown_face("a", image, truth, truth, only, 64).crop.shape == (64, 64, 3)
     assert crop_shown_face("a", image, truth * 900, truth * 900, only, 64).crop.shape == (64, 64, 3)
@@ -119,7 +119,7 @@ def test_worst_picture_shows_both_sets_of_landmarks(tmp_path):
     assert near(pixels, RED) > 1000
 
 
-def test_unlabelled_landmarks_are_not_drawn(tmp_path):
+def test_unlabeled_landmarks_are_not_drawn(tmp_path):
     visibility = np.zeros(68)
     visibility[0] = 2
     counts = []
@@ -145,7 +145,7 @@ def test_matplotlib_and_backends_load_only_when_drawing():
     )
     run = subprocess.run(
         [sys.executable, "-c", code],
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,

@@ -77,7 +77,7 @@ def test_regions_cover_all_points_once(faces):
     np.testing.assert_allclose(weighted / 68, report.nmes["inter_ocular"])
 
 
-def test_unlabelled_points_and_undefined_normaliser(faces):
+def test_unlabeled_points_and_undefined_normalizer(faces):
     prediction, truth = faces
     visibility = np.full((9, 68), 2)
     visibility[3, 36] = 0
@@ -143,7 +143,7 @@ def test_csv_has_a_row_a_face(faces, tmp_path):
     assert [row["file_name"] for row in rows] == ["with, comma.png", *names(8), "x.png"]
     assert [row["status"] for row in rows] == ["ok"] * 9 + ["missed"]
     assert rows[0]["subset"] == "lfpw/testset"
-    assert [rows[2]["labelled"], rows[3]["labelled"]] == ["68", "67"]
+    assert [rows[2]["labeled"], rows[3]["labeled"]] == ["68", "67"]
     assert rows[3]["nme_inter_ocular"] == ""
     for i, row in enumerate(rows[:9]):
         for key in ("box_size", "box_diagonal"):
@@ -173,7 +173,7 @@ def test_table_prints_the_numbers(faces):
     assert "1 missed" in text
 
 
-def test_another_normaliser(faces):
+def test_another_normalizer(faces):
     report = EvaluationReport(*faces, normalizer="box_size")
     rows = report.summary()["rates"]
     assert rows[0]["normalizer"] == "box_size"

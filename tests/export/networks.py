@@ -5,7 +5,8 @@ from __future__ import annotations
 import keras
 import numpy as np
 
-from keras_facealign.models import Architecture, FaceAlignModel
+from keras_facealign.models import FaceAlignModel
+from keras_facealign.networks import Architecture
 from tests.models.tiny import fix_weights
 
 

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.export import export_model, exporting, read_metadata
-from keras_facealign.export.drawn_faces import draw_faces
+from keras_facealign.export import export_model, exporting
 from keras_facealign.export.parity import Parity, load_export
-from keras_facealign.inference.runtimes.exported import ExportedModel
-from keras_facealign.inference.runtimes.interpreter import find_interpreter
+from keras_facealign.inference.synthetic_faces import draw_faces
 from keras_facealign.presets import from_preset
+from keras_facealign.runtimes import read_metadata
+from keras_facealign.runtimes.exported import ExportedModel
+from keras_facealign.runtimes.litert import find_interpreter
 from tests.calibration.synthetic import some_calibration
 from tests.export.networks import network
 
@@ -122,7 +123,7 @@ def test_the_offset_of_landmarks_goes_into_the_file(decode, tmp_path):
         report = export_model(model, tmp_path / str(offset), decode=decode, limit=ANY)
         exported = ExportedModel(report.path)
         assert exported.landmark_offset == offset
-        found.append([exported.predict_landmarks(images, mirror=m)[0] for m in (False, True)])
+        found.append([exported.predict_landmarks(images, flip_test=m)[0] for m in (False, True)])
     # The same weights in the same graph, so that flat peaks do not matter.
     np.testing.assert_allclose(found[1], np.add(found[0], [1.5, -0.5]), atol=1e-3)
 
@@ -182,7 +183,7 @@ def test_every_kind_of_network_goes_into_built_in_operators(fields, quantize, tm
         return
     images = pictures()
     found = load_export("tflite", report.path)(images)["heatmaps"]
-    heatmaps, _ = model._forward(images.astype("float32"), training=False)
+    heatmaps, _ = model.heatmaps_and_frames(images.astype("float32"), training=False)
     expected = keras.ops.convert_to_numpy(heatmaps[-1])
     assert np.abs(found - expected).max() / np.abs(expected).max() < TOLERANCE[quantize]
     if quantize == "int8":

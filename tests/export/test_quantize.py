@@ -6,12 +6,12 @@ import keras
 import numpy as np
 import pytest
 
-from keras_facealign.export.graph import trace
-from keras_facealign.export.simplification import simplify
+from keras_facealign.networks.tracing.graph import trace
+from keras_facealign.networks.tracing.simplification import simplify
 from tests.export.networks import heatmaps, images, network, relative_error
 
 if keras.backend.backend() != "tensorflow":
-    pytest.skip("quantisation is written in TensorFlow", allow_module_level=True)
+    pytest.skip("quantization is written in TensorFlow", allow_module_level=True)
 
 from keras_facealign.export.quantize import evaluate, fake_quantized, observe
 

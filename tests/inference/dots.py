@@ -1,6 +1,6 @@
 """A stand-in for a trained network that can be checked to a fraction of a pixel.
 
-Pictures are black with a soft dot in each colour channel; the model answers with the centroid of
+Pictures are black with a soft dot in each color channel; the model answers with the centroid of
 each channel of its crop.
 """
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_facealign.detection import Detection
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.inference import Detection, Face, FaceAligner
+from keras_facealign.inference import Face, FaceAligner
 from tests.inference.dots import DotModel, dots_in, draw_dots
 
 BOX = (60.0, 40.0, 160.0, 140.0)

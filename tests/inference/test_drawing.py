@@ -1,4 +1,4 @@
-"""Drawings: in the right place, in the right colours, on a copy."""
+"""Drawings: in the right place, in the right colors, on a copy."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import pytest
 
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.inference import Face, draw_faces
-from keras_facealign.inference.drawing import REGION_COLOURS
+from keras_facealign.inference.drawing import REGION_COLORS
 from keras_facealign.landmarks import IBUG68
 
 
-def face_on_circle(centre=(100.0, 100.0), radius=80.0, confidence=1.0) -> Face:
+def face_on_circle(center=(100.0, 100.0), radius=80.0, confidence=1.0) -> Face:
     angles = np.linspace(0, 2 * np.pi, 68, endpoint=False)
-    points = np.array(centre) + radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    points = np.array(center) + radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
     return Face(
         landmarks=points.astype(np.float32),
         confidence=np.full(68, confidence, np.float32),
@@ -21,12 +21,12 @@ def face_on_circle(centre=(100.0, 100.0), radius=80.0, confidence=1.0) -> Face:
     )
 
 
-def grey(height=200, width=200) -> np.ndarray:
+def gray(height=200, width=200) -> np.ndarray:
     return np.full((height, width, 3), 60, np.uint8)
 
 
-def test_each_dot_has_its_regions_colour_and_the_image_stays_as_it_was():
-    image = grey()
+def test_each_dot_has_its_regions_color_and_the_image_stays_as_it_was():
+    image = gray()
     face = face_on_circle()
     drawn = draw_faces(image, [face], edges=False)
     assert (image == 60).all()
@@ -34,7 +34,7 @@ def test_each_dot_has_its_regions_colour_and_the_image_stays_as_it_was():
     for region, points in IBUG68.regions.items():
         for point in points:
             x, y = np.rint(face.landmarks[point]).astype(int)
-            assert tuple(drawn[y, x]) == REGION_COLOURS[region], (region, point)
+            assert tuple(drawn[y, x]) == REGION_COLORS[region], (region, point)
     # Nothing but the dots was touched.
     changed = np.argwhere((drawn != image).any(axis=2))[:, ::-1]
     distance = np.linalg.norm(changed[:, None] - face.landmarks[None], axis=2).min(axis=1)
@@ -59,14 +59,14 @@ def test_an_unsure_landmark_is_a_hollow_pale_ring():
     points[8] = (220, 220)
     confidence = np.ones(68, np.float32)
     box = np.array([0, 0, 440, 440], np.float32)
-    solid = draw_faces(grey(440, 440), [Face(points, confidence, box)], edges=False)
+    solid = draw_faces(gray(440, 440), [Face(points, confidence, box)], edges=False)
     confidence[8] = 0.05
-    hollow = draw_faces(grey(440, 440), [Face(points, confidence, box)], edges=False)
-    assert tuple(solid[220, 220]) == REGION_COLOURS["jaw"]
+    hollow = draw_faces(gray(440, 440), [Face(points, confidence, box)], edges=False)
+    assert tuple(solid[220, 220]) == REGION_COLORS["jaw"]
     assert tuple(hollow[220, 220]) == (60, 60, 60)
     assert (hollow[212:229, 212:229] != 60).any()
     everything = draw_faces(
-        grey(440, 440), [Face(points, confidence, box)], edges=False, min_confidence=0.0
+        gray(440, 440), [Face(points, confidence, box)], edges=False, min_confidence=0.0
     )
     np.testing.assert_array_equal(everything, solid)
 
@@ -75,36 +75,36 @@ def test_edges_boxes_and_thickness_are_options():
     face = face_on_circle()
     # Half way between two landmarks of the jaw, and on the left side of the box.
     x, y = np.rint(face.landmarks[4:6].mean(axis=0)).astype(int)
-    plain = draw_faces(grey(), [face], edges=False)
-    lines = draw_faces(grey(), [face])
+    plain = draw_faces(gray(), [face], edges=False)
+    lines = draw_faces(gray(), [face])
     assert (plain[y, x] == 60).all()
     assert (lines[y, x] != 60).any()
     assert (lines[60, 20] == 60).all()
-    assert (draw_faces(grey(), [face], boxes=True)[60, 20] != 60).any()
-    thick = draw_faces(grey(), [face], edges=False, thickness=3)
+    assert (draw_faces(gray(), [face], boxes=True)[60, 20] != 60).any()
+    thick = draw_faces(gray(), [face], edges=False, thickness=3)
     assert (thick != 60).sum() > 3 * (plain != 60).sum()
 
 
 def test_dots_grow_with_the_face():
     def area(radius):
         face = face_on_circle((700.0, 700.0), radius)
-        return (draw_faces(grey(1400, 1400), [face], edges=False) != 60).any(axis=2).sum()
+        return (draw_faces(gray(1400, 1400), [face], edges=False) != 60).any(axis=2).sum()
 
     assert area(600.0) > 3 * area(100.0)
 
 
 def test_faces_outside_of_the_picture_and_without_positions_are_harmless():
-    image = grey()
-    for centre in ((1e7, 1e7), (-1e12, 5.0), (np.inf, 5.0), (np.nan, np.nan)):
-        drawn = draw_faces(image, [face_on_circle(centre)], boxes=True)
+    image = gray()
+    for center in ((1e7, 1e7), (-1e12, 5.0), (np.inf, 5.0), (np.nan, np.nan)):
+        drawn = draw_faces(image, [face_on_circle(center)], boxes=True)
         assert drawn.shape == image.shape
     assert (draw_faces(image, []) == image).all()
 
 
 def test_wrong_images_and_landmarks_are_refused():
-    for image in (grey().astype(np.float32), grey()[:, :, 0], np.zeros((9, 9, 4), np.uint8)):
+    for image in (gray().astype(np.float32), gray()[:, :, 0], np.zeros((9, 9, 4), np.uint8)):
         with pytest.raises(FaceAlignError, match="give uint8"):
             draw_faces(image, [])
     five = Face(np.zeros((5, 2), np.float32), np.ones(5, np.float32), np.zeros(4, np.float32))
     with pytest.raises(FaceAlignError, match="68 points"):
-        draw_faces(grey(), [five])
+        draw_faces(gray(), [five])

@@ -133,7 +133,7 @@ def test_bad_input():
             estimate(face, **options)
 
 
-def test_the_mean_face_is_symmetric_and_centred():
+def test_the_mean_face_is_symmetric_and_centerd():
     points = mean_face()
     np.testing.assert_allclose(points[IBUG68.flip_permutation] * [-1, 1, 1], points, atol=1e-9)
     np.testing.assert_allclose(points.mean(axis=0), 0, atol=1e-3)

@@ -6,10 +6,10 @@ import pytest
 from keras import ops
 
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.inference.runtimes.interpreter import find_interpreter
 from keras_facealign.layers import DeformableConv2D
-from keras_facealign.models import count_macs
+from keras_facealign.networks import count_macs
 from keras_facealign.ops import deform_conv2d, deform_conv2d_output_size, deform_implementation
+from keras_facealign.runtimes.litert import find_interpreter
 
 BACKEND = keras.backend.backend()
 
@@ -25,7 +25,7 @@ def image(batch=2, size=(6, 7), channels=4, seed=0):
     return np.random.default_rng(seed).normal(size=(batch, *size, channels)).astype("float32")
 
 
-def randomise(layer, seed=1):
+def randomize(layer, seed=1):
     """Gives the offset convolution (and all else) weights that move taps by a pixel or so."""
     rng = np.random.default_rng(seed)
     layer.set_weights([rng.normal(size=w.shape) * 0.4 for w in layer.get_weights()])
@@ -62,7 +62,7 @@ def test_the_own_mask_starts_at_a_half():
 def test_is_the_function_of_its_own_offsets(arguments):
     layer = DeformableConv2D(6, 3, **arguments)
     layer.build((None, 6, 7, 4))
-    randomise(layer)
+    randomize(layer)
     found = ops.convert_to_numpy(layer(image()))
     padding = layer.padding
     pads = (0, 0) if isinstance(padding, str) else padding
@@ -145,7 +145,7 @@ def test_config_and_file_keep_everything(tmp_path, given):
     layer = model.get_layer("site")
     copy = DeformableConv2D.from_config(layer.get_config())
     assert copy.get_config() == layer.get_config()
-    randomise(layer)
+    randomize(layer)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     offsets = np.random.default_rng(4).normal(size=(2, 6, 7, 18)).astype("float32")
@@ -158,7 +158,7 @@ def test_config_and_file_keep_everything(tmp_path, given):
 @pytest.mark.parametrize("policy, output", [("mixed_bfloat16", "bfloat16"), ("float16", "float16")])
 def test_half_precision_policies(policy, output):
     model, exact = small_model(policy), small_model("float32")
-    randomise(exact.get_layer("site"))
+    randomize(exact.get_layer("site"))
     model.set_weights(exact.get_weights())
     found = model(image())
     assert keras.backend.standardize_dtype(found.dtype) == output
@@ -229,7 +229,7 @@ def test_output_shape_of_unknown_sizes(padding, strides):
 
 def exported_model():
     model = small_model(modulated=True, deformable_groups=2, strides=2)
-    randomise(model.get_layer("site"))
+    randomize(model.get_layer("site"))
     return model
 
 

@@ -9,7 +9,7 @@ from tests.layers import reference
 
 
 def slow_rotation(image, angle):
-    """Pixel by pixel: bilinear about the centre, each corner counts if it is inside."""
+    """Pixel by pixel: bilinear about the center, each corner counts if it is inside."""
     height, width, _ = image.shape
     cx, cy = (width - 1) / 2, (height - 1) / 2
     result = np.zeros_like(image)

@@ -8,8 +8,6 @@ change that is meant to change the numbers, after the slow references of the oth
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import keras
 import numpy as np
 
@@ -24,8 +22,9 @@ from tests.models.tiny import (
     some_hidden,
     tiny_model,
 )
+from tests.paths import TESTS
 
-FILE = Path(__file__).parents[1] / "data" / "models" / "tiny_hourglass.npz"
+FILE = TESTS / "data" / "models" / "tiny_hourglass.npz"
 
 LOSSES = {
     "coherent_weight": 0.5,
@@ -45,14 +44,14 @@ def batch():
     return some_hidden(faces(2))
 
 
-def centre_crops(images):
+def center_crops(images):
     border = (CROP - SIZE) // 2
     return images[:, border : border + SIZE, border : border + SIZE]
 
 
 def outputs():
     """Every fourth pixel of the heatmaps of both stacks, and the landmarks, of two faces."""
-    network, images = model(), centre_crops(batch()["image"])
+    network, images = model(), center_crops(batch()["image"])
     maps = [as_numpy(stack)[:, ::4, ::4] for stack in network(images)]
     return {"heatmaps": np.stack(maps), "landmarks": network.predict_landmarks(images)[0]}
 
@@ -61,7 +60,7 @@ def losses():
     """The terms of the loss for the fixed pair, with batch norm as in inference."""
     network = model()
     network.compile("sgd", **LOSSES)
-    pair = network.draw_pair(batch())
+    pair = network.make_views(batch())
     terms = network.pair_loss(pair, network(pair.first.images), network(pair.second.images))
     return {name: float(as_numpy(value)) for name, value in terms.items()}
 

@@ -6,10 +6,11 @@ import keras
 import numpy as np
 import pytest
 
-from keras_facealign.augmentation import TransformRange, View
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.landmarks import IBUG68
-from keras_facealign.models import Architecture, FaceAlignModel, Pair, SATFaceAlign
+from keras_facealign.models import FaceAlignModel, SATFaceAlign
+from keras_facealign.networks import Architecture
+from keras_facealign.objective import AugmentedView, Pair, TransformRange
 from tests.models.tiny import MAP, SIZE, as_numpy, as_tensor, fix_weights, tiny_model
 
 
@@ -162,7 +163,7 @@ def random_pair(seed=0):
 
 def measured_loss(model, views, maps):
     pair = Pair(
-        *(View(None, as_tensor(points), as_tensor(visible)) for points, visible in views),
+        *(AugmentedView(None, as_tensor(points), as_tensor(visible)) for points, visible in views),
         as_tensor(TURN),
         as_tensor(FLIP),
     )

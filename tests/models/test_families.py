@@ -136,7 +136,7 @@ def test_points_without_names():
     model = SATFaceAlign(**TINY, num_landmarks=10, scheme="points10")
     assert model(images())[0].shape == (2, 16, 16, 10)
     copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(model))
-    assert copy.scheme == model.scheme and not copy.scheme.mirrors
+    assert copy.scheme == model.scheme and not copy.scheme.has_flip_pairs
     with pytest.raises(FaceAlignError, match="'points10' does not say which points a mirror"):
         model.compile("adam")
     model.compile("adam", augmentation={"base": {"flip": 0.0}, "pair": {"flip": 0.0}})

@@ -7,14 +7,8 @@ import numpy as np
 import pytest
 
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.models import (
-    Architecture,
-    DenseUNetFaceAlign,
-    FaceAlignModel,
-    SATFaceAlign,
-    deepen,
-    widen,
-)
+from keras_facealign.models import DenseUNetFaceAlign, FaceAlignModel, SATFaceAlign, deepen, widen
+from keras_facealign.networks import Architecture
 from tests.models.tiny import MAP, SIZE, as_numpy, faces, fix_weights
 
 LIGHT = {"topology": "sat", "stacks": 1, "depth": 1, "width": 0.0625, "stem": "light"}
@@ -98,7 +92,7 @@ def test_copies_lie_side_by_side_and_share_their_kernel():
                 shares = new[:, :, 3 * i : 3 * i + 3, 3 * o + copy]
                 np.testing.assert_allclose(shares.sum(axis=2), old[:, :, i, o], atol=1e-6)
                 assert np.ptp(shares, axis=2).max() > 0.01 * np.abs(old[:, :, i, o]).max()
-    # Colours of the picture are no channels that grow, nor are landmarks.
+    # Colors of the picture are no channels that grow, nor are landmarks.
     for path in ("conv0/kernel", "bn0/moving_variance"):
         np.testing.assert_array_equal(weight(wide, path), np.repeat(weight(small, path), 3, -1))
     np.testing.assert_array_equal(weight(wide, "heatmap/bias"), weight(small, "heatmap/bias"))

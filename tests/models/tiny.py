@@ -7,7 +7,9 @@ import numpy as np
 
 from keras_facealign import geometry
 from keras_facealign.landmarks import IBUG68
-from keras_facealign.models import Architecture, FaceAlignModel, Pair
+from keras_facealign.models import FaceAlignModel
+from keras_facealign.networks import Architecture
+from keras_facealign.objective import Pair
 from tfds_builders.ibug_300w.make_dummy_data import template
 
 SIZE = 32
@@ -45,7 +47,7 @@ def fix_weights(model, seed=0):
 
 
 def faces(count, seed=0):
-    """A training batch: every landmark a dot, its colour that of its region."""
+    """A training batch: every landmark a dot, its color that of its region."""
     rng = np.random.default_rng(seed)
     colors = np.empty((68, 3))
     for i, points in enumerate(IBUG68.regions.values()):
@@ -93,21 +95,21 @@ class Batches(keras.utils.PyDataset):
 class FixedPair(FaceAlignModel):
     """Trains on views that nothing draws: image i is turned by the i-th of two transformations."""
 
-    def draw_pair(self, batch):
-        centre = ((SIZE - 1) / 2,) * 2
+    def make_views(self, batch):
+        center = ((SIZE - 1) / 2,) * 2
         flip = np.array([0, 1], "float32")
         first = geometry.similarity(
-            np.array([1.1, 0.95]), np.array([0.2, -0.1]), (np.ones(2), np.zeros(2)), centre
+            np.array([1.1, 0.95]), np.array([0.2, -0.1]), (np.ones(2), np.zeros(2)), center
         )
         matrix = geometry.compose(
             geometry.similarity(
-                np.array([0.9, 1.05]), np.array([-0.3, 0.4]), (np.zeros(2), np.ones(2)), centre
+                np.array([0.9, 1.05]), np.array([-0.3, 0.4]), (np.zeros(2), np.ones(2)), center
             ),
             geometry.flip_matrix(flip, SIZE),
         )
         matrix, flip = keras.ops.convert_to_tensor(matrix.astype("float32")), as_tensor(flip)
         base = geometry.compose(
-            keras.ops.convert_to_tensor(first.astype("float32")), self.augmentation.centring(CROP)
+            keras.ops.convert_to_tensor(first.astype("float32")), self.augmentation.centering(CROP)
         )
         views = (
             self.augmentation.view(batch, base, keras.ops.zeros_like(flip)),

@@ -4,7 +4,6 @@ import contextlib
 import contextvars
 import json
 import threading
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -22,8 +21,9 @@ from keras_facealign.ops import (
     to_torchvision,
 )
 from tests.ops import deform_reference
+from tests.paths import TESTS
 
-GOLDEN = Path(__file__).parents[1] / "data" / "mxnet" / "deformable_convolution.npz"
+GOLDEN = TESTS / "data" / "mxnet" / "deformable_convolution.npz"
 BACKEND = keras.backend.backend()
 
 
@@ -570,7 +570,7 @@ def test_the_switch_holds_in_its_own_thread_alone():
         pass
 
 
-def test_export_is_recognised():
+def test_export_is_recognized():
     exporter = {"__name__": "keras.src.export.saved_model", "look": module._exporting}
     assert eval("look()", exporter)
     assert not module._exporting()

@@ -1,7 +1,6 @@
 """Drawing heatmaps against a loop; decoding against OpenCV, the original code and the truth."""
 
 import math
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -18,8 +17,9 @@ from keras_facealign.ops import (
     map_to_input,
 )
 from tests.ops.autodiff import finite_differences, gradient
+from tests.paths import TESTS
 
-DECODE = Path(__file__).parents[1] / "data" / "mxnet" / "decode.npz"
+DECODE = TESTS / "data" / "mxnet" / "decode.npz"
 
 
 def decode(heatmaps, method, input_size=128):
@@ -86,7 +86,7 @@ def noise(shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
-def test_argmax_is_the_centre_of_the_highest_pixel():
+def test_argmax_is_the_center_of_the_highest_pixel():
     maps = noise((3, 16, 16, 5))
     found, confidence = decode(maps, "argmax", 64)
     for b in range(3):
@@ -172,7 +172,7 @@ REACH = {
     "near the border": (2, 8, {"soft_argmax": 0.12, "taylor": 0.001, "argmax": 0.501}),
     "at the border": (0, 2, {"soft_argmax": 0.87, "taylor": 0.04, "argmax": 0.501}),
     "at the far border": (61, 63, {"soft_argmax": 0.87, "taylor": 0.04, "argmax": 0.501}),
-    "beyond the last centre": (63, 63.5, {"soft_argmax": 1.2, "taylor": 0.07, "argmax": 0.501}),
+    "beyond the last center": (63, 63.5, {"soft_argmax": 1.2, "taylor": 0.07, "argmax": 0.501}),
 }
 
 
@@ -205,7 +205,7 @@ def test_mirrored_maps_give_mirrored_points(method):
     found, _ = decode(maps, method)
     mirrored, _ = decode(maps[:, :, ::-1], method)
     if method == "upsample":
-        # Equal neighbours resolve towards the first, so only the pixel's other half is certain.
+        # Equal neighbors resolve towards the first, so only the pixel's other half is certain.
         assert np.abs(mirrored[..., 0] - (127 - found[..., 0])).max() <= 1
     else:
         np.testing.assert_allclose(mirrored[..., 0], 127 - found[..., 0], atol=2e-3)

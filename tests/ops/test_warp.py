@@ -21,7 +21,7 @@ def run(images, matrix, output_size=None):
 
 def similarities(count, size, seed=0):
     rng = np.random.default_rng(seed)
-    centre = (size - 1) / 2
+    center = (size - 1) / 2
     return np.stack(
         [
             geometry.compose(
@@ -29,7 +29,7 @@ def similarities(count, size, seed=0):
                     rng.uniform(0.7, 1.4),
                     rng.uniform(-1, 1),
                     tuple(rng.uniform(-3, 3, 2)),
-                    (centre, centre),
+                    (center, center),
                 ),
                 geometry.flip_matrix(float(rng.integers(2)), size),
             )
@@ -44,7 +44,7 @@ def source_of(matrix, x, y):
 
 
 def slow_warp(image, matrix, output_size):
-    """One pixel at a time: the four neighbours that exist, weighted by nearness."""
+    """One pixel at a time: the four neighbors that exist, weighted by nearness."""
     height, width, channels = image.shape
     result = np.zeros((*output_size, channels))
     for y in range(output_size[0]):
@@ -96,7 +96,7 @@ def test_flip_reverses_columns():
     np.testing.assert_array_equal(found[1], images[1])
 
 
-def test_a_resize_is_that_of_half_pixel_centres():
+def test_a_resize_is_that_of_half_pixel_centers():
     images = np.arange(4, dtype=np.float32).reshape(1, 1, 4, 1)
     found = run(images, geometry.resize_matrix(2.0)[None], (2, 8))
     # Two thirds of the way out of the frame there is half a pixel of zeros to mix in.
@@ -105,7 +105,7 @@ def test_a_resize_is_that_of_half_pixel_centres():
 
 
 def test_points_move_with_the_picture():
-    """The centre of mass of a blob goes where `transform_points` sends its centre."""
+    """The center of mass of a blob goes where `transform_points` sends its center."""
     size, rng = 48, np.random.default_rng(6)
     points = rng.uniform(18, 30, (6, 1, 2)).astype(np.float32)
     grid = np.arange(size)
@@ -115,13 +115,13 @@ def test_points_move_with_the_picture():
     matrix = similarities(6, size, seed=7)
     found = run(images, matrix)[..., 0].astype(np.float64)
     mass = found.sum((1, 2))
-    centre = np.stack(
+    center = np.stack(
         [(found.sum(1) * grid).sum(1) / mass, (found.sum(2) * grid).sum(1) / mass], -1
     )
     expected = geometry.transform_points(matrix, points)[:, 0]
     assert ((expected > 8) & (expected < size - 9)).all()
     assert np.abs(expected - points[:, 0]).max() > 3
-    np.testing.assert_allclose(centre, expected, atol=0.02)
+    np.testing.assert_allclose(center, expected, atol=0.02)
 
 
 def test_uint8_comes_out_as_float32():

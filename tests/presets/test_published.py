@@ -6,7 +6,7 @@ import pytest
 
 from keras_facealign.converters.mxnet.size import checkpoint_size
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.models import count_macs
+from keras_facealign.networks import count_macs
 from keras_facealign.presets import from_preset, list_presets, preset_architecture
 from keras_facealign.presets.published import MXNET_MODELS, TABLE1
 

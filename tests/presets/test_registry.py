@@ -10,13 +10,8 @@ import numpy as np
 import pytest
 
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.models import (
-    Architecture,
-    FaceAlignModel,
-    HourglassFaceAlign,
-    SATFaceAlign,
-    count_macs,
-)
+from keras_facealign.models import FaceAlignModel, HourglassFaceAlign, SATFaceAlign
+from keras_facealign.networks import Architecture, count_macs
 from keras_facealign.presets import find_preset, from_preset, list_presets, save_to_preset
 from tests.models.tiny import SIZE, as_numpy, faces, fix_weights, tiny_model
 
@@ -25,7 +20,7 @@ FILES = {"config.json", "metadata.json", "model.weights.h5"}
 
 @pytest.fixture(scope="module")
 def trained():
-    """A model with an optimiser that has taken its step."""
+    """A model with an optimizer that has taken its step."""
     model = fix_weights(tiny_model())
     model.compile("adam", run_eagerly=True)
     model.train_on_batch(faces(1))
@@ -73,7 +68,7 @@ def test_untrained_network_on_request(trained, whole):
     assert np.abs(kernels[0] - kernels[1]).max() > 0.01
 
 
-def test_weights_file_holds_no_optimiser(trained, whole):
+def test_weights_file_holds_no_optimizer(trained, whole):
     names = []
     with h5py.File(whole / "model.weights.h5") as file:
         file.visit(names.append)
@@ -106,7 +101,7 @@ def test_families_come_back_as_themselves(family, tmp_path):
 class Mine(SATFaceAlign):
     """A subclass that presets cannot know."""
 
-    def draw_pair(self, batch):
+    def make_views(self, batch):
         raise NotImplementedError
 
 

@@ -12,7 +12,7 @@ import scipy.io
 
 tfds = pytest.importorskip("tensorflow_datasets", reason="needs keras-facealign[tfds]")
 
-from keras_facealign.data.w300_lp import load_aflw2000  # noqa: E402
+from keras_facealign.data.readers.w300_lp import load_aflw2000  # noqa: E402
 from keras_facealign.errors import FaceAlignError  # noqa: E402
 from tfds_builders._testing import assert_same_files, build, read  # noqa: E402
 from tfds_builders.aflw2000_3d import make_dummy_data  # noqa: E402

@@ -1,4 +1,4 @@
-"""Draws the small faces in `dummy_data/`, laid out and labelled as AFLW2000-3D is.
+"""Draws the small faces in `dummy_data/`, laid out and labeled as AFLW2000-3D is.
 
 python -m tfds_builders.aflw2000_3d.make_dummy_data [FOLDER]
 """

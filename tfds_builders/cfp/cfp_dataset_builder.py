@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from keras_facealign.data import pairs
+from keras_facealign.data.readers import verification_pairs as pairs
 from keras_facealign.data.reading import Survey
 from tfds_builders._common import PairBuilder
 

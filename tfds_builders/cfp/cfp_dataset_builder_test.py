@@ -10,7 +10,7 @@ import pytest
 
 tfds = pytest.importorskip("tensorflow_datasets", reason="needs keras-facealign[tfds]")
 
-from keras_facealign.data.pairs import load_cfp  # noqa: E402
+from keras_facealign.data.readers.verification_pairs import load_cfp  # noqa: E402
 from keras_facealign.errors import FaceAlignError  # noqa: E402
 from tfds_builders._testing import assert_same_files, build  # noqa: E402
 from tfds_builders.cfp import make_dummy_data  # noqa: E402

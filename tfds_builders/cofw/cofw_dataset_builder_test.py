@@ -53,7 +53,7 @@ def test_examples_equal_the_hdf5_arrays(tmp_path):
 def test_pictures_stand_upright(tmp_path):
     """HDF5 has MATLAB's arrays transposed; the drawing's own pixels tell whether that is undone."""
     rows = read(build("cofw", DUMMY_DATA, tmp_path), "train")
-    picture, landmarks = make_dummy_data.draw(np.random.default_rng(29), grey=False)
+    picture, landmarks = make_dummy_data.draw(np.random.default_rng(29), gray=False)
     row = rows["COFW_train_color.mat#0001"]
     np.testing.assert_array_equal(row["image"], picture)
     np.testing.assert_allclose(row["landmarks"], make_dummy_data.landmarks_29(landmarks), atol=1e-5)

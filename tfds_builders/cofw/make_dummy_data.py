@@ -71,17 +71,17 @@ def write_mat73(
         stream.write(header.ljust(124) + b"\x00\x02IM")
 
 
-def draw(rng: np.random.Generator, grey: bool) -> tuple[np.ndarray, np.ndarray]:
+def draw(rng: np.random.Generator, gray: bool) -> tuple[np.ndarray, np.ndarray]:
     """A picture, (H, W, 3) or (H, W), and its 68 landmarks."""
     picture, landmarks = draw_face(rng)
-    return np.asarray(picture.convert("L") if grey else picture), landmarks
+    return np.asarray(picture.convert("L") if gray else picture), landmarks
 
 
 def main(folder: Path) -> None:
     """Writes the whole set below `folder`; existing files of the same names are replaced."""
     rng = np.random.default_rng(29)
     for name, ending, count in (("train", "Tr", 3), ("test", "T", 2)):
-        faces = [draw(rng, grey=index == 1) for index in range(count)]
+        faces = [draw(rng, gray=index == 1) for index in range(count)]
         write_mat73(
             folder / f"COFW_{name}_color.mat",
             ending,

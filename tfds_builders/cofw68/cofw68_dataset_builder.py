@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from keras_facealign.data import cofw
-from keras_facealign.data.reading import LabelledFace, Survey
+from keras_facealign.data.readers import cofw
+from keras_facealign.data.reading import LabeledFace, Survey
 from tfds_builders._common import FaceBuilder
 
 
@@ -29,5 +29,5 @@ class Builder(FaceBuilder):
     def _survey(self, root: Path) -> Survey:
         return cofw.survey_cofw68(root)
 
-    def _load(self, root: Path, split: str) -> Iterable[LabelledFace]:
+    def _load(self, root: Path, split: str) -> Iterable[LabeledFace]:
         return cofw.load_cofw68(root, split, strict=self._strict)

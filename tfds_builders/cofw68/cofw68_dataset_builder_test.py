@@ -12,7 +12,7 @@ import scipy.io
 
 tfds = pytest.importorskip("tensorflow_datasets", reason="needs keras-facealign[tfds]")
 
-from keras_facealign.data.cofw import load_cofw68  # noqa: E402
+from keras_facealign.data.readers.cofw import load_cofw68  # noqa: E402
 from keras_facealign.errors import FaceAlignError  # noqa: E402
 from tfds_builders._testing import assert_same_files, build, read  # noqa: E402
 from tfds_builders.cofw.make_dummy_data import draw  # noqa: E402
@@ -34,7 +34,7 @@ def test_examples_equal_the_labels(tmp_path):
     rng = np.random.default_rng(68)
     for i in range(3):
         row = rows[f"COFW_test_color.mat#{i + 1:04d}"]
-        picture, drawn = draw(rng, grey=i == 1)
+        picture, drawn = draw(rng, gray=i == 1)
         file = scipy.io.loadmat(labels / "test_annotations" / f"{i + 1}_points.mat")
         np.testing.assert_allclose(row["landmarks"], drawn, atol=1e-5)
         np.testing.assert_array_equal(row["visibility"], 2 - file["Occ"][0].astype(int))

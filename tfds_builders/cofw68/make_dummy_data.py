@@ -1,4 +1,4 @@
-"""Draws the small faces in `dummy_data/`, laid out and labelled as COFW68 is.
+"""Draws the small faces in `dummy_data/`, laid out and labeled as COFW68 is.
 
 python -m tfds_builders.cofw68.make_dummy_data [FOLDER]
 """
@@ -16,7 +16,7 @@ from tfds_builders.cofw.make_dummy_data import draw, landmarks_29, write_mat73
 def main(folder: Path) -> None:
     """Writes the whole set below `folder`; existing files of the same names are replaced."""
     rng = np.random.default_rng(68)
-    pictures, landmarks = zip(*(draw(rng, grey=index == 1) for index in range(3)), strict=True)
+    pictures, landmarks = zip(*(draw(rng, gray=index == 1) for index in range(3)), strict=True)
     write_mat73(
         folder / "COFW_test_color.mat",
         "T",

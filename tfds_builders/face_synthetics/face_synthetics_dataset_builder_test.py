@@ -12,7 +12,7 @@ from PIL import Image
 
 tfds = pytest.importorskip("tensorflow_datasets", reason="needs keras-facealign[tfds]")
 
-from keras_facealign.data.face_synthetics import load_samples  # noqa: E402
+from keras_facealign.data.readers.face_synthetics import load_samples  # noqa: E402
 from keras_facealign.errors import FaceAlignError  # noqa: E402
 from tfds_builders._testing import assert_same_files, build, read  # noqa: E402
 from tfds_builders.face_synthetics import make_dummy_data  # noqa: E402

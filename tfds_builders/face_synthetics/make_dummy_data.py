@@ -1,4 +1,4 @@
-"""Draws the small faces in `dummy_data/`, laid out and labelled as FaceSynthetics is.
+"""Draws the small faces in `dummy_data/`, laid out and labeled as FaceSynthetics is.
 
 python -m tfds_builders.face_synthetics.make_dummy_data [FOLDER]
 """

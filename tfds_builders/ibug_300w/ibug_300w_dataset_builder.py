@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from keras_facealign.data import ibug_300w
-from keras_facealign.data.catalogue import PUBLISHED_300W, survey_300w
+from keras_facealign.data.catalog import PUBLISHED_300W, survey_300w
+from keras_facealign.data.examples import FaceExample
+from keras_facealign.data.readers import ibug_300w
 from keras_facealign.data.reading import Survey
-from keras_facealign.data.samples import Example
 from tfds_builders._common import FaceBuilder
 
 
@@ -38,5 +38,5 @@ class Builder(FaceBuilder):
     def _survey(self, root: Path) -> Survey:
         return survey_300w(root)
 
-    def _load(self, root: Path, split: str) -> Iterable[Example]:
+    def _load(self, root: Path, split: str) -> Iterable[FaceExample]:
         return ibug_300w.load_samples(root, split, strict=self._strict)

@@ -14,7 +14,7 @@ from PIL import Image
 
 tfds = pytest.importorskip("tensorflow_datasets", reason="needs keras-facealign[tfds]")
 
-from keras_facealign.data import ibug_300w  # noqa: E402
+from keras_facealign.data.readers import ibug_300w  # noqa: E402
 from keras_facealign.errors import FaceAlignError  # noqa: E402
 from tfds_builders._testing import assert_same_files, build  # noqa: E402
 from tfds_builders.ibug_300w import make_dummy_data  # noqa: E402
@@ -59,7 +59,7 @@ def test_examples_equal_the_files(tmp_path, file_format):
             assert row["subset"].decode() == example.subset
             assert row["image"].dtype == np.uint8
             assert row["image"].shape == example.image.shape
-            # Decoders differ in how they interpolate a JPEG's colour at edges; a greyscale file is
+            # Decoders differ in how they interpolate a JPEG's color at edges; a grayscale file is
             # stored as PNG, which is exact.
             difference = np.abs(row["image"].astype(int) - example.image.astype(int))
             limit = 0 if example.file_name.endswith(".png") or split == "challenge" else 2.0

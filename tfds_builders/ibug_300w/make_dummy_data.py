@@ -1,8 +1,8 @@
-"""Draws the small faces in `dummy_data/`, laid out and labelled as 300W is.
+"""Draws the small faces in `dummy_data/`, laid out and labeled as 300W is.
 
     python -m tfds_builders.ibug_300w.make_dummy_data [FOLDER]
 
-The files vary as those of real copies do: JPEG and PNG, one greyscale, `.pts` with and without a
+The files vary as those of real copies do: JPEG and PNG, one grayscale, `.pts` with and without a
 header, with LF and with CRLF.
 """
 

@@ -1,11 +1,11 @@
-"""The pairs of Labelled Faces in the Wild as a TensorFlow data set, from the user's own copy."""
+"""The pairs of Labeled Faces in the Wild as a TensorFlow data set, from the user's own copy."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
 
-from keras_facealign.data import pairs
+from keras_facealign.data.readers import verification_pairs as pairs
 from keras_facealign.data.reading import Survey
 from tfds_builders._common import PairBuilder
 

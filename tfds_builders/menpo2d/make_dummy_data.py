@@ -1,4 +1,4 @@
-"""Draws the small faces in `dummy_data/`, laid out and labelled as Menpo2D is.
+"""Draws the small faces in `dummy_data/`, laid out and labeled as Menpo2D is.
 
     python -m tfds_builders.menpo2d.make_dummy_data [FOLDER]
 

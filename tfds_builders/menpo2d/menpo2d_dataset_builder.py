@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from keras_facealign.data import menpo2d
-from keras_facealign.data.reading import LabelledFace, Survey
+from keras_facealign.data.readers import menpo2d
+from keras_facealign.data.reading import LabeledFace, Survey
 from tfds_builders._common import FaceBuilder, LabelConfig
 
 
@@ -42,5 +42,5 @@ class Builder(FaceBuilder):
         }
         return Survey(found, tuple(split for split in self._published() if split not in found))
 
-    def _load(self, root: Path, split: str) -> Iterable[LabelledFace]:
+    def _load(self, root: Path, split: str) -> Iterable[LabeledFace]:
         return menpo2d.load_samples(root, split, self.builder_config.name, strict=self._strict)

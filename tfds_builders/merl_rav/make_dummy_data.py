@@ -1,4 +1,4 @@
-"""Draws the small faces in `dummy_data/`, laid out and labelled as MERL-RAV is.
+"""Draws the small faces in `dummy_data/`, laid out and labeled as MERL-RAV is.
 
 python -m tfds_builders.merl_rav.make_dummy_data [FOLDER]
 """
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_facealign.data.merl_rav import POSES
+from keras_facealign.data.readers.merl_rav import POSES
 from tfds_builders._drawing import draw_face, run, write_image, write_text
 
 

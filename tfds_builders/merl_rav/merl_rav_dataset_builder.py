@@ -6,14 +6,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from keras_facealign.data import merl_rav
-from keras_facealign.data.catalogue import (
+from keras_facealign.data.catalog import (
     PUBLISHED_MERL_RAV,
     merl_rav_folder,
     survey_merl_rav,
 )
+from keras_facealign.data.examples import FaceExample
+from keras_facealign.data.readers import merl_rav
 from keras_facealign.data.reading import Survey
-from keras_facealign.data.samples import Example
 from tfds_builders._common import FaceBuilder
 
 
@@ -36,8 +36,8 @@ class Builder(FaceBuilder):
     def _survey(self, root: Path) -> Survey:
         return survey_merl_rav(root)
 
-    def _load(self, root: Path, split: str) -> Iterable[Example]:
+    def _load(self, root: Path, split: str) -> Iterable[FaceExample]:
         return merl_rav.load_samples(merl_rav_folder(root), split, strict=self._strict)
 
-    def _to_features(self, root: Path, example: Example) -> tuple[str, dict[str, Any]]:
+    def _to_features(self, root: Path, example: FaceExample) -> tuple[str, dict[str, Any]]:
         return super()._to_features(merl_rav_folder(root), example)

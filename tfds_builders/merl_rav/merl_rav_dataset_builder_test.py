@@ -11,7 +11,7 @@ import pytest
 
 tfds = pytest.importorskip("tensorflow_datasets", reason="needs keras-facealign[tfds]")
 
-from keras_facealign.data.merl_rav import POSES  # noqa: E402
+from keras_facealign.data.readers.merl_rav import POSES  # noqa: E402
 from keras_facealign.errors import FaceAlignError  # noqa: E402
 from tfds_builders._drawing import draw_face  # noqa: E402
 from tfds_builders._testing import assert_same_files, build, read  # noqa: E402

@@ -1,4 +1,4 @@
-"""Draws the small faces in `dummy_data/`, laid out and labelled as 300W-LP is.
+"""Draws the small faces in `dummy_data/`, laid out and labeled as 300W-LP is.
 
 python -m tfds_builders.w300_lp.make_dummy_data [FOLDER]
 """

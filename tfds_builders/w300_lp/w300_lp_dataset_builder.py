@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from keras_facealign.data import w300_lp
-from keras_facealign.data.reading import LabelledFace, Survey
+from keras_facealign.data.readers import w300_lp
+from keras_facealign.data.reading import LabeledFace, Survey
 from tfds_builders._common import FaceBuilder, LabelConfig
 
 
@@ -38,5 +38,5 @@ class Builder(FaceBuilder):
             return found
         return Survey(w300_lp.available_splits(root, self.builder_config.name), found.missing)
 
-    def _load(self, root: Path, split: str) -> Iterable[LabelledFace]:
+    def _load(self, root: Path, split: str) -> Iterable[LabeledFace]:
         return w300_lp.load_samples(root, split, self.builder_config.name, strict=self._strict)

@@ -1,4 +1,4 @@
-"""Draws the small faces in `dummy_data/`, laid out and labelled as WFLW is.
+"""Draws the small faces in `dummy_data/`, laid out and labeled as WFLW is.
 
 python -m tfds_builders.wflw.make_dummy_data [FOLDER]
 """

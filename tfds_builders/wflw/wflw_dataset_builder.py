@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from keras_facealign.data import wflw
-from keras_facealign.data.reading import LabelledFace, Survey
+from keras_facealign.data.readers import wflw
+from keras_facealign.data.reading import LabeledFace, Survey
 from tfds_builders._common import FaceBuilder
 
 
@@ -28,5 +28,5 @@ class Builder(FaceBuilder):
     def _survey(self, root: Path) -> Survey:
         return wflw.survey(root)
 
-    def _load(self, root: Path, split: str) -> Iterable[LabelledFace]:
+    def _load(self, root: Path, split: str) -> Iterable[LabeledFace]:
         return wflw.load_samples(root, split, strict=self._strict)

@@ -11,7 +11,7 @@ import pytest
 
 tfds = pytest.importorskip("tensorflow_datasets", reason="needs keras-facealign[tfds]")
 
-from keras_facealign.data.wflw import PUBLISHED, load_samples  # noqa: E402
+from keras_facealign.data.readers.wflw import PUBLISHED, load_samples  # noqa: E402
 from keras_facealign.errors import FaceAlignError  # noqa: E402
 from tfds_builders._testing import assert_same_files, build  # noqa: E402
 from tfds_builders.wflw import make_dummy_data  # noqa: E402

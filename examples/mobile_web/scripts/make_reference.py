@@ -16,16 +16,16 @@ from pathlib import Path
 import numpy as np
 
 from keras_facealign import geometry
-from keras_facealign.crops import crop_face
 from keras_facealign.data.images import read_image
+from keras_facealign.detection.detectors import MTCNNDetector
+from keras_facealign.detection.mtcnn import cascade
+from keras_facealign.geometry import crop_face
 from keras_facealign.inference.aligner import FaceAligner
-from keras_facealign.inference.detectors import MTCNNDetector
-from keras_facealign.inference.mtcnn import cascade
-from keras_facealign.inference.runtimes import ExportedModel
+from keras_facealign.runtimes import ExportedModel
 
 PORTRAIT = Path(__file__).resolve().parents[2] / "astronaut.jpg"
 # Where tests/video.ts puts the portrait on the camera's pictures before it moves it.
-FRAME_HEIGHT, FRAME_WIDTH, LEFT, GREY = 480, 640, 64, 128
+FRAME_HEIGHT, FRAME_WIDTH, LEFT, GRAY = 480, 640, 64, 128
 
 
 def drawn_picture(height: int, width: int) -> np.ndarray:
@@ -88,7 +88,7 @@ def landmarks(path: Path, portrait: np.ndarray, frame: np.ndarray) -> dict:
 
 def main(output: str, *models: str) -> None:
     portrait = read_image(PORTRAIT)
-    frame = np.full((FRAME_HEIGHT, FRAME_WIDTH, 3), GREY, np.uint8)
+    frame = np.full((FRAME_HEIGHT, FRAME_WIDTH, 3), GRAY, np.uint8)
     frame[:, LEFT : LEFT + portrait.shape[1]] = portrait[:FRAME_HEIGHT]
     detections = MTCNNDetector()(portrait)
     reference = {

@@ -38,7 +38,7 @@ export class Detector {
     const [fx, fy] = [width / seenWidth, height / seenHeight];
     return found
       .map(({ box, score }) => {
-        // Half-pixel centres: the pixel x of the smaller copy is (x + 0.5) * factor - 0.5 here.
+        // Half-pixel centers: the pixel x of the smaller copy is (x + 0.5) * factor - 0.5 here.
         const back = (p: number, factor: number) => (p + 0.5) * factor - 0.5;
         const raw: Box = [back(box[0], fx), back(box[1], fy), back(box[2], fx), back(box[3], fy)];
         return { raw, score };
@@ -91,7 +91,7 @@ async function refine(
   const kept: Scored[] = [];
   for (let start = 0; start < squares.length; start += batch) {
     const part = squares.slice(start, start + batch);
-    // The file's batch is fixed: what is left over of it stays grey and is not read.
+    // The file's batch is fixed: what is left over of it stays gray and is not read.
     const input = new Float32Array(batch * size * size * 3);
     for (const [i, square] of part.entries()) {
       samplePatch(

@@ -1,4 +1,4 @@
-/** A frame with its landmarks, coloured by confidence. */
+/** A frame with its landmarks, colored by confidence. */
 
 import type { Face } from "./aligner.ts";
 import type { Point } from "./geometry.ts";
@@ -34,9 +34,9 @@ export function drawFaces(
     const radius = Math.max(1.2, size / 75);
     for (const [i, { x, y }] of face.landmarks.entries()) {
       context.globalAlpha = opacity(face, i);
-      context.fillStyle = confidenceColour(face.confidence[i] ?? 0);
+      context.fillStyle = confidenceColor(face.confidence[i] ?? 0);
       context.beginPath();
-      // A canvas counts from the corner of a pixel, landmarks from its centre.
+      // A canvas counts from the corner of a pixel, landmarks from its center.
       context.arc(x + 0.5, y + 0.5, radius, 0, 2 * Math.PI);
       context.fill();
     }
@@ -67,7 +67,7 @@ function opacity(face: Face, index: number): number {
 }
 
 /** From red, unsure, over yellow to green. */
-export function confidenceColour(confidence: number): string {
+export function confidenceColor(confidence: number): string {
   const share = Math.min(1, Math.max(0, (confidence - 0.2) / 0.6));
   return `hsl(${Math.round(130 * share)} 95% 55%)`;
 }

@@ -1,4 +1,4 @@
-/** Boxes and points in pixels: x to the right, y down, (0, 0) the centre of the top-left pixel. */
+/** Boxes and points in pixels: x to the right, y down, (0, 0) the center of the top-left pixel. */
 
 export interface Point {
   readonly x: number;
@@ -61,14 +61,14 @@ export function boxOverlap(a: Box, b: Box): number {
   return union > 0 ? shared / union : 0;
 }
 
-/** The square as large as the longer side, about the same centre. */
+/** The square as large as the longer side, about the same center. */
 export function squareBox(box: Box): Box {
   const [cx, cy] = [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2];
   const half = Math.max(box[2] - box[0], box[3] - box[1]) / 2;
   return [cx - half, cy - half, cx + half, cy + half];
 }
 
-/** A square about the box's centre, shifted and scaled in units of sqrt(width * height). */
+/** A square about the box's center, shifted and scaled in units of sqrt(width * height). */
 export function shiftAndScaleBox(box: Box, shift: Point, scale: number): Box {
   const size = Math.sqrt(boxArea(box));
   const cx = (box[0] + box[2]) / 2 + size * shift.x;

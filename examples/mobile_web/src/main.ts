@@ -85,7 +85,7 @@ async function useModel(content: Uint8Array, name: string): Promise<void> {
   const { preset, kind, numLandmarks, inputSize, quantize, license } = opened.metadata;
   show(
     "about-model",
-    `${preset}: ${numLandmarks} landmarks in ${kind}, ${inputSize} px, quantize ${quantize}; licence: ${license}`,
+    `${preset}: ${numLandmarks} landmarks in ${kind}, ${inputSize} px, quantize ${quantize}; license: ${license}`,
   );
   show(
     "runs-on",

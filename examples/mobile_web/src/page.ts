@@ -1,6 +1,6 @@
 /** The page's elements, and what it says. */
 
-import { confidenceColour } from "./drawing.ts";
+import { confidenceColor } from "./drawing.ts";
 
 function element<T extends HTMLElement>(id: string, kind: new () => T): T {
   const found = document.getElementById(id);
@@ -44,7 +44,7 @@ export function show(id: string, text: string): void {
 export function showConfidence(confidence: number | undefined): void {
   const place = element("confidence", HTMLElement);
   place.textContent = confidence === undefined ? "–" : confidence.toFixed(2);
-  place.style.color = confidence === undefined ? "" : confidenceColour(confidence);
+  place.style.color = confidence === undefined ? "" : confidenceColor(confidence);
 }
 
 /** Sets the picture's size and brings a source onto it; gives its pixels. */

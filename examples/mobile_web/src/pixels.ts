@@ -45,7 +45,7 @@ export function shrink(
   const rows = shares(bottom - top, height);
   const line = new Float32Array(width * 3);
   const result = new Float32Array(width * height * 3);
-  // Every source row is averaged once along x; neighbouring target rows may share it.
+  // Every source row is averaged once along x; neighboring target rows may share it.
   let cached = -1;
   for (const [y, row] of rows.entries()) {
     const out = result.subarray(y * width * 3, (y + 1) * width * 3);
@@ -143,7 +143,7 @@ function reduce(
     const length = Math.max(high, start + 1) - start;
     const target = Math.max(1, Math.round(length * factor));
     const scale = target / length;
-    // Half-pixel centres: p' = (p - start + 0.5) * scale - 0.5.
+    // Half-pixel centers: p' = (p - start + 0.5) * scale - 0.5.
     return { start, length, target, line: { scale, offset: (0.5 - start) * scale - 0.5 } };
   };
   const x = along(transform.dx, image.width);

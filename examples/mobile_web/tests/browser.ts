@@ -95,8 +95,8 @@ function collect({ bits, side }: { bits: number; side: number }): void {
     let frame = 0;
     for (let bit = 0; bit < bits; bit++) {
       const x = bit * side + side / 2;
-      const [grey] = context.getImageData(x, height - side / 2, 1, 1).data;
-      if ((grey as number) > 127) frame |= 1 << bit;
+      const [gray] = context.getImageData(x, height - side / 2, 1, 1).data;
+      if ((gray as number) > 127) frame |= 1 << bit;
     }
     results.push({ source, faces, frame });
   });

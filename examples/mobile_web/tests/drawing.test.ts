@@ -6,7 +6,7 @@ import { drawFaces } from "../src/drawing.ts";
 
 interface Note {
   readonly what: "line" | "dot";
-  /** Ends of the line, or the dot's centre. */
+  /** Ends of the line, or the dot's center. */
   readonly places: readonly (readonly [number, number])[];
   readonly alpha: number;
 }

@@ -1,4 +1,4 @@
-"""Checkpoints of the original MXNet networks: read, recognised, converted and written."""
+"""Checkpoints of the original MXNet networks: read, recognized, converted and written."""
 
 from keras_facealign.converters.mxnet.checkpoint import (
     can_have_gate,
@@ -6,9 +6,9 @@ from keras_facealign.converters.mxnet.checkpoint import (
     read_checkpoint,
     save_mxnet,
 )
+from keras_facealign.converters.mxnet.detection import describe
 from keras_facealign.converters.mxnet.files import find_params, symbol_has_gate
 from keras_facealign.converters.mxnet.params_file import read_params, write_params
-from keras_facealign.converters.mxnet.recognition import describe
 from keras_facealign.converters.mxnet.weights import load_weights
 
 __all__ = [

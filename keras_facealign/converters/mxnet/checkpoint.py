@@ -9,20 +9,21 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_facealign.converters.mxnet.files import symbol_has_gate
-from keras_facealign.converters.mxnet.manifest import expected_arrays
-from keras_facealign.converters.mxnet.params_file import read_params, write_params
-from keras_facealign.converters.mxnet.recognition import (
+from keras_facealign.converters.mxnet.detection import (
     GRID_PREFIXES,
     canonical_arrays,
     listed,
     recognize,
     with_prefix,
 )
+from keras_facealign.converters.mxnet.files import symbol_has_gate
+from keras_facealign.converters.mxnet.manifest import expected_arrays
+from keras_facealign.converters.mxnet.params_file import read_params, write_params
 from keras_facealign.converters.mxnet.weights import fill, to_mxnet_layout, variables_by_name
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.landmarks import scheme_of_size
-from keras_facealign.models import Architecture, FaceAlignModel
+from keras_facealign.models import FaceAlignModel
+from keras_facealign.networks import Architecture
 
 __all__ = ["can_have_gate", "load_mxnet", "read_checkpoint", "save_mxnet"]
 
@@ -35,7 +36,7 @@ def load_mxnet(
 ) -> FaceAlignModel:
     """Builds the network that an MXNet checkpoint belongs to and gives it the weights.
 
-    The architecture is recognised from the names and shapes of the arrays: topology, stacks, depth,
+    The architecture is recognized from the names and shapes of the arrays: topology, stacks, depth,
     block, width, landmarks, size of the input, deformable convolutions and their variant, and
     spatial transformer. What leaves no trace in them is decided as follows.
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from keras_facealign.models.architecture import ENCODER_DECODERS, Architecture, stem_widths
+from keras_facealign.networks.architecture import ENCODER_DECODERS, Architecture, stem_widths
 
 __all__ = ["expected_arrays"]
 

@@ -16,7 +16,7 @@ from typing import IO, Any
 import numpy as np
 
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.files import write_whole
+from keras_facealign.storage.atomic import atomic_write
 
 __all__ = ["read_params", "write_params"]
 
@@ -171,7 +171,7 @@ def write_params(path: str | Path, arrays: Mapping[str, Any]) -> Path:
     """
     path = Path(path)
     ready = {name: _checked(path, name, value) for name, value in arrays.items()}
-    return write_whole(path, lambda file: _write(file, ready))
+    return atomic_write(path, lambda file: _write(file, ready))
 
 
 def _checked(path: Path, name: str, value: Any) -> np.ndarray:

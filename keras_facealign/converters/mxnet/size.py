@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from keras_facealign.converters.mxnet.manifest import expected_arrays
-from keras_facealign.models.architecture import Architecture
+from keras_facealign.networks.architecture import Architecture
 
 __all__ = ["CheckpointSize", "checkpoint_size"]
 

@@ -13,8 +13,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_facealign.converters.mxnet.detection import canonical_arrays, listed
 from keras_facealign.converters.mxnet.params_file import read_params
-from keras_facealign.converters.mxnet.recognition import canonical_arrays, listed
 from keras_facealign.errors import FaceAlignError
 
 __all__ = ["fill", "load_weights", "to_mxnet_layout", "variables_by_name"]

@@ -24,7 +24,7 @@ from keras_facealign.data.face_profiling.storage import (
 )
 from keras_facealign.data.face_profiling.synthesis import (
     LABELS_VERSION,
-    View,
+    TurnedView,
     ViewSettings,
     check_yaws,
     turned_views,
@@ -38,7 +38,7 @@ __all__ = [
     "HeadFitter",
     "MorphableModel",
     "TurnableFace",
-    "View",
+    "TurnedView",
     "ViewSettings",
     "check_yaws",
     "is_written",

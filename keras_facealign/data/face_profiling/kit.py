@@ -1,6 +1,6 @@
 """ICT-FaceKit as it is published, a folder of `.obj` files, packed into the one file we read.
 
-github.com/ICT-VGL/ICT-FaceKit (MIT licence) holds a folder FaceXModel:
+github.com/ICT-VGL/ICT-FaceKit (MIT license) holds a folder FaceXModel:
 
     generic_neutral_mesh.obj     the neutral head: `v x y z` lines, and `f` lines of 3 or 4 corners
     identity000.obj ...          the neutral head changed along each mode of identity
@@ -31,7 +31,7 @@ from keras_facealign.data.face_profiling.model import (
 )
 from keras_facealign.data.reading import first_folder, read_text
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.files import replacing
+from keras_facealign.storage.atomic import replacing
 
 __all__ = ["pack_kit"]
 

@@ -186,20 +186,20 @@ def _close_holes(model: MorphableModel) -> MorphableModel:
     if not holes:
         return model
 
-    def with_centres(array: np.ndarray) -> np.ndarray:
-        centres = [array[..., loop, :].mean(axis=-2, keepdims=True) for loop in holes]
-        return np.concatenate([array, *centres], axis=-2)
+    def with_centers(array: np.ndarray) -> np.ndarray:
+        centers = [array[..., loop, :].mean(axis=-2, keepdims=True) for loop in holes]
+        return np.concatenate([array, *centers], axis=-2)
 
     fans = []
     for index, loop in enumerate(holes):
-        centre = np.full(len(loop), len(model.neutral) + index)
-        # The surface's own triangles run along the loop; their neighbours run against it.
-        fans.append(np.stack([np.roll(loop, -1), loop, centre], axis=1))
+        center = np.full(len(loop), len(model.neutral) + index)
+        # The surface's own triangles run along the loop; their neighbors run against it.
+        fans.append(np.stack([np.roll(loop, -1), loop, center], axis=1))
     return replace(
         model,
-        neutral=with_centres(model.neutral),
-        identity=with_centres(model.identity),
-        expression=with_centres(model.expression),
+        neutral=with_centers(model.neutral),
+        identity=with_centers(model.identity),
+        expression=with_centers(model.expression),
         triangles=np.concatenate([model.triangles, *fans]).astype(np.int32),
     )
 

@@ -18,7 +18,7 @@ class Raster:
 
     Attributes:
         triangle: int64 (H, W), index of the nearest triangle, -1 where there is none.
-        weights: float32 (H, W, 3), barycentric weights of the pixel's centre in it.
+        weights: float32 (H, W, 3), barycentric weights of the pixel's center in it.
         depth: float32 (H, W), z there; -inf where there is no triangle.
     """
 
@@ -44,7 +44,7 @@ def rasterize(vertices: np.ndarray, triangles: np.ndarray, height: int, width: i
     """Draws triangles, the nearer over the farther.
 
     Args:
-        vertices: float (V, 3), x and y in pixels (0-based centres), z larger nearer to the viewer.
+        vertices: float (V, 3), x and y in pixels (0-based centers), z larger nearer to the viewer.
         triangles: int (T, 3); both sides are drawn.
         height: Of the picture, in pixels.
         width: Likewise.

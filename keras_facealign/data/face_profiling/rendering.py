@@ -3,7 +3,7 @@
 What the picture shows of the skin is drawn again where the turned head has it. The rest of the
 picture is a sheet of squares that is fastened to the head's outline and to the picture's frame and
 bends smoothly in between (each coordinate is harmonic), so that hair, neck and background follow
-the head, and what the turn uncovers is filled with their stretched neighbourhood. After "face
+the head, and what the turn uncovers is filled with their stretched neighborhood. After "face
 profiling" (Zhu et al., Face Alignment Across Large Poses, CVPR 2016).
 """
 
@@ -223,7 +223,7 @@ def visible_landmarks(
     front = triangles[facing(pixels, triangles) > 0]
     depth = rasterize(moved, front, 164, 164).depth
     column, row = np.rint(moved[landmarks, :2]).astype(int).clip(1, 162).T
-    # The farthest of a pixel's neighbours: what lies on the outline is seen.
+    # The farthest of a pixel's neighbors: what lies on the outline is seen.
     around = np.stack([depth[row + i, column + j] for i in (-1, 0, 1) for j in (-1, 0, 1)])
     return np.where(marks[:, 2] >= around.min(axis=0) - tolerance, 2, 1).astype(np.int32)
 
@@ -233,7 +233,7 @@ def _cropped(pixels: np.ndarray, crop: np.ndarray) -> np.ndarray:
 
 
 def _harmonic(values: np.ndarray, fixed: np.ndarray) -> np.ndarray:
-    """Fills a grid smoothly between its fixed nodes: each other one is its neighbours' mean.
+    """Fills a grid smoothly between its fixed nodes: each other one is its neighbors' mean.
 
     Args:
         values: float (H, W, C).
@@ -253,12 +253,12 @@ def _harmonic(values: np.ndarray, fixed: np.ndarray) -> np.ndarray:
     rows, columns = [np.arange(len(free))], [np.arange(len(free))]
     entries = [np.full(len(free), 4.0)]
     for step in (-width, width, -1, 1):
-        neighbour = free + step
-        inside = number[neighbour] >= 0
+        neighbor = free + step
+        inside = number[neighbor] >= 0
         rows.append(np.flatnonzero(inside))
-        columns.append(number[neighbour[inside]])
+        columns.append(number[neighbor[inside]])
         entries.append(np.full(int(inside.sum()), -1.0))
-        right[~inside] += flat[neighbour[~inside]]
+        right[~inside] += flat[neighbor[~inside]]
     matrix = coo_matrix(
         (np.concatenate(entries), (np.concatenate(rows), np.concatenate(columns)))
     ).tocsc()

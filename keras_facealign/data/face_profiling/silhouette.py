@@ -21,7 +21,7 @@ JAW = 17
 """The first landmarks of iBUG-68 are the jaw's, from the person's right to the left."""
 
 _STEPS = 28
-# Angles about a line's centre, from straight outwards (0) to straight forward (90).
+# Angles about a line's center, from straight outwards (0) to straight forward (90).
 _FOREMOST = np.radians(78.0)
 _BEHIND = np.radians(4.0)
 

@@ -18,11 +18,11 @@ import numpy as np
 from PIL import Image
 
 from keras_facealign.data.face_profiling.arrays import read_npz
-from keras_facealign.data.face_profiling.synthesis import View
-from keras_facealign.data.reading import LabelledFace, Survey, make_face, read_text
-from keras_facealign.data.skipping import read_each
+from keras_facealign.data.face_profiling.synthesis import TurnedView
+from keras_facealign.data.reading import LabeledFace, Survey, make_face, read_text
+from keras_facealign.data.skipping import iter_valid
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.files import replacing, write_whole
+from keras_facealign.storage.atomic import atomic_write, replacing
 
 __all__ = [
     "SETTINGS",
@@ -49,7 +49,7 @@ _LABELS = {
 
 @dataclass(frozen=True, eq=False)
 class FaceLabels:
-    """The labels of all views of one face; see `View` for what they are.
+    """The labels of all views of one face; see `TurnedView` for what they are.
 
     Attributes:
         landmarks: float32 (N, 68, 2).
@@ -97,7 +97,7 @@ def open_output(root: str | os.PathLike[str], settings: Mapping[str, Any]) -> Pa
         raise FaceAlignError(f"{root}: holds files of something else; give an empty folder")
     root.mkdir(parents=True, exist_ok=True)
     text = json.dumps(settings, indent=2) + "\n"
-    write_whole(path, lambda file: file.write(text.encode()))
+    atomic_write(path, lambda file: file.write(text.encode()))
     return root
 
 
@@ -118,7 +118,7 @@ def is_written(root: Path, name: str) -> bool:
     return all(_picture(root, name, view).is_file() for view in range(count))
 
 
-def write_views(root: Path, name: str, views: Sequence[View], source: str) -> None:
+def write_views(root: Path, name: str, views: Sequence[TurnedView], source: str) -> None:
     """Writes the views of a face; whoever reads at the same time sees all of them or none.
 
     Args:
@@ -139,7 +139,7 @@ def write_views(root: Path, name: str, views: Sequence[View], source: str) -> No
         "turn": np.array([view.turn for view in views], np.float32),
         "source": np.array(source),
     }
-    write_whole(_labels_path(root, name), lambda file: np.savez_compressed(file, **arrays))
+    atomic_write(_labels_path(root, name), lambda file: np.savez_compressed(file, **arrays))
 
 
 def read_labels(root: Path, name: str) -> FaceLabels:
@@ -181,7 +181,7 @@ def load_samples(
     split: str | None = None,
     strict: bool = False,
     on_skip: Callable[[FaceAlignError], None] | None = None,
-) -> Iterator[LabelledFace]:
+) -> Iterator[LabeledFace]:
     """Reads turned views, one at a time.
 
     Args:
@@ -193,7 +193,7 @@ def load_samples(
     Returns:
         An iterator of faces with 68 landmarks that are projections of points of the head (2 seen, 1
         hidden), and the extras `pose` (pitch, yaw, roll in degrees), `depth` (68,) in pixels and
-        `turn` (see `View`). Views of one face follow each other.
+        `turn` (see `TurnedView`). Views of one face follow each other.
 
     Raises:
         FaceAlignError: The folder holds no views, or those of another split; while iterating, a
@@ -222,7 +222,7 @@ def load_samples(
                 continue
             yield from ((name, view) for view in range(len(labels[name].landmarks)))
 
-    def read(place: tuple[str, int]) -> LabelledFace:
+    def read(place: tuple[str, int]) -> LabeledFace:
         name, view = place
         face = labels.get(name) or read_labels(root, name)
         path = _picture(root, name, view)
@@ -240,7 +240,7 @@ def load_samples(
             },
         )
 
-    return read_each(places(), read, strict, on_skip)
+    return iter_valid(places(), read, strict, on_skip)
 
 
 def _settings(root: Path) -> dict[str, Any]:

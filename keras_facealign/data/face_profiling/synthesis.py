@@ -1,4 +1,4 @@
-"""From one labelled face to its turned views, with the landmarks of the head in each."""
+"""From one labeled face to its turned views, with the landmarks of the head in each."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from keras_facealign.data.examples import FaceExample
 from keras_facealign.data.face_profiling.camera import Camera
 from keras_facealign.data.face_profiling.fitting import HeadFitter
 from keras_facealign.data.face_profiling.model import MorphableModel
 from keras_facealign.data.face_profiling.rendering import TurnableFace, visible_landmarks
 from keras_facealign.data.face_profiling.silhouette import JAW
 from keras_facealign.data.face_profiling.snapping import snapped_vertices
-from keras_facealign.data.samples import Example
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.geometry import crop_matrix, landmarks_box, transform_points
 
-__all__ = ["LABELS_VERSION", "View", "ViewSettings", "check_yaws", "turned_views"]
+__all__ = ["LABELS_VERSION", "TurnedView", "ViewSettings", "check_yaws", "turned_views"]
 
 LABELS_VERSION = 3
 """Grows when the same face gets other labels than before, so that one folder never mixes both."""
@@ -48,7 +48,7 @@ class ViewSettings:
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class TurnedView:
     """A face as seen from one side.
 
     Attributes:
@@ -86,8 +86,8 @@ def check_yaws(yaws: Sequence[float]) -> tuple[float, ...]:
 
 
 def turned_views(
-    example: Example, fitter: HeadFitter, settings: ViewSettings, rng: np.random.Generator
-) -> list[View]:
+    example: FaceExample, fitter: HeadFitter, settings: ViewSettings, rng: np.random.Generator
+) -> list[TurnedView]:
     """The face as it is and turned, each with the landmarks of the fitted head.
 
     Args:
@@ -140,7 +140,7 @@ def _view(
     vertices: np.ndarray,
     camera: Camera,
     settings: ViewSettings,
-) -> View:
+) -> TurnedView:
     pixels = camera.project(vertices)
     places = vertices[model.landmarks]
     places[:JAW] += model.jaw_shift
@@ -148,7 +148,7 @@ def _view(
     crop = crop_matrix(landmarks_box(marks[:, :2]), settings.size, settings.margin)
     crop = crop.astype(np.float64)
     eyes = float(np.linalg.norm(np.diff(model.neutral[model.landmarks[[36, 45]]], axis=0)))
-    return View(
+    return TurnedView(
         image=face.render(camera, crop, settings.size, settings.size),
         landmarks=np.asarray(transform_points(crop, marks[:, :2]), np.float32),
         depth=(marks[:, 2] * crop[0, 0]).astype(np.float32),

@@ -134,7 +134,7 @@ def sample(
     deformable_groups: int,
     border: str,
 ) -> Any:
-    """Reads the displaced neighbourhood of every output pixel (a deformable "im2col").
+    """Reads the displaced neighborhood of every output pixel (a deformable "im2col").
 
     Args:
         inputs: float16, bfloat16, float32 or float64 (B, H, W, C).

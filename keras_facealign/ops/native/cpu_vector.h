@@ -71,7 +71,7 @@ inline float read(BFloat16 value) { return reinterpret<float>(uint32_t(value.bit
 inline float read(Half value) {
   const uint32_t sign = uint32_t(value.bits & 0x8000) << 16, rest = value.bits & 0x7fff;
   if (rest >= 0x7c00) return reinterpret<float>(sign | 0x7f800000 | rest << 13);  // inf, NaN
-  // The exponent's bias differs by 112; multiplying also normalises what is denormal in half.
+  // The exponent's bias differs by 112; multiplying also normalizes what is denormal in half.
   const float magnitude = reinterpret<float>(rest << 13) * 0x1p112f;
   return reinterpret<float>(sign | reinterpret<uint32_t>(magnitude));
 }

@@ -1,4 +1,4 @@
-// Sampling and its gradient on CUDA devices. A few neighbouring threads share one point (output
+// Sampling and its gradient on CUDA devices. A few neighboring threads share one point (output
 // pixel, deformable group, tap) and go along its channels in vectors of up to 16 bytes.
 #pragma once
 

@@ -57,9 +57,9 @@ struct Floor {
   static FACEALIGN_BOTH Number of(Number value) { return std::floor(value); }
 };
 
-// One axis: the two neighbours of `position`, their weights and the weights' slopes, where Number
+// One axis: the two neighbors of `position`, their weights and the weights' slopes, where Number
 // is a number or a vector of them. Returns where something is sampled: NaN is outside, and what is
-// found for an outside position is some other one's. A neighbour outside has the other one's index
+// found for an outside position is some other one's. A neighbor outside has the other one's index
 // and no weight. Under kZeros, -1 itself has no weight but the slope of what begins there.
 template <class Number>
 FACEALIGN_BOTH auto locate_on_axis(Border border, Number position, Number size, Number index[2],

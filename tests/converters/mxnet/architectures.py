@@ -1,6 +1,6 @@
 """The networks of the golden files, by their names there."""
 
-from keras_facealign.models import Architecture
+from keras_facealign.networks import Architecture
 
 # Full width: `param_manifests_full_width.json.gz`.
 MANIFESTS = {

@@ -1,4 +1,4 @@
-"""Whole networks: recognised, built, filled and written back, with MXNet's own outputs.
+"""Whole networks: recognized, built, filled and written back, with MXNet's own outputs.
 
 `tests/data/mxnet` holds three networks and their outputs; the others are read from the folder that
 the variable KERAS_FACEALIGN_GOLDEN names. KERAS_BACKEND chooses the backend.
@@ -18,11 +18,13 @@ from keras_facealign.converters import load_mxnet, read_params, save_mxnet, writ
 from keras_facealign.converters.mxnet.manifest import expected_arrays
 from keras_facealign.converters.mxnet.size import checkpoint_size
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.models import Architecture, FaceAlignModel
+from keras_facealign.models import FaceAlignModel
+from keras_facealign.networks import Architecture
 from tests.converters.mxnet.architectures import CHECKPOINTS
 from tests.converters.mxnet.file_bytes import random
+from tests.paths import TESTS
 
-DATA = Path(__file__).parents[2] / "data" / "mxnet"
+DATA = TESTS / "data" / "mxnet"
 SAT = DATA / "n_sat2d3_cab_dcn0-0000.params"
 
 

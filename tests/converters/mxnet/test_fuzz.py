@@ -12,7 +12,7 @@ from keras_facealign.converters import load_mxnet
 from keras_facealign.converters.mxnet import read_checkpoint
 from keras_facealign.converters.mxnet.manifest import expected_arrays
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.models import Architecture
+from keras_facealign.networks import Architecture
 from tests.converters.mxnet.file_bytes import array_bytes, file_bytes, name_bytes, random
 
 ARCHITECTURE = Architecture("sat", 1, 1, "resnet", width=0.03125)
@@ -185,7 +185,7 @@ def test_stacks_that_exist_by_name_only_cost_no_memory(write, count):
     )
     path = write(content)
     tracemalloc.start()
-    with pytest.raises(FaceAlignError, match=f"recognised as {count + 1} x SAT"):
+    with pytest.raises(FaceAlignError, match=f"recognized as {count + 1} x SAT"):
         read_checkpoint(path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()

@@ -12,7 +12,6 @@ import math
 import os
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -21,10 +20,12 @@ import pytest
 from keras_facealign.converters.mxnet.manifest import expected_arrays
 from keras_facealign.converters.mxnet.size import checkpoint_size
 from keras_facealign.converters.mxnet.weights import to_mxnet_layout, variables_by_name
-from keras_facealign.models import Architecture, FaceAlignModel, count_macs
+from keras_facealign.models import FaceAlignModel
+from keras_facealign.networks import Architecture, count_macs
 from tests.converters.mxnet.architectures import MANIFESTS, of_counts_row
+from tests.paths import TESTS
 
-DATA = Path(__file__).parents[2] / "data" / "mxnet"
+DATA = TESTS / "data" / "mxnet"
 ORIGINAL = json.loads(gzip.decompress((DATA / "param_manifests_full_width.json.gz").read_bytes()))
 with gzip.open(DATA / "counts_all.csv.gz", "rt", newline="") as file:
     COUNTS = list(csv.DictReader(file))

@@ -18,7 +18,7 @@ from tests.data.face_profiling.head import arrays, write_model
 EXPRESSIONS = ("jawOpen", "mouthSmile_L")
 
 
-def write_mesh(path, vertices, faces, comment="# A licence\n\nmtllib kit.mtl\n"):
+def write_mesh(path, vertices, faces, comment="# A license\n\nmtllib kit.mtl\n"):
     """An .obj file as the kit has them: numbers with six digits, corners as vertex/texture."""
     lines = [f"v {x:.6g} {y:.6g} {z:.6g}" for x, y, z in vertices]
     lines += ["vt 0.25 0.75"]

@@ -13,7 +13,7 @@ import pytest
 from keras_facealign.data.face_profiling import HeadFitter, load_model
 from keras_facealign.data.face_profiling.annotated import kit_habits, kit_jaw_shift
 from keras_facealign.data.face_profiling.model import triangulate
-from keras_facealign.data.w300_lp import load_aflw2000
+from keras_facealign.data.readers.w300_lp import load_aflw2000
 from keras_facealign.errors import FaceAlignError
 from tests.data.face_profiling.head import arrays, write_model
 
@@ -83,7 +83,7 @@ def test_the_kits_habits_mirror_each_other():
     for right, left in pairs:
         np.testing.assert_array_equal(habits[right], habits[left] * [-1, 1, 1])
     assert not habits[[27, 28, 29, 30, 33, 51, 57, 62, 66], 0].any()
-    # Centimetres: no annotator is off by more than a finger's breadth.
+    # Centimeters: no annotator is off by more than a finger's breadth.
     assert np.abs(habits).max() < 1.0
 
 

@@ -1,4 +1,4 @@
-"""The rasteriser against loops, and turned pictures against closed forms."""
+"""The rasterizer against loops, and turned pictures against closed forms."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from keras_facealign.data.examples import FaceExample
 from keras_facealign.data.face_profiling import (
     Camera,
     HeadFitter,
@@ -22,7 +23,6 @@ from keras_facealign.data.face_profiling import (
     write_views,
 )
 from keras_facealign.data.face_profiling.camera import rotation_from_angles
-from keras_facealign.data.samples import Example
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.geometry import landmarks_box
 from tests.data.face_profiling.head import texture
@@ -30,12 +30,12 @@ from tests.data.face_profiling.head import texture
 SETTINGS = ViewSettings(yaws=(20.0, 60.0), jitter=0.0, size=64)
 
 
-def example(model, yaw=12.0) -> Example:
+def example(model, yaw=12.0) -> FaceExample:
     camera = Camera(rotation_from_angles(2, yaw, 3), 7.0, np.array([110.0, 98.0]))
     vertices = model.vertices(np.zeros(model.num_coefficients))
     points = camera.project(vertices[model.landmarks])[:, :2].astype(np.float32)
     seen = np.full(68, 2, np.int32)
-    return Example(texture(), points, seen, landmarks_box(points), "afw/face.one.jpg", "afw")
+    return FaceExample(texture(), points, seen, landmarks_box(points), "afw/face.one.jpg", "afw")
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_turns_are_those_asked_for_on_the_way_the_head_went(views):
     for view in views:
         assert view.image.shape == (64, 64, 3) and view.image.dtype == np.uint8
         assert view.pose[1] == pytest.approx(view.turn, abs=2)
-        # The crop is centred on the landmarks and twice as large.
+        # The crop is centerd on the landmarks and twice as large.
         box = landmarks_box(view.landmarks)
         assert max(box[2] - box[0], box[3] - box[1]) == pytest.approx(32, abs=0.1)
         np.testing.assert_allclose((box[:2] + box[2:]) / 2, 31.5, atol=0.1)
@@ -111,7 +111,7 @@ def test_frontal_heads_go_either_way_and_jitter_is_bounded(fitter, model):
 def test_labels_of_something_else_are_refused(fitter, model):
     face = example(model)
     shuffled = np.random.default_rng(1).permutation(face.landmarks)
-    bad = Example(face.image, shuffled, face.visibility, face.box, "afw/bad.jpg", "afw")
+    bad = FaceExample(face.image, shuffled, face.visibility, face.box, "afw/bad.jpg", "afw")
     with pytest.raises(FaceAlignError, match=r"afw/bad.jpg: the head misses the landmarks"):
         turned_views(bad, HeadFitter(fitter.model), SETTINGS, np.random.default_rng(0))
 

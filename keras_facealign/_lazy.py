@@ -1,0 +1,49 @@
+"""Packages whose public names load their modules at first use."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+__all__ = ["attach"]
+
+
+def attach(
+    package: str, modules: Mapping[str, Sequence[str]]
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Makes the functions `__getattr__` and `__dir__` of a package.
+
+    Args:
+        package: Full name of the package, its `__name__`.
+        modules: The public names that each module holds. Modules are named relative to the
+            package, without the leading dot.
+
+    Returns:
+        `__getattr__`, which imports the module of a name and keeps the name, and `__dir__`, which
+        lists the public names alone.
+    """
+    homes = {name: module for module, names in modules.items() for name in names}
+
+    def __getattr__(name: str) -> Any:
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        try:
+            module = importlib.import_module(f"{package}.{homes[name]}")
+        except ModuleNotFoundError as error:
+            if error.name != "keras":
+                raise
+            raise ModuleNotFoundError(
+                f"{package}.{name} needs Keras and one of its backends; run: pip install "
+                '"keras_facealign[tensorflow]", or [jax], [torch] or [gpu]',
+                name=error.name,
+            ) from error
+        value = getattr(module, name)
+        setattr(sys.modules[package], name, value)
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted(homes)
+
+    return __getattr__, __dir__

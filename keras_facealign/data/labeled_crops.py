@@ -1,0 +1,41 @@
+"""Crops of labeled faces, and what a model predicts for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+
+import numpy as np
+
+from keras_facealign import geometry
+from keras_facealign.data.examples import FaceExample
+from keras_facealign.geometry.crops import crop_face
+
+__all__ = ["predict_faces"]
+
+
+def predict_faces(
+    faces: Iterable[FaceExample],
+    predict: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
+    input_size: int,
+    batch_size: int = 32,
+) -> Iterator[tuple[FaceExample, np.ndarray, np.ndarray]]:
+    """Cuts labeled faces out by their boxes and has a model look at them, batch by batch.
+
+    Args:
+        faces: Labeled faces.
+        predict: From crops, uint8 (B, S, S, 3), to landmarks in crop pixels, (B, K, 2), and
+            confidence; `FaceAlignModel.predict_landmarks` is one.
+        input_size: Side S of the crops in pixels.
+        batch_size: Faces predicted at once.
+
+    Yields:
+        Each face, the matrix (2, 3) from its picture's pixels to the crop's, and the landmarks
+        found, (K, 2) in pixels of the crop.
+    """
+    left = iter(faces)
+    while batch := list(islice(left, batch_size)):
+        matrices = [geometry.crop_matrix(face.box, input_size) for face in batch]
+        pairs = zip(batch, matrices, strict=True)
+        found, _ = predict(np.stack([crop_face(f.image, m, input_size) for f, m in pairs]))
+        yield from zip(batch, matrices, found, strict=True)

@@ -1,0 +1,297 @@
+"""Training batches straight from a TFDS data set, which need not fit in memory.
+
+`from_tfds` reads array_record files, without TensorFlow, in any order; `tf_dataset_from_tfds` reads
+what TFDS writes by default, as a `tf.data.Dataset`. Both give the batches that `FaceBatches` gives.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import cv2
+import numpy as np
+
+from keras_facealign import geometry
+from keras_facealign.data.batches import BORDER, BoxJitter, crop_with_border
+from keras_facealign.data.epochs import EpochBatches, check_batch_size
+from keras_facealign.errors import FaceAlignError
+
+__all__ = ["LazyFaceBatches", "from_tfds", "tf_dataset_from_tfds"]
+
+_REDUCED = {
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+}
+# Encoded pictures that the shuffling of a tf.data pipeline holds.
+_SHUFFLE_BUFFER = 2048
+
+
+class LazyFaceBatches(EpochBatches):
+    """Batches of cropped faces, read and cropped when they are asked for.
+
+    Equal seeds give equal batches, whatever the number of threads.
+
+    Args:
+        source: Random access to examples with the keys image (encoded bytes, or uint8 (H, W, 3)
+            RGB), landmarks (K, 2), visibility (K,), box (4,) and file_name, as a TFDS data source
+            gives them.
+        batch_size: Faces in a batch.
+        input_size: Side of the network's frame in pixels.
+        shuffle: Whether each epoch has an order of its own, with a last short batch left out.
+        jitter: How boxes stray, or None for the boxes as they are.
+        seed: Integer.
+        threads: Faces of a batch cropped at the same time. Default: as many as there are cores.
+        **kwargs: As for every `keras.utils.PyDataset`: `workers` (2 or more read ahead while the
+            network trains), `max_queue_size`.
+
+    Raises:
+        FaceAlignError: There are no examples, or `use_multiprocessing` is asked for; while reading,
+            a picture is damaged.
+
+    Example:
+        >>> image = np.zeros((64, 64, 3), np.uint8)
+        >>> points = np.random.default_rng(0).uniform(20, 40, (68, 2))
+        >>> example = {"image": image, "landmarks": points, "visibility": np.ones(68),
+        ...            "box": np.array([20, 20, 40, 40]), "file_name": b"noise.png"}
+        >>> LazyFaceBatches([example], batch_size=1)[0]["image"].shape
+        (1, 192, 192, 3)
+    """
+
+    def __init__(
+        self,
+        source: Sequence[Mapping[str, Any]],
+        batch_size: int = 16,
+        input_size: int = 128,
+        shuffle: bool = False,
+        jitter: BoxJitter | None = None,
+        seed: int = 0,
+        threads: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(batch_size, shuffle, seed, **kwargs)
+        if self.use_multiprocessing:
+            raise FaceAlignError(
+                "use_multiprocessing=True: a LazyFaceBatches has threads; leave it out."
+            )
+        if not len(source):
+            raise FaceAlignError("There are no examples to make batches of; check the data set.")
+        self.input_size = input_size
+        self.jitter = jitter
+        self._source = source
+        self._pool = ThreadPoolExecutor(threads or os.cpu_count() or 1)
+        self._set_count(len(source))
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        faces = list(self._pool.map(self._face, (int(i) for i in self._chosen(index))))
+        images, landmarks, visibility = zip(*faces, strict=True)
+        return {
+            "image": np.stack(images),
+            "landmarks": np.stack(landmarks),
+            "visibility": np.stack(visibility),
+        }
+
+    def _face(self, i: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        record = self._source[i]
+        box = np.asarray(record["box"], np.float32)
+        if self.jitter is not None:
+            box = self.jitter.apply(box, np.random.default_rng([self.seed, self.epoch, i]))
+        return _crop(record, box, self.input_size)
+
+
+def from_tfds(
+    builder: Any,
+    split: str = "train",
+    batch_size: int = 16,
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    **kwargs: Any,
+) -> LazyFaceBatches:
+    """Training batches of a data set that was built with `file_format="array_record"`.
+
+    Nothing here needs TensorFlow, so that a run on JAX or PyTorch need not have it.
+
+    Args:
+        builder: A TFDS builder, or the name of one, such as `"w300_lp/projected_3d"`.
+        split: A split, or a part of one as TFDS writes it: `"train[:90%]"`.
+        batch_size: Faces in a batch.
+        data_dir: Where the data set was built, if `builder` is a name. Default: TFDS's own.
+        **kwargs: `input_size`, `shuffle`, `jitter`, `seed`, `threads`; see `LazyFaceBatches`.
+
+    Returns:
+        Batches for `FaceAlignModel.fit`.
+
+    Raises:
+        FaceAlignError: The data set is not built, has no such split, or has no random access.
+
+    Example:
+        >>> faces = from_tfds("ibug_300w", "train", 16, shuffle=True)  # doctest: +SKIP
+        >>> model.fit(faces, epochs=60)  # doctest: +SKIP
+    """
+    builder = _builder(builder, data_dir)
+    _check_split(builder, split)
+    import tensorflow_datasets as tfds
+
+    try:
+        source = builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
+    except NotImplementedError as error:
+        raise FaceAlignError(
+            f"{builder.name} in {builder.data_path} has no random access; build it with "
+            'file_format="array_record", or read it with tf_dataset_from_tfds'
+        ) from error
+    return LazyFaceBatches(source, batch_size, **kwargs)
+
+
+def tf_dataset_from_tfds(
+    builder: Any,
+    split: str = "train",
+    batch_size: int = 16,
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    input_size: int = 128,
+    shuffle: bool = False,
+    jitter: BoxJitter | None = None,
+    seed: int = 0,
+) -> Any:
+    """Training batches of a built data set as a `tf.data.Dataset`; needs TensorFlow.
+
+    Args:
+        builder: A TFDS builder, or the name of one.
+        split: A split, or a part of one as TFDS writes it: `"train[:90%]"`.
+        batch_size: Faces in a batch.
+        data_dir: Where the data set was built, if `builder` is a name. Default: TFDS's own.
+        input_size: Side of the network's frame in pixels.
+        shuffle: Whether each pass has an order of its own, with a last short batch left out.
+        jitter: How boxes stray, or None for the boxes as they are.
+        seed: Integer; decides order and jitter.
+
+    Returns:
+        A prefetched data set of batches as `FaceBatches` gives them.
+
+    Raises:
+        FaceAlignError: The data set is not built, has no such split, or is in array_record files,
+            which TensorFlow does not read.
+    """
+    check_batch_size(batch_size)
+    builder = _builder(builder, data_dir)
+    _check_split(builder, split)
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
+
+    read_config = tfds.ReadConfig(shuffle_seed=seed if shuffle else None)
+    names = ("image", "landmarks", "visibility", "box", "file_name")
+    try:
+        faces = builder.as_dataset(
+            split=split,
+            decoders={"image": tfds.decode.SkipDecoding()},
+            shuffle_files=shuffle,
+            read_config=read_config,
+        ).map(lambda record: tuple(record[name] for name in names))
+    except NotImplementedError as error:
+        raise FaceAlignError(
+            f"{builder.name} in {builder.data_path} is of a format that TensorFlow does not read; "
+            "read it with from_tfds, or build it as tfrecord"
+        ) from error
+    count = int(faces.cardinality())
+    if shuffle:
+        faces = faces.shuffle(min(count, _SHUFFLE_BUFFER), seed=seed)
+    draws = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True)
+
+    def crop(image, landmarks, visibility, box, name, draw):  # type: ignore[no-untyped-def]
+        if jitter is not None:
+            box = jitter.apply(box, np.random.default_rng(int(draw)))
+        record = {
+            "image": image,
+            "landmarks": landmarks,
+            "visibility": visibility,
+            "file_name": name,
+        }
+        return _crop(record, box, input_size)
+
+    num_landmarks = builder.info.features["landmarks"].shape[0]
+    side = input_size + 2 * BORDER
+    shapes = {
+        "image": (side, side, 3),
+        "landmarks": (num_landmarks, 2),
+        "visibility": (num_landmarks,),
+    }
+
+    def to_batch_item(fields: Any, draw: Any) -> dict[str, Any]:
+        values = tf.numpy_function(crop, [*fields, draw], [tf.uint8, tf.float32, tf.float32])
+        return {
+            name: tf.ensure_shape(value, shape)
+            for (name, shape), value in zip(shapes.items(), values, strict=True)
+        }
+
+    faces = tf.data.Dataset.zip((faces, draws.take(count)))
+    faces = faces.map(to_batch_item, num_parallel_calls=tf.data.AUTOTUNE)
+    whole = shuffle and count >= batch_size
+    return faces.batch(batch_size, drop_remainder=whole).prefetch(tf.data.AUTOTUNE)
+
+
+def _builder(builder: Any, data_dir: str | os.PathLike[str] | None) -> Any:
+    """The built builder, looked up by its name if need be."""
+    if isinstance(builder, str):
+        import tensorflow_datasets as tfds
+
+        import tfds_builders  # noqa: F401  (registers the builders)
+
+        name = builder
+        try:
+            builder = tfds.builder(name, data_dir=data_dir)
+        except tfds.core.registered.DatasetNotFoundError as error:
+            raise FaceAlignError(
+                f"There is no data set {name!r}; `keras-facealign datasets` lists them"
+            ) from error
+        except ValueError as error:
+            raise FaceAlignError(f"{name}: {' '.join(str(error).split())[:300]}") from error
+    if not builder.info.splits:
+        raise FaceAlignError(
+            f"{builder.name} is not built in {builder.data_path}; run download_and_prepare with "
+            "manual_dir first"
+        )
+    return builder
+
+
+def _check_split(builder: Any, split: str) -> None:
+    name = split.partition("[")[0]
+    if "+" not in split and name not in builder.info.splits:
+        known = ", ".join(builder.info.splits)
+        raise FaceAlignError(f"{builder.name} was built without the split {name!r}; it has {known}")
+
+
+def _crop(
+    record: Mapping[str, Any], box: np.ndarray, input_size: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Crop uint8 (S, S, 3) RGB, landmarks float32 (K, 2) in it, visibility float32 (K,)."""
+    landmarks = np.asarray(record["landmarks"], np.float32)
+    visibility = np.asarray(record["visibility"], np.float32)
+    image = record["image"]
+    if isinstance(image, np.ndarray):
+        crop, moved = crop_with_border(image, landmarks, box, input_size)
+        return crop, moved, visibility
+    # What the crop would average away need not be decoded in the first place.
+    scale = float(geometry.crop_matrix(box, input_size)[0, 0])
+    factor = max((f for f in _REDUCED if f * scale <= 1), default=1)
+    image, factor = _decode(image, factor, record["file_name"])
+    resize = geometry.resize_matrix(1 / factor)
+    corners = geometry.transform_points(resize, np.asarray(box, np.float32).reshape(2, 2))
+    points = geometry.transform_points(resize, landmarks)
+    crop, moved = crop_with_border(image, points, corners.reshape(4), input_size)
+    return np.ascontiguousarray(crop[:, :, ::-1]), moved, visibility
+
+
+def _decode(encoded: bytes, factor: int, name: Any) -> tuple[np.ndarray, int]:
+    """A picture, uint8 (H, W, 3) BGR, and how many times smaller than the file's it is."""
+    # Only JPEG can be decoded at a lower resolution; the others would be decoded and resized.
+    if bytes(encoded[:2]) != b"\xff\xd8":
+        factor = 1
+    flag = _REDUCED.get(factor, cv2.IMREAD_COLOR) | cv2.IMREAD_IGNORE_ORIENTATION
+    image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flag)
+    if image is None:
+        name = name.decode() if isinstance(name, bytes) else name
+        raise FaceAlignError(f"{name}: the stored picture is damaged; build the data set anew")
+    return image, factor

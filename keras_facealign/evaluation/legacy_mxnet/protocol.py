@@ -1,0 +1,230 @@
+"""`sdu_legacy`: the measure behind the accuracy tables of the original MXNet code.
+
+It is not the paper's protocol. Crops come from the ground truth, prediction *and* ground truth are
+whole pixels of the 128-pixel crop, and lengths are measured on the rounded ground truth. Two
+variants were published:
+
+* `"dfa"` (github.com/deepinx/deep-face-alignment, `test_rec_nme.py`): the record is aligned by five
+  points, then cropped by the landmarks' box with a margin on top that depends on the set. The
+  ground truth is rounded down (2D) or to the nearest pixel (3D). 3D errors are divided by the
+  square root of the box's area.
+* `"insightface"` (github.com/deepinsight/insightface, `alignment/heatmap`): the middle 256 pixels,
+  20 more up to five times until all landmarks are inside; faces that never fit are left out.
+  The ground truth is rounded down. 3D errors are divided by the box's diagonal.
+
+2D errors are divided by the distance between the eyes' midpoints, each the mean of two corners.
+The original can also crop by a detector of its own; that detector's weights were not published.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import islice
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from keras_facealign.errors import FaceAlignError
+from keras_facealign.evaluation.examples import as_example
+from keras_facealign.evaluation.legacy_mxnet import crops
+from keras_facealign.evaluation.predictions import Predictions
+from keras_facealign.evaluation.report import EvaluationReport
+from keras_facealign.geometry import compose, invert
+
+__all__ = ["MXNetProtocol"]
+
+_NUM_LANDMARKS = 68
+_FIRST_SCALE, _SCALE_STEP, _TRIES = 256, 20, 6
+
+
+@dataclass(frozen=True)
+class MXNetProtocol:
+    """The original code's evaluation of 68 landmarks.
+
+    Args:
+        variant: `"dfa"` or `"insightface"`.
+        dimensions: 2 for landmarks on the visible outline, 3 for projected 3D ones.
+        image_set: For `"dfa"`: `"ibug"`, `"cofw_testset"`, `"300W"`, or any other name.
+
+    Raises:
+        FaceAlignError: For an unknown variant or number of dimensions.
+
+    Example:
+        >>> protocol = MXNetProtocol(image_set="ibug")
+        >>> report = protocol.evaluate(model, load_samples("300w", "challenge"))
+        >>> report.summary()["nme"]["eye_corner_center"]["mean"]
+    """
+
+    variant: str = "dfa"
+    dimensions: int = 2
+    image_set: str = "ibug"
+
+    def __post_init__(self) -> None:
+        if self.variant not in ("dfa", "insightface"):
+            raise FaceAlignError(f"Unknown variant {self.variant!r}; choose dfa or insightface.")
+        if self.dimensions not in (2, 3):
+            raise FaceAlignError(f"dimensions is {self.dimensions}; landmarks are 2D or 3D.")
+
+    @property
+    def normalizer(self) -> str:
+        """The normalizer that the original prints."""
+        if self.dimensions == 2:
+            return "eye_corner_center"
+        return "box_size" if self.variant == "dfa" else "box_diagonal"
+
+    def crop(self, record: np.ndarray, landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Cuts what the network sees.
+
+        Args:
+            record: uint8 (384, 384, 3) RGB, the face in about the middle 256 pixels.
+            landmarks: (68, 2) pixels of the record.
+
+        Returns:
+            uint8 (128, 128, 3), and the matrix (2, 3) from record to crop.
+
+        Raises:
+            FaceAlignError: If the landmarks coincide, or (`"insightface"`) do not fit a crop.
+        """
+        if self.variant == "insightface":
+            matrix = self._middle(landmarks)
+            return crops.warp(record, matrix, crops.CROP_SIZE), matrix
+        first = crops.align_matrix(landmarks)
+        aligned = crops.warp(record, first, crops.RECORD_SIZE)
+        second = crops.landmarks_matrix(crops.move(first, landmarks), self.image_set)
+        return crops.warp(aligned, second, crops.CROP_SIZE), compose(second, first)
+
+    def quantize(self, landmarks: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+        """Ground truth (68, 2) on whole crop pixels, in record pixels again."""
+        points = crops.move(matrix, landmarks)
+        third = self.variant == "dfa" and self.dimensions == 3
+        return crops.move(invert(matrix), np.round(points) if third else np.floor(points))
+
+    def predictions(
+        self,
+        model: Any | Callable[[np.ndarray], Any],
+        examples: Iterable[Any],
+        batch_size: int = 16,
+        on_skip: Callable[[FaceAlignError], None] | None = None,
+    ) -> Predictions:
+        """Runs a network over labeled faces.
+
+        Args:
+            model: A Keras model or a callable that takes uint8 RGB crops (B, 128, 128, 3) and gives
+                raw maps (B, 64, 64, 68), or a list of them a stack, of which the last counts.
+            examples: Labeled faces (`image`, `landmarks`, `visibility`, `file_name`, `subset`).
+                Pictures that are not 384 x 384 are first brought into a record.
+            batch_size: Crops in a batch.
+            on_skip: Called with the error of each face that cannot be cropped; without it they
+                only count as missed.
+
+        Returns:
+            Decoded landmarks, the rounded ground truth and confidence, all in record pixels. Faces
+            that cannot be cropped are among its `missed`.
+
+        Raises:
+            FaceAlignError: If labels are not 68 points with a position, or the model's output has
+                another shape.
+        """
+        kept = Predictions()
+        stream = (as_example(example, index) for index, example in enumerate(examples))
+        while batch := list(islice(stream, batch_size)):
+            ready = []
+            for example in batch:
+                try:
+                    ready.append((example, *self._prepare(example)))
+                except _DoesNotFit as error:
+                    kept.add(example, None)
+                    if on_skip is not None:
+                        on_skip(error)
+            if not ready:
+                continue
+            maps = _run(model, np.stack([crop for _, crop, _, _ in ready]))
+            for (example, _, matrix, landmarks), each in zip(ready, maps, strict=True):
+                truth = self.quantize(landmarks, matrix)
+                self._keep(kept, example, matrix, truth, each)
+        return kept
+
+    def evaluate(
+        self, model: Any | Callable[[np.ndarray], Any], examples: Iterable[Any], **options: Any
+    ) -> EvaluationReport:
+        """Runs a network and measures it; arguments as of `predictions`.
+
+        Returns:
+            The report. Its main normalizer is the original's.
+        """
+        info = {
+            "protocol": "sdu_legacy",
+            "variant": self.variant,
+            "dimensions": self.dimensions,
+            "image_set": self.image_set,
+        }
+        kept = self.predictions(model, examples, **options)
+        return kept.report(normalizer=self.normalizer, info=info)
+
+    def _prepare(self, example: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        name = example.file_name
+        landmarks = np.asarray(example.landmarks, np.float64)
+        if landmarks.shape != (_NUM_LANDMARKS, 2):
+            raise FaceAlignError(
+                f"{name}: has landmarks of shape {landmarks.shape}; sdu_legacy needs (68, 2)."
+            )
+        if not (np.asarray(example.visibility) > 0).all() or not np.isfinite(landmarks).all():
+            raise FaceAlignError(
+                f"{name}: has landmarks without a position; sdu_legacy needs all 68, leave it out."
+            )
+        try:
+            record, points, _ = crops.to_record(np.asarray(example.image), landmarks)
+            crop, matrix = self.crop(record, points)
+        except FaceAlignError as error:
+            raise type(error)(f"{name}: {error}") from error
+        return crop, matrix, points
+
+    def _middle(self, landmarks: np.ndarray) -> np.ndarray:
+        for attempt in range(_TRIES):
+            matrix = crops.rotation_matrix(0, _FIRST_SCALE + _SCALE_STEP * attempt)
+            points = crops.move(matrix, landmarks)
+            if ((points >= 0) & (points < crops.CROP_SIZE)).all():
+                return matrix
+        widest = _FIRST_SCALE + _SCALE_STEP * (_TRIES - 1)
+        raise _DoesNotFit(f"The landmarks do not fit the middle {widest} pixels of the record.")
+
+    def _keep(
+        self,
+        kept: Predictions,
+        example: Any,
+        matrix: np.ndarray,
+        truth: np.ndarray,
+        maps: np.ndarray,
+    ) -> None:
+        landmarks = crops.move(invert(matrix), crops.decode_maps(maps))
+        peaks = maps.reshape(-1, maps.shape[-1]).max(axis=0).astype(np.float64)
+        box = np.concatenate([truth.min(axis=0), truth.max(axis=0)])
+        rounded = SimpleNamespace(
+            landmarks=truth,
+            visibility=np.asarray(example.visibility),
+            box=box,
+            file_name=example.file_name,
+            subset=example.subset,
+        )
+        confidence = 1 / (1 + np.exp(-np.clip(peaks, -60, 60)))
+        kept.add(rounded, SimpleNamespace(landmarks=landmarks, confidence=confidence, box=box))
+
+
+class _DoesNotFit(FaceAlignError):
+    """A face that the original passes over."""
+
+
+def _run(model: Any, batch: np.ndarray) -> np.ndarray:
+    """Raw maps (B, 64, 64, 68) of the last stack."""
+    predict_on_batch = getattr(model, "predict_on_batch", None)
+    output = predict_on_batch(batch) if predict_on_batch is not None else model(batch)
+    maps = np.asarray(output[-1] if isinstance(output, (list, tuple)) else output)
+    expected = (len(batch), crops.MAP_SIZE, crops.MAP_SIZE, _NUM_LANDMARKS)
+    if maps.shape != expected:
+        raise FaceAlignError(
+            f"The model gave maps of shape {maps.shape} for {len(batch)} crops; sdu_legacy needs "
+            f"{expected}."
+        )
+    return maps

@@ -1,0 +1,53 @@
+"""Affine matrices, face boxes and crops, for NumPy arrays and Keras tensors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from keras_facealign._lazy import attach
+
+if TYPE_CHECKING:
+    from keras_facealign.geometry.affine import (
+        compose,
+        flip_matrix,
+        invert,
+        resize_matrix,
+        similarity,
+        transform_points,
+        translation_matrix,
+    )
+    from keras_facealign.geometry.boxes import CROP_SCALE, box_overlap, crop_matrix, landmarks_box
+    from keras_facealign.geometry.crops import check_crops, crop_face
+
+__all__ = [
+    "CROP_SCALE",
+    "box_overlap",
+    "check_crops",
+    "compose",
+    "crop_face",
+    "crop_matrix",
+    "flip_matrix",
+    "invert",
+    "landmarks_box",
+    "resize_matrix",
+    "similarity",
+    "transform_points",
+    "translation_matrix",
+]
+
+__getattr__, __dir__ = attach(
+    __name__,
+    {
+        "affine": (
+            "compose",
+            "flip_matrix",
+            "invert",
+            "resize_matrix",
+            "similarity",
+            "transform_points",
+            "translation_matrix",
+        ),
+        "boxes": ("CROP_SCALE", "box_overlap", "crop_matrix", "landmarks_box"),
+        "crops": ("check_crops", "crop_face"),
+    },
+)

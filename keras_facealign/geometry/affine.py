@@ -1,0 +1,157 @@
+"""Affine geometry in pixels, for NumPy arrays and Keras tensors alike.
+
+One convention holds everywhere: an affine matrix of shape (2, 3) moves *points* from a source
+frame to a target frame, `p' = M[:, :2] @ p + M[:, 2]`, with p = (x, y) in pixels, x to the right, y
+down, and (0, 0) the center of the top-left pixel. `keras_facealign.ops.warp_affine` moves the
+picture along with its points when it is given the same matrix.
+
+Functions return NumPy arrays for NumPy input and backend tensors for tensor input. They take single
+matrices (2, 3) and batches (B, 2, 3).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+__all__ = [
+    "compose",
+    "flip_matrix",
+    "invert",
+    "resize_matrix",
+    "similarity",
+    "transform_points",
+    "translation_matrix",
+]
+
+
+def _namespace(*arrays: Any) -> Any:
+    """NumPy when every argument is an array or number of NumPy's, else `keras.ops`."""
+    if all(isinstance(a, (np.ndarray, np.generic, float, int, list, tuple)) for a in arrays):
+        return np
+    from keras import ops
+
+    return ops
+
+
+def _matrix(xp: Any, rows: tuple[tuple[Any, Any, Any], tuple[Any, Any, Any]]) -> Any:
+    """Stacks six scalars or (B,) vectors into (2, 3) or (B, 2, 3)."""
+    return xp.stack([xp.stack(row, axis=-1) for row in rows], axis=-2)
+
+
+def compose(second: Any, first: Any) -> Any:
+    """The matrix that applies `first`, then `second`.
+
+    Args:
+        second: float (2, 3) or (B, 2, 3).
+        first: float (2, 3) or (B, 2, 3).
+
+    Returns:
+        float (2, 3) or (B, 2, 3).
+
+    Example:
+        >>> import numpy as np
+        >>> shift = translation_matrix(np.float32(2), np.float32(0))
+        >>> compose(shift, shift)[0, 2]
+        np.float32(4.0)
+    """
+    xp = _namespace(second, first)
+    linear = xp.matmul(second[..., :2], first[..., :2])
+    offset = xp.matmul(second[..., :2], first[..., 2:]) + second[..., 2:]
+    return xp.concatenate([linear, offset], axis=-1)
+
+
+def invert(matrix: Any) -> Any:
+    """The matrix that undoes `matrix`.
+
+    Args:
+        matrix: float (2, 3) or (B, 2, 3), not singular.
+
+    Returns:
+        float (2, 3) or (B, 2, 3).
+    """
+    xp = _namespace(matrix)
+    a, b, tx = matrix[..., 0, 0], matrix[..., 0, 1], matrix[..., 0, 2]
+    c, d, ty = matrix[..., 1, 0], matrix[..., 1, 1], matrix[..., 1, 2]
+    det = a * d - b * c
+    ia, ib, ic, id_ = d / det, -b / det, -c / det, a / det
+    return _matrix(xp, ((ia, ib, -(ia * tx + ib * ty)), (ic, id_, -(ic * tx + id_ * ty))))
+
+
+def transform_points(matrix: Any, points: Any) -> Any:
+    """Moves points by an affine matrix.
+
+    Args:
+        matrix: float (2, 3), or (B, 2, 3) for a matrix an image.
+        points: float (..., K, 2) or (B, K, 2), pixels, x before y.
+
+    Returns:
+        Points of the same shape in the target frame.
+    """
+    xp = _namespace(matrix, points)
+    # Written out instead of a matmul: K x 2 by 2 x 2 products are slow and lose precision when a
+    # backend runs matmuls in reduced precision.
+    x, y = points[..., 0], points[..., 1]
+    m = matrix[..., None, :, :]
+    return xp.stack(
+        [
+            m[..., 0, 0] * x + m[..., 0, 1] * y + m[..., 0, 2],
+            m[..., 1, 0] * x + m[..., 1, 1] * y + m[..., 1, 2],
+        ],
+        axis=-1,
+    )
+
+
+def translation_matrix(dx: Any, dy: Any) -> Any:
+    """The matrix that adds (dx, dy) pixels; scalars give (2, 3), vectors (B,) give (B, 2, 3)."""
+    xp = _namespace(dx, dy)
+    one, zero = xp.ones_like(dx), xp.zeros_like(dx)
+    return _matrix(xp, ((one, zero, dx), (zero, one, dy)))
+
+
+def similarity(
+    scale: Any, rotation: Any, translation: tuple[Any, Any], center: tuple[float, float]
+) -> Any:
+    """Rotation and scaling about a center, then a translation.
+
+    Args:
+        scale: Factor, scalar or (B,).
+        rotation: Radians, scalar or (B,); positive turns x towards y, clockwise as seen on screen.
+        translation: (dx, dy) in pixels, scalars or (B,) each, added after scaling.
+        center: (x, y) in pixels, the point that scaling and rotation leave in place.
+
+    Returns:
+        float (2, 3) or (B, 2, 3).
+    """
+    xp = _namespace(scale, rotation, *translation)
+    cos, sin = scale * xp.cos(rotation), scale * xp.sin(rotation)
+    cx, cy = center
+    return _matrix(
+        xp,
+        (
+            (cos, -sin, cx - cos * cx + sin * cy + translation[0]),
+            (sin, cos, cy - sin * cx - cos * cy + translation[1]),
+        ),
+    )
+
+
+def flip_matrix(flip: Any, width: int) -> Any:
+    """Mirrors x inside a frame of `width` pixels where `flip` is 1, and is the identity where 0.
+
+    Args:
+        flip: float 0 or 1, scalar or (B,).
+        width: Width of the frame in pixels; column x goes to width - 1 - x.
+
+    Returns:
+        float (2, 3) or (B, 2, 3).
+    """
+    xp = _namespace(flip)
+    one, zero = xp.ones_like(flip), xp.zeros_like(flip)
+    return _matrix(xp, ((one - 2.0 * flip, zero, flip * (width - 1.0)), (zero, one, zero)))
+
+
+def resize_matrix(scale: float) -> np.ndarray:
+    """The matrix of a resize by `scale` under half-pixel centers: x' = (x + 0.5) * scale - 0.5."""
+    offset = 0.5 * scale - 0.5
+    return np.array([[scale, 0.0, offset], [0.0, scale, offset]], np.float32)

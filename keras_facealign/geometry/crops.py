@@ -1,0 +1,107 @@
+"""Cutting faces out of pictures of any size without aliasing, and what networks ask of crops."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from keras_facealign import geometry
+from keras_facealign.errors import FaceAlignError
+
+if TYPE_CHECKING:
+    pass
+
+__all__ = ["check_crops", "crop_face"]
+
+# Bilinear sampling reads the 2 x 2 pixels around a point: below half size it would skip pixels.
+_SAFE_SCALE = 0.5
+
+
+def crop_face(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
+    """Cuts a square crop out of a picture; what lies outside of the picture is black.
+
+    Where the crop is less than half as large as what it shows, the picture is first averaged down
+    to twice the crop's resolution, so that no fine pattern turns into a false coarse one.
+
+    Args:
+        image: uint8 (H, W, 3).
+        matrix: float (2, 3), image pixels to crop pixels; scaling and translation only, as
+            `geometry.crop_matrix` makes it.
+        size: Side of the crop in pixels.
+
+    Returns:
+        uint8 (size, size, 3).
+
+    Example:
+        >>> image = np.full((400, 400, 3), 7, np.uint8)
+        >>> matrix = geometry.crop_matrix(np.array([100, 100, 200, 200]))
+        >>> crop_face(image, matrix, 128).shape
+        (128, 128, 3)
+    """
+    matrix = np.asarray(matrix, np.float64)
+    scale = matrix[0, 0]
+    if scale < _SAFE_SCALE:
+        image, reduction = _reduce(image, matrix, size, scale / _SAFE_SCALE)
+        matrix = geometry.compose(matrix, geometry.invert(reduction))
+    return cv2.warpAffine(
+        image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT
+    )
+
+
+def check_crops(images: np.ndarray, size: int) -> None:
+    """Checks that images are what a network takes.
+
+    Args:
+        images: (B, size, size, 3), RGB 0 to 255.
+        size: Side of the network's input in pixels.
+
+    Raises:
+        FaceAlignError: If they have another shape or range.
+    """
+    if images.ndim != 4 or images.shape[1:] != (size, size, 3):
+        raise FaceAlignError(
+            f"images have shape {images.shape}, but this model takes (batch, {size}, {size}, 3); "
+            "crop and resize faces first, or use FaceAligner, which does."
+        )
+    if images.dtype != np.uint8 and images.size:
+        low, high = float(np.min(images)), float(np.max(images))
+        if not (low >= 0 and high <= 255):
+            raise FaceAlignError(
+                f"images have values from {low:g} to {high:g}; give RGB between 0 and 255."
+            )
+
+
+def _reduce(
+    image: np.ndarray, matrix: np.ndarray, size: int, factor: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Averages the part of the picture that the crop shows down by about `factor`.
+
+    Returns:
+        The smaller picture, and the (2, 3) matrix from pixels of `image` to its pixels.
+    """
+    height, width = image.shape[:2]
+    corners = np.array([[-1.0, -1.0], [size, size]])
+    (x0, y0), (x1, y1) = geometry.transform_points(geometry.invert(matrix), corners)
+    # One pixel of the smaller picture more on each side, so that its rim averages whole pixels.
+    rim = 1 / factor
+    left, top = max(0, math.floor(x0 - rim)), max(0, math.floor(y0 - rim))
+    right, bottom = min(width, math.ceil(x1 + rim) + 1), min(height, math.ceil(y1 + rim) + 1)
+    # A box that touches the picture by a hair still gives a strip of one pixel.
+    left, top = min(left, width - 1), min(top, height - 1)
+    right, bottom = max(right, left + 1), max(bottom, top + 1)
+    part = image[top:bottom, left:right]
+    small_width = max(1, round(part.shape[1] * factor))
+    small_height = max(1, round(part.shape[0] * factor))
+    small = cv2.resize(part, (small_width, small_height), interpolation=cv2.INTER_AREA)
+    scale_x, scale_y = small_width / part.shape[1], small_height / part.shape[0]
+    # Half-pixel centers: x' = (x - left + 0.5) * scale - 0.5.
+    reduction = np.array(
+        [
+            [scale_x, 0.0, (0.5 - left) * scale_x - 0.5],
+            [0.0, scale_y, (0.5 - top) * scale_y - 0.5],
+        ]
+    )
+    return small, reduction

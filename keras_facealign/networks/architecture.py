@@ -1,0 +1,124 @@
+"""What decides a network's graph."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from keras_facealign.errors import FaceAlignError
+from keras_facealign.layers import BLOCKS
+
+__all__ = ["ENCODER_DECODERS", "STEMS", "TOPOLOGIES", "VARIANTS", "Architecture", "stem_widths"]
+
+ENCODER_DECODERS = ("hourglass", "unet")
+TOPOLOGIES = (*ENCODER_DECODERS, "dla", "sat_i", "sat_ii", "sat")
+STEMS = ("full", "light")
+VARIANTS = ("dfa", "if", "old")
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Everything that decides a network's graph.
+
+    Args:
+        topology: "hourglass", "unet", "dla", "sat_i", "sat_ii" or "sat", which is SAT (III).
+            "sat_i" and "sat_ii" are one construction, in the paper at depth 4 and 3.
+        stacks: How many times the topology is repeated, each with heatmaps of its own.
+        depth: Number of 2x poolings inside the topology.
+        block: Kind of convolution block: "resnet", "inception", "hpm" or "cab". The aggregation
+            topologies (SAT, DLA) always use "cab"; the kind then sets the stem and the block before
+            each head.
+        width: Multiplier of all channel counts; 1.0 is the paper's.
+        num_landmarks: Heatmaps of each stack (K).
+        input_size: Side of the square input in pixels, 2 or 4 times the 64 of the maps.
+        map_size: Side of the heatmaps in pixels.
+        stem: "full" is the original. "light" is one strided 4x4 convolution for every halving of
+            the input: all blocks then run inside the stacks, which saves narrow networks a third
+            of their operations.
+        head_prior: Probability that the heads give every pixel before training. The original's
+            heads start at 0.5, which costs the cross-entropy many steps to unlearn; None keeps it.
+        gate: SAT and DLA only: whether a node is multiplied by the mean of its neighbor
+            (`net_sat` 2 of the original code).
+        dcn: Where convolutions are deformable, the paper's inside transformer: 0 nowhere, 1 between
+            stacks, 2 in front of and inside the heads, 3 everywhere of these.
+        variant: Which of the released codes decides details. "old" (insightface, May 2018) learns
+            the up-sampling and normalizes before the deformable convolution; "if" (insightface
+            since) and "dfa" (deep-face-alignment) repeat pixels and normalize after it. Between
+            stacks, hourglasses and U-Nets of "dfa" pass their features through K channels, which
+            are the heatmaps that the last stack trains. Default: "old" for "dla", "sat_i" and
+            "sat_ii", which no later code has, else "dfa".
+        spatial_transformer: Whether a small network in front turns the picture upright (STN).
+    """
+
+    topology: str = "sat"
+    stacks: int = 2
+    depth: int = 3
+    block: str = "cab"
+    width: float = 1.0
+    num_landmarks: int = 68
+    input_size: int = 128
+    map_size: int = 64
+    stem: str = "full"
+    head_prior: float | None = None
+    gate: bool = False
+    dcn: int = 0
+    variant: str | None = None
+    spatial_transformer: bool = False
+
+    def __post_init__(self) -> None:
+        self._check("topology", self.topology, TOPOLOGIES)
+        if self.variant is None:
+            old = self.topology in ("dla", "sat_i", "sat_ii")
+            object.__setattr__(self, "variant", "old" if old else "dfa")
+        self._check("variant", self.variant, VARIANTS)
+        self._check("block", self.block, BLOCKS)
+        self._check("stem", self.stem, STEMS)
+        if self.stacks < 1 or self.depth < 1 or self.num_landmarks < 1:
+            raise FaceAlignError(
+                f"stacks={self.stacks}, depth={self.depth} and num_landmarks="
+                f"{self.num_landmarks} must be at least 1."
+            )
+        if not self.width > 0:
+            raise FaceAlignError(f"width is {self.width}; it must be positive, 1.0 is the paper's.")
+        if self.map_size % 2**self.depth:
+            raise FaceAlignError(
+                f"map_size={self.map_size} cannot be halved depth={self.depth} times."
+            )
+        ratio = self.input_size / self.map_size
+        if ratio not in (2, 4):
+            raise FaceAlignError(
+                f"input_size={self.input_size} must be 2 or 4 times map_size={self.map_size}."
+            )
+        if self.dcn not in (0, 1, 2, 3):
+            raise FaceAlignError(f"dcn is {self.dcn}; choose 0, 1, 2 or 3.")
+        if self.gate and (self.topology in ENCODER_DECODERS or self.depth < 3):
+            raise FaceAlignError(
+                f"gate=True needs an aggregation topology of depth 3 or more, not "
+                f"{self.topology!r} of depth {self.depth}."
+            )
+        if self.head_prior is not None and not 0 < self.head_prior < 1:
+            raise FaceAlignError(f"head_prior is {self.head_prior}; it must be between 0 and 1.")
+
+    @staticmethod
+    def _check(name: str, value: str | None, choices: Any) -> None:
+        if value not in choices:
+            raise FaceAlignError(f"Unknown {name} {value!r}; choose one of: {', '.join(choices)}.")
+
+    @property
+    def filters(self) -> int:
+        """Channels inside the stacks."""
+        return int(256 * self.width)
+
+    @property
+    def heads_between_stacks(self) -> bool:
+        """Whether what lies between stacks has K channels and is the last stack's trained map."""
+        return self.dcn in (1, 3) and self.variant == "dfa" and self.topology in ENCODER_DECODERS
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain Python values, for a configuration file."""
+        return asdict(self)
+
+
+def stem_widths(width: float) -> tuple[int, int]:
+    """Channels of the stem's first convolution, and of its blocks."""
+    return max(int(64 * width), 32), max(int(128 * width), 32)

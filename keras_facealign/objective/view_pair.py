@@ -1,0 +1,119 @@
+"""What a training step works on: a checked batch, and two views of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from keras import ops
+
+from keras_facealign import geometry
+from keras_facealign.errors import FaceAlignError
+from keras_facealign.objective.paired_augmentation import AugmentedView
+
+__all__ = ["Pair", "check_batch"]
+
+
+@dataclass
+class Pair:
+    """Two views of a batch and the transformation between them.
+
+    Attributes:
+        first: The view I.
+        second: The view T . I.
+        matrix: float32 (B, 2, 3), T in input pixels, mirroring included.
+        flip: float32 (B,), 1 where T mirrors.
+    """
+
+    first: AugmentedView
+    second: AugmentedView
+    matrix: Any
+    flip: Any
+
+    def in_frames(self, frames: Any, size: int) -> Pair:
+        """The same pair where a network looks at frames of its own choice.
+
+        A landmark at p in a view lies at F . p in the frame that the network's heatmaps show. What
+        was T between the views is then F2 . T . inverse(F1) between their heatmaps.
+
+        Args:
+            frames: float (2B, 2, 3), F of all first views, then of all second ones; pixels of the
+                view in, pixels of the heatmaps' frame out, both frames `size` pixels wide.
+            size: Side of the frames in pixels.
+
+        Returns:
+            The pair, for the comparison with heatmaps in those frames.
+        """
+        count = ops.shape(self.matrix)[0]
+        first, second = frames[:count], frames[count:]
+        matrix = geometry.compose(second, geometry.compose(self.matrix, geometry.invert(first)))
+        return Pair(
+            self.first.in_frames(first, size),
+            self.second.in_frames(second, size),
+            matrix,
+            self.flip,
+        )
+
+    def visible_in_both(self, flip_permutation: Any) -> Any:
+        """float32 (B, K): which landmarks, by the second view's order, both views show.
+
+        Of a face without any label all count: nothing says where they are, and the heatmaps of one
+        that neither view shows have to agree on that.
+
+        Args:
+            flip_permutation: int (K,), see `LandmarkScheme.flip_permutation`.
+        """
+        swap = ops.convert_to_tensor(flip_permutation, dtype="int32")
+        seen = ops.where(
+            ops.reshape(self.flip, (-1, 1)) > 0.5,
+            ops.take(self.first.visible, swap, axis=1),
+            self.first.visible,
+        )
+        both = seen * self.second.visible
+        if self.first.labeled is None:
+            return both
+        return ops.maximum(both, 1.0 - ops.expand_dims(self.first.labeled, -1))
+
+
+def check_batch(data: Any, input_size: int, num_landmarks: int) -> dict[str, Any]:
+    """Names what is wrong with a batch before an obscure shape error does.
+
+    Args:
+        data: What Keras hands to a step.
+        input_size: Side of the network's frame in pixels.
+        num_landmarks: Landmarks of a face (K).
+
+    Returns:
+        The batch: a dict with "image", "landmarks" and "visibility".
+
+    Raises:
+        FaceAlignError: If it is not such a dict, or a shape is wrong.
+    """
+    if isinstance(data, (tuple, list)) and data and all(part is None for part in data[1:]):
+        # As `train_on_batch(batch)` and `fit` on arrays pass it: (x, y, sample_weight).
+        data = data[0]
+    if not isinstance(data, dict) or not {"image", "landmarks", "visibility"} <= set(data):
+        got = sorted(data) if isinstance(data, dict) else type(data).__name__
+        raise FaceAlignError(
+            "A training batch must be a dict with image, landmarks and visibility (see "
+            f"keras_facealign.data), got {got}."
+        )
+    image, landmarks = data["image"], data["landmarks"]
+    if len(image.shape) != 4 or int(image.shape[1]) != int(image.shape[2]) or image.shape[3] != 3:
+        raise FaceAlignError(f"image has shape {tuple(image.shape)}; give (batch, side, side, 3).")
+    if int(image.shape[1]) < input_size:
+        raise FaceAlignError(
+            f"image has side {image.shape[1]}, less than the model's {input_size}; make "
+            "crops with a border."
+        )
+    if tuple(landmarks.shape[1:]) != (num_landmarks, 2):
+        raise FaceAlignError(
+            f"landmarks have shape {tuple(landmarks.shape)}; give (batch, {num_landmarks}, "
+            "2) in pixels of the crop."
+        )
+    if tuple(data["visibility"].shape[1:]) != (num_landmarks,):
+        raise FaceAlignError(
+            f"visibility has shape {tuple(data['visibility'].shape)}; give (batch, "
+            f"{num_landmarks})."
+        )
+    return data

@@ -1,0 +1,238 @@
+"""Networks in files that `keras_facealign.export` wrote, run without Keras and TensorFlow."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_facealign.errors import FaceAlignError
+from keras_facealign.geometry import check_crops
+from keras_facealign.landmarks import get_scheme
+from keras_facealign.models.flip_test import predict_with_flip_test
+from keras_facealign.runtimes.decoding import decode
+from keras_facealign.runtimes.litert import TFLiteGraph, available_cores
+from keras_facealign.runtimes.metadata import read_metadata
+
+__all__ = ["FILE_RUNTIMES", "ExportedModel", "OnnxGraph", "load_graph"]
+
+FILE_RUNTIMES = {".tflite": "litert", ".onnx": "onnx"}
+"""Ending of an exported file, and the runtime that runs it."""
+
+_INSTALL = {
+    "litert": 'pip install "keras_facealign[litert]"',
+    "onnx": 'pip install "keras_facealign[onnx]"',
+}
+# Faces a call, where a file takes any number: more at once are no faster on a processor.
+_BATCH = 8
+
+
+class ExportedModel:
+    """A network in a file, with what `FaceAligner` asks of a model.
+
+    Args:
+        path: A `.tflite` or `.onnx` file that `keras-facealign export` wrote.
+        threads: Processor cores to use. Default: all, up to four.
+
+    Raises:
+        FaceAlignError: If the file is missing, damaged, not of this package, or not what it says of
+            itself; or if its runtime is not installed.
+
+    Example:
+        >>> model = ExportedModel("saved_models/sat1_cab_mobile/model.tflite")  # doctest: +SKIP
+        >>> model.predict_outputs(crops)["landmarks"].shape  # doctest: +SKIP
+        (1, 68, 2)
+    """
+
+    def __init__(self, path: str | os.PathLike[str], threads: int | None = None) -> None:
+        self.path = Path(path)
+        if self.path.suffix.lower() not in FILE_RUNTIMES:
+            raise FaceAlignError(
+                f"{path}: no runtime is known for the ending {self.path.suffix!r}; give a .tflite "
+                "or .onnx file"
+            )
+        self.runtime = FILE_RUNTIMES[self.path.suffix.lower()]
+        """What runs it: "litert" or "onnx"."""
+        self.metadata = read_metadata(self.path)
+        self.input_size: int = self.metadata["input_size"]
+        self.num_landmarks: int = self.metadata["num_landmarks"]
+        self.box_scale: float = self.metadata["box_scale"]
+        """Side of the crop in units of the face box's longer side."""
+        self.scheme = get_scheme(self.metadata["scheme"])
+        self.landmark_offset: tuple[float, float] = tuple(self.metadata["landmark_offset"])
+        """(dx, dy) in pixels that landmarks have been moved by, see the model's attribute."""
+        self._batch: int | None = self.metadata["batch"]
+        self._graph = load_graph(self.path, self.runtime, threads)
+        self._check_graph()
+
+    @property
+    def name(self) -> str:
+        """Name of the preset that the file was made of."""
+        return self.metadata["preset"]
+
+    def _check_graph(self) -> None:
+        """Compares the graph with what the file says of itself."""
+        size, points = self.input_size, self.num_landmarks
+        shape, dtype = self._graph.input_shape, self._graph.input_type
+        if len(shape) != 4 or not _fits(shape[1:], (size, size, 3)) or dtype != np.uint8:
+            raise FaceAlignError(
+                f"{self.path} takes {dtype} of shape {shape}, not uint8 crops of {size}x{size} "
+                "pixels as its metadata say; export it again"
+            )
+        wanted = {"landmarks": (points, 2), "confidence": (points,)}
+        if not self.metadata["decode"]:
+            wanted = {"heatmaps": (-1, -1, points)}
+        for name, ending in wanted.items():
+            found = self._graph.output_shapes.get(name)
+            if found is None or len(found) != len(ending) + 1 or not _fits(found[1:], ending):
+                raise FaceAlignError(
+                    f"{self.path} gives {name} of shape {found}, not of {points} landmarks as its "
+                    "metadata say; export it again"
+                )
+        if self.scheme.num_landmarks != points:
+            raise FaceAlignError(
+                f"{self.path} says that scheme {self.scheme.name} has {points} landmarks, and it "
+                f"has {self.scheme.num_landmarks}; export it again"
+            )
+
+    def predict_landmarks(
+        self, images: np.ndarray, batch_size: int = 32, flip_test: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Finds the landmarks of cropped faces.
+
+        Args:
+            images: (B, S, S, 3), RGB 0 to 255, uint8 or float, S = `input_size`.
+            batch_size: As for other models; the file and the runtime decide.
+            flip_test: As in `predict_outputs`.
+
+        Returns:
+            Landmarks, float32 (B, K, 2) in pixels of the input, and confidence, float32 (B, K).
+
+        Raises:
+            FaceAlignError: As from `predict_outputs`.
+        """
+        outputs = self.predict_outputs(images, batch_size, flip_test)
+        return outputs["landmarks"], outputs["confidence"]
+
+    def predict_outputs(
+        self, images: np.ndarray, batch_size: int = 32, flip_test: bool = False
+    ) -> dict[str, np.ndarray]:
+        """Finds the landmarks of cropped faces, with all that the file tells about each.
+
+        Args:
+            images: As in `predict_landmarks`.
+            batch_size: As in `predict_landmarks`.
+            flip_test: Look at the mirror image of every face too and give the mean of both, see
+                `keras_facealign.models.flip_test`: more exact, in twice the time.
+
+        Returns:
+            `landmarks`, `confidence`, and, if the file has them, `sigma`, float32 (B, K), standard
+            deviations in pixels of the input, and `visibility`, float32 (B, K), probabilities.
+
+        Raises:
+            FaceAlignError: If the images have another shape or range, or `flip_test` is asked for and
+                the scheme does not say what a mirror exchanges.
+        """
+        images = np.asarray(images)
+        check_crops(images, self.input_size)
+        if flip_test:
+            predict = partial(self.predict_outputs, batch_size=2 * batch_size)
+            return predict_with_flip_test(predict, images, self.scheme, self.landmark_offset)
+        if images.dtype != np.uint8:
+            images = np.rint(images).astype(np.uint8)
+        # An empty batch is filled up too: what comes out of it tells the shapes.
+        parts = [self._run(images[:0])] if not len(images) else []
+        start = 0
+        while start < len(images):
+            count = self._batch or (_BATCH if len(images) - start >= _BATCH else 1)
+            parts.append(self._run(images[start : start + count]))
+            start += count
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _run(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """One call of the graph, on a batch filled up to what the file takes."""
+        count = len(images)
+        room = (self._batch or max(count, 1)) - count
+        if room:
+            filling = np.zeros((room, *images.shape[1:]), images.dtype)
+            images = np.concatenate([images, filling])
+        outputs = self._graph(images)
+        if "heatmaps" in outputs:
+            maps = outputs["heatmaps"].transpose(0, 3, 1, 2)
+            points, confidence = decode(maps, self.input_size, self.metadata["decode_method"])
+            points = points + np.asarray(self.landmark_offset, np.float32)
+            outputs = {"landmarks": points, "confidence": confidence}
+        return {name: np.asarray(values, np.float32)[:count] for name, values in outputs.items()}
+
+
+def load_graph(
+    path: str | os.PathLike[str], runtime: str, threads: int | None = None
+) -> TFLiteGraph | OnnxGraph:
+    """Loads the graph in a file, whatever its metadata and its ending are.
+
+    Args:
+        path: A TFLite or ONNX file.
+        runtime: What runs it: "litert" or "onnx".
+        threads: Processor cores to use. Default: all, up to four.
+
+    Returns:
+        A function from an array to arrays by name, which also knows their shapes.
+
+    Raises:
+        FaceAlignError: If the file cannot be run, or its runtime is not installed.
+    """
+    graph = TFLiteGraph if runtime == "litert" else OnnxGraph
+    try:
+        return graph(Path(path).read_bytes(), str(path), threads)
+    except ImportError as error:
+        raise FaceAlignError(f"{path} cannot be run here ({error}); {_INSTALL[runtime]}") from error
+
+
+def _fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    """Whether sizes are equal; -1 stands for any."""
+    pairs = zip(shape, wanted, strict=False)
+    return len(shape) == len(wanted) and all(a == b or -1 in (a, b) for a, b in pairs)
+
+
+class OnnxGraph:
+    """An ONNX file on ONNX Runtime, with the face of a `TFLiteGraph`.
+
+    Args:
+        content: Content of the file.
+        name: What error messages call it.
+        threads: Processor cores to use. Default: all, up to four.
+
+    Raises:
+        FaceAlignError: If it is no ONNX model with one input, or ONNX Runtime cannot run it.
+        ImportError: If ONNX Runtime is not installed.
+    """
+
+    def __init__(self, content: bytes, name: str, threads: int | None = None) -> None:
+        onnxruntime = importlib.import_module("onnxruntime")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or min(available_cores(), 4)
+        try:
+            self._session = onnxruntime.InferenceSession(
+                content, options, providers=["CPUExecutionProvider"]
+            )
+            (self._input,) = self._session.get_inputs()
+        except Exception as error:  # its errors have no common base
+            reason = " ".join(str(error).split())[:200]
+            raise FaceAlignError(f"{name}: cannot be run as an ONNX model ({reason})") from error
+        self.input_shape = _sizes(self._input.shape)
+        kinds = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
+        self.input_type = np.dtype(kinds.get(self._input.type, "O"))
+        self._names = [output.name for output in self._session.get_outputs()]
+        self.output_shapes = {o.name: _sizes(o.shape) for o in self._session.get_outputs()}
+
+    def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        values = self._session.run(self._names, {self._input.name: images})
+        return dict(zip(self._names, values, strict=True))
+
+
+def _sizes(shape: Any) -> tuple[int, ...]:
+    return tuple(side if isinstance(side, int) else -1 for side in shape)

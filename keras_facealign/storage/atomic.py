@@ -1,0 +1,83 @@
+"""Writing files all or nothing.
+
+A file is first written under a temporary name in the same folder and then renamed, so that a
+reader, or a run cut short, never meets half a file.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from keras_facealign.errors import FaceAlignError
+
+__all__ = ["PARTIAL", "atomic_write", "replacing"]
+
+PARTIAL = ".partial-"
+"""How the names of temporary files begin; nothing reads what a killed program left of them."""
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Gives a temporary file beside `path`, which takes its place when the block ends well.
+
+    When the block raises, the temporary file is removed and `path` stays as it was.
+
+    Args:
+        path: The file to write; an older one is replaced. Its folder must exist.
+
+    Yields:
+        Path of the temporary file, which is there and empty; its ending is that of `path`.
+
+    Raises:
+        FaceAlignError: If the file cannot be written.
+    """
+    path = Path(path)
+    temporary: Path | None = None
+    try:
+        handle, name = tempfile.mkstemp(prefix=PARTIAL, suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        # A temporary file is private by default; the result gets the rights of any other new file.
+        temporary.chmod(0o666 & ~_umask())
+        os.replace(temporary, path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise FaceAlignError(
+            f"{path}: cannot be written ({reason}); check the folder, its permissions and space"
+        ) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def atomic_write(path: str | os.PathLike[str], write: Callable[[IO[bytes]], object]) -> Path:
+    """Writes a file all or not at all.
+
+    Args:
+        path: The file; its folder must exist.
+        write: Called with the binary file to write to.
+
+    Returns:
+        The path.
+
+    Raises:
+        FaceAlignError: If the file cannot be written.
+
+    Example:
+        >>> atomic_write("note.txt", lambda file: file.write(b"whole"))  # doctest: +SKIP
+    """
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        write(file)
+    return Path(path)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,76 @@
+"""Crops show the right part of the picture, at any scale, without false patterns."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from keras_facealign import geometry
+from keras_facealign.geometry import crop_face
+
+SIZE = 32
+
+
+def smooth(x, y):
+    """A picture as a formula, without detail that a crop of it could lose."""
+    return 127 + 60 * np.sin(x) + 50 * np.cos(0.7 * y)
+
+
+@pytest.mark.parametrize("scale", [3.0, 1.0, 0.6, 0.49, 0.2, 0.043])
+@pytest.mark.parametrize("shift", [(0.0, 0.0), (0.37, -0.61)])
+def test_crop_pixels_equal_the_formula_at_the_place_they_show(scale, shift):
+    # A period of 42 pixels of the crop, or of the picture where that is magnified.
+    frequency = 0.15 * min(scale, 1.0)
+    side = int(60 / scale)
+    grid_x, grid_y = np.meshgrid(np.arange(side), np.arange(side))
+    image = smooth(frequency * grid_x, frequency * grid_y)
+    image = np.repeat(np.rint(image).astype(np.uint8)[:, :, None], 3, axis=2)
+    matrix = np.array([[scale, 0, -12 + shift[0]], [0, scale, -9 + shift[1]]])
+    crop = crop_face(image, matrix, SIZE)
+
+    rows, columns = np.mgrid[0:SIZE, 0:SIZE].astype(np.float64)
+    places = geometry.transform_points(
+        geometry.invert(matrix), np.stack([columns, rows], axis=-1).reshape(-1, 2)
+    )
+    x, y = frequency * places.T
+    difference = crop[:, :, 0].reshape(-1) - smooth(x, y)
+    assert np.abs(difference).max() < 2.0
+    assert crop.dtype == np.uint8
+    # The difference that a small shift of the crop makes is the shift times the slopes.
+    slopes = frequency / scale * np.stack([60 * np.cos(x), -35 * np.sin(0.7 * y)], axis=1)
+    shift_found = np.linalg.lstsq(slopes, difference, rcond=None)[0]
+    np.testing.assert_allclose(shift_found, 0, atol=0.05 * max(scale, 1.0))
+
+
+@pytest.mark.parametrize("scale", [0.42, 0.35, 0.22, 0.11, 0.03])
+def test_stripes_finer_than_a_crop_pixel_become_even_gray(scale):
+    side = int(SIZE / scale) + 40
+    stripes = np.zeros((side, side, 3), np.uint8)
+    stripes[:, ::2] = 255
+    matrix = np.array([[scale, 0, -scale * 20], [0, scale, -scale * 20]])
+    crop = crop_face(stripes, matrix, SIZE).astype(float)
+    plain = cv2.warpAffine(stripes, matrix, (SIZE, SIZE)).astype(float)
+    unevenness, without_averaging = (
+        np.sqrt(np.mean((picture - 127.5) ** 2)) for picture in (crop, plain)
+    )
+    assert without_averaging > 60
+    assert unevenness < (35 if scale > 0.25 else 15)
+
+
+def test_outside_of_the_picture_is_black():
+    image = np.full((100, 100, 3), 200, np.uint8)
+    for scale in (1.0, 0.1):
+        # The picture fills the crop from the middle on.
+        matrix = np.array([[scale, 0, SIZE / 2], [0, scale, 0]])
+        crop = crop_face(image, matrix, SIZE)
+        assert (crop[:, : SIZE // 2 - 1] == 0).all()
+        assert (crop[1:9, SIZE // 2 + 1 : SIZE // 2 + 9] == 200).all()
+
+
+def test_a_box_that_barely_touches_the_picture_still_gives_a_crop():
+    image = np.full((50, 400, 3), 9, np.uint8)
+    matrix = geometry.crop_matrix(np.array([399.4, -5000, 9000, 49]), size=SIZE)
+    assert crop_face(image, matrix, SIZE).shape == (SIZE, SIZE, 3)
+    matrix = geometry.crop_matrix(np.array([-1e6, -1e6, 1e6, 1e6]), size=SIZE)
+    assert crop_face(image, matrix, SIZE).shape == (SIZE, SIZE, 3)

@@ -1,0 +1,182 @@
+"""NormalizedMeanError against the NumPy evaluation, eager and compiled, on every backend."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from keras_facealign.errors import FaceAlignError
+from keras_facealign.evaluation import nme
+from keras_facealign.objective.metrics import NormalizedMeanError
+from tests.paths import ROOT
+
+NORMALIZERS = ("inter_ocular", "box_size", "box_diagonal")
+
+
+def faces(number=6, points=68, seed=0):
+    rng = np.random.default_rng(seed)
+    truth = rng.uniform(0, 128, (number, points, 2)).astype("float32")
+    prediction = truth + rng.normal(0, 3, truth.shape).astype("float32")
+    visibility = rng.integers(0, 3, (number, points)).astype("float32")
+    if points == 68:
+        visibility[:, [36, 45]] = (2, 1)
+    return prediction, truth, visibility
+
+
+def measure(metric, truth, prediction, visibility=None):
+    metric.update_state(truth, prediction, sample_weight=visibility)
+    return float(metric.result())
+
+
+def compiled_update(metric):
+    """`metric.update_state` as a training step compiles it, with the state it leaves behind."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(metric.update_state, jit_compile=True)
+    if backend == "jax":
+        import jax
+
+        step = jax.jit(metric.stateless_update_state)
+
+        def update(truth, prediction, sample_weight):
+            state = [variable.value for variable in metric.variables]
+            state = step(state, truth, prediction, sample_weight=sample_weight)
+            for variable, value in zip(metric.variables, state, strict=True):
+                variable.assign(value)
+
+        return update
+    import torch
+
+    # The eager "compiler" needs no C++ tool chain, and still fails on a branch over values.
+    return torch.compile(metric.update_state, backend="eager", fullgraph=True)
+
+
+@pytest.mark.parametrize("normalizer", NORMALIZERS)
+def test_agrees_with_numpy_over_uneven_batches(normalizer):
+    prediction, truth, visibility = faces()
+    metric = NormalizedMeanError(normalizer=normalizer)
+    for batch in (slice(0, 1), slice(1, 4), slice(4, 6)):
+        value = measure(metric, truth[batch], prediction[batch], visibility[batch])
+    expected = nme(prediction, truth, normalizer, visibility).mean()
+    assert value == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("normalizer", NORMALIZERS)
+def test_compiled_update(normalizer):
+    prediction, truth, visibility = faces(seed=1)
+    visibility[2] = 0
+    metric = NormalizedMeanError(normalizer=normalizer)
+    tensors = [keras.ops.convert_to_tensor(array) for array in (truth, prediction, visibility)]
+    compiled_update(metric)(tensors[0], tensors[1], sample_weight=tensors[2])
+    keep = [0, 1, 3, 4, 5]
+    expected = nme(prediction[keep], truth[keep], normalizer, visibility[keep]).mean()
+    assert float(metric.result()) == pytest.approx(expected, rel=1e-5)
+
+
+def test_all_landmarks_count_without_visibility():
+    prediction, truth, _ = faces()
+    assert measure(NormalizedMeanError(), truth, prediction) == pytest.approx(
+        nme(prediction, truth).mean(), rel=1e-5
+    )
+
+
+def test_images_without_length_or_landmark_are_left_out():
+    prediction, truth, visibility = faces()
+    visibility[0, 36] = 0
+    visibility[1] = 0
+    truth[2, 45] = truth[2, 36]
+    value = measure(NormalizedMeanError(), truth, prediction, visibility)
+    expected = nme(prediction[3:], truth[3:], visibility=visibility[3:]).mean()
+    assert value == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("normalizer", NORMALIZERS)
+def test_unlabeled_coordinates_may_hold_anything(normalizer):
+    prediction, truth, visibility = faces()
+    expected = measure(NormalizedMeanError(normalizer=normalizer), truth, prediction, visibility)
+    for filler in (np.nan, np.inf, -1.0):
+        truth[visibility == 0] = filler
+        value = measure(NormalizedMeanError(normalizer=normalizer), truth, prediction, visibility)
+        assert value == expected
+
+
+def test_nothing_valid_gives_zero_and_reset_forgets():
+    prediction, truth, visibility = faces()
+    metric = NormalizedMeanError()
+    assert measure(metric, truth, prediction, np.zeros_like(visibility)) == 0
+    assert measure(metric, truth, prediction, visibility) > 0
+    metric.reset_state()
+    assert float(metric.result()) == 0
+
+
+def test_wrong_prediction_is_not_hidden():
+    prediction, truth, visibility = faces()
+    prediction[0, 36] = np.nan
+    assert np.isnan(measure(NormalizedMeanError(), truth, prediction, visibility))
+
+
+def test_half_precision_and_boolean_mask():
+    prediction, truth, visibility = faces()
+    half = prediction.astype("float16")
+    value = measure(NormalizedMeanError(), truth, half, visibility > 0)
+    expected = nme(half.astype("float64"), truth, visibility=visibility).mean()
+    assert value == pytest.approx(expected, rel=1e-5)
+
+
+def test_other_eye_corners():
+    prediction, truth, _ = faces(points=29)
+    value = measure(NormalizedMeanError(eye_corners=(8, 9)), truth, prediction)
+    lengths = np.linalg.norm(truth[:, 8] - truth[:, 9], axis=-1)
+    errors = np.linalg.norm(prediction - truth, axis=-1).mean(axis=-1)
+    assert value == pytest.approx(float(np.mean(100 * errors / lengths)), rel=1e-5)
+
+
+def test_serialization_round_trip():
+    metric = NormalizedMeanError(name="error", normalizer="box_size", eye_corners=(8, 9))
+    copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(metric))
+    assert isinstance(copy, NormalizedMeanError)
+    assert copy.get_config() == metric.get_config()
+
+
+def test_bad_input_is_named():
+    prediction, truth, visibility = faces()
+    with pytest.raises(FaceAlignError, match="'pupils'"):
+        NormalizedMeanError(normalizer="pupils")
+    for corners in ((36,), (36, 36), (-1, 4)):
+        with pytest.raises(FaceAlignError, match="eye_corners"):
+            NormalizedMeanError(eye_corners=corners)
+    metric = NormalizedMeanError()
+    with pytest.raises(FaceAlignError, match=r"ground truth \(6, 68, 2\) and prediction \(6, 5"):
+        metric.update_state(truth, prediction[:, :5])
+    with pytest.raises(FaceAlignError, match=r"visibility \(B, K\)"):
+        metric.update_state(truth, prediction, sample_weight=visibility[:, :5])
+    with pytest.raises(FaceAlignError, match="29 landmarks"):
+        metric.update_state(truth[:, :29], prediction[:, :29])
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
+def test_same_on_other_backends(backend):
+    if backend == keras.backend.backend():
+        pytest.skip(f"{backend} is the backend of this run")
+    if "METRICS_TEST_INNER" in os.environ:
+        pytest.skip("the outer run goes through the backends")
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    root = ROOT
+    environment = {**os.environ, "KERAS_BACKEND": backend, "METRICS_TEST_INNER": "1"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(root), environment.get("PYTHONPATH", "")])
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(Path(__file__))],
+        cwd=root,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr

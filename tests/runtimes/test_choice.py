@@ -1,0 +1,187 @@
+"""Another runtime gives the landmarks that the Keras model gives, and says when it cannot."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from keras_facealign.errors import FaceAlignError
+from keras_facealign.ops.heatmap import DECODE_METHODS, decode_heatmaps, draw_heatmaps
+from keras_facealign.runtimes import RUNTIMES, choose_runtime
+from keras_facealign.runtimes.decoding import decode
+from tests.export.networks import heatmaps, images, network, relative_error
+from tests.inference.dots import DotModel
+
+
+def maps_of_all_kinds():
+    """(4, 9, 16, 16): blobs inside, at the borders and outside; then noise, then one flat map."""
+    rng = np.random.default_rng(3)
+    points = rng.uniform(-2, 17, (4, 9, 2)).astype("float32")
+    points[0, :4] = [[0, 0], [15, 15], [0.4, 8], [7.5, 15.2]]
+    blobs = keras.ops.convert_to_numpy(draw_heatmaps(points, 16, 1.2))
+    maps = 12 * blobs - 6 + 0.2 * rng.normal(size=blobs.shape)
+    maps[3] = rng.normal(size=maps[3].shape)
+    maps[2, ..., 0] = 0.5
+    return maps.astype("float32")
+
+
+@pytest.mark.parametrize("method", DECODE_METHODS)
+@pytest.mark.parametrize("input_size", [32, 64])
+def test_decoding_in_numpy_is_that_of_keras(method, input_size):
+    maps = maps_of_all_kinds()
+    points, confidence = decode(maps.transpose(0, 3, 1, 2), input_size, method)
+    expected = decode_heatmaps(keras.ops.convert_to_tensor(maps), input_size, method)
+    np.testing.assert_allclose(points, keras.ops.convert_to_numpy(expected[0]), atol=2e-4)
+    np.testing.assert_allclose(confidence, keras.ops.convert_to_numpy(expected[1]), atol=1e-6)
+    assert points.dtype == confidence.dtype == np.float32
+
+
+def test_unknown_decoding():
+    with pytest.raises(FaceAlignError, match="'mean'"):
+        decode(maps_of_all_kinds(), 32, "mean")
+
+
+def test_a_model_of_another_kind_runs_as_it_is():
+    model = DotModel()
+    assert choose_runtime(model) == ("keras", model)
+    assert choose_runtime(model, "keras") == ("keras", model)
+    with pytest.raises(FaceAlignError, match="DotModel is no FaceAlignModel"):
+        choose_runtime(model, "openvino")
+    with pytest.raises(FaceAlignError, match="Unknown runtime 'tpu'"):
+        choose_runtime(model, "tpu")
+
+
+def test_without_openvino_keras_takes_over(monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    model = network()
+    assert choose_runtime(model, "auto") == ("keras", model)
+    for name in ("openvino", "openvino_bfloat16"):
+        with pytest.raises(FaceAlignError, match=f"runtime='{name}' needs OpenVINO"):
+            choose_runtime(model, name)
+
+
+def test_on_a_gpu_keras_is_taken(monkeypatch):
+    if keras.backend.backend() == "torch":
+        monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    else:
+        monkeypatch.setattr(keras.distribution, "list_devices", lambda kind: [f"{kind}:0"])
+    model = network()
+    assert choose_runtime(model, "auto") == ("keras", model)
+
+
+class TestOpenVINO:
+    @pytest.fixture(autouse=True)
+    def installed(self):
+        pytest.importorskip("openvino", reason="openvino is not installed")
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"topology": "sat", "depth": 3, "stacks": 2},
+            {"topology": "hourglass", "block": "hpm", "stem": "light"},
+            {"topology": "hourglass", "block": "inception", "input_size": 64},
+            {"topology": "sat_ii", "variant": "dfa", "depth": 2},
+        ],
+        ids=lambda fields: "-".join(str(v) for v in fields.values()),
+    )
+    def test_heatmaps_are_those_of_keras(self, fields):
+        from keras_facealign.runtimes.openvino import OpenVINONetwork
+
+        model = network(**fields)
+        batch = images(3, model.input_size)
+        found = OpenVINONetwork(model)(batch)
+        expected = heatmaps(model, batch)[-1].transpose(0, 3, 1, 2)
+        assert found.shape == expected.shape
+        assert relative_error(found, expected) < 1e-5
+
+    @pytest.mark.parametrize("count", [0, 1, 7, 8, 17])
+    def test_any_number_of_faces_and_every_way_to_give_them(self, count):
+        model = network()
+        name, runner = choose_runtime(model, "openvino")
+        assert name == "openvino"
+        batch = images(17)[:count].astype("uint8")
+        points, confidence = runner.predict_landmarks(batch)
+        expected = model.predict_landmarks(batch)
+        assert points.shape == (count, 68, 2) and confidence.shape == (count, 68)
+        # Untrained maps have several near-equal peaks, of which rounding picks one.
+        near = np.abs(points - expected[0]).max(axis=-1) < 0.01
+        assert near.size == 0 or near.mean() > 0.98
+        np.testing.assert_allclose(confidence, expected[1], atol=1e-5)
+
+    def test_two_answers_do_not_share_memory(self):
+        from keras_facealign.runtimes.openvino import OpenVINONetwork
+
+        net = OpenVINONetwork(network())
+        first = net(images(1))
+        kept = first.copy()
+        net(images(2)[1:])
+        np.testing.assert_array_equal(first, kept)
+
+    def test_auto_takes_it_and_falls_back_where_it_cannot(self):
+        assert choose_runtime(network(), "auto")[0] == "openvino"
+        deformable = network(dcn=3)
+        assert choose_runtime(deformable, "auto") == ("keras", deformable)
+        with pytest.raises(FaceAlignError):
+            choose_runtime(deformable, "openvino")
+
+    def test_bfloat16_is_near_float32_and_not_it(self):
+        from keras_facealign.runtimes.openvino import OpenVINONetwork, has_bfloat16
+
+        model = network(depth=3)
+        if not has_bfloat16():
+            with pytest.raises(FaceAlignError, match="AVX512_BF16"):
+                OpenVINONetwork(model, "bfloat16")
+            return
+        error = relative_error(
+            OpenVINONetwork(model, "bfloat16")(images(2)), OpenVINONetwork(model)(images(2))
+        )
+        assert 1e-5 < error < 0.05
+
+    def test_kernels_are_rounded_so_that_their_sums_hardly_move(self):
+        from keras_facealign.runtimes.openvino import _round_taps
+
+        kernel = np.random.default_rng(2).normal(size=(40, 30, 3, 3)).astype("float32")
+        rounded = _round_taps(kernel)
+        assert not np.any(rounded.view(np.uint32) & 0xFFFF)
+        # bfloat16 keeps eight bits; a tap carries at most the error of another one besides its own.
+        largest = np.abs(kernel).max(axis=(2, 3))
+        assert (np.abs(rounded - kernel).max(axis=(2, 3)) < largest / 2**7).all()
+        error = np.abs(rounded.sum(axis=(2, 3)) - kernel.sum(axis=(2, 3)))
+        truncated = (kernel.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32)
+        plain = np.abs(truncated.sum(axis=(2, 3)) - kernel.sum(axis=(2, 3)))
+        assert error.mean() < plain.mean() / 4
+
+    def test_unknown_precision(self):
+        from keras_facealign.runtimes.openvino import OpenVINONetwork
+
+        with pytest.raises(FaceAlignError, match="'int4'"):
+            OpenVINONetwork(network(), "int4")
+
+    @pytest.mark.parametrize("runtime", [name for name in RUNTIMES if "openvino" in name])
+    def test_landmarks_of_real_faces_stay_where_they_are(self, runtime):
+        folder = os.environ.get("KERAS_FACEALIGN_DATA")
+        if not folder:
+            pytest.skip("KERAS_FACEALIGN_DATA is unset")
+        from keras_facealign.data.images import read_image
+        from keras_facealign.data.pts import read_pts
+        from keras_facealign.geometry import crop_face, crop_matrix, landmarks_box
+        from keras_facealign.presets import from_preset
+        from keras_facealign.runtimes.openvino import has_bfloat16
+
+        if "bfloat16" in runtime and not has_bfloat16():
+            pytest.skip("this processor lacks AVX512_BF16")
+        crops = []
+        for path in sorted(Path(folder, "300w/lfpw/testset").glob("*.pts")):
+            matrix = crop_matrix(landmarks_box(*read_pts(path)), 128)
+            crops.append(crop_face(read_image(path.with_suffix(".jpg")), matrix, 128))
+        assert len(crops) > 200
+        model = from_preset("sat1_cab_mobile")
+        expected, _ = model.predict_landmarks(np.stack(crops))
+        found, _ = choose_runtime(model, runtime)[1].predict_landmarks(np.stack(crops))
+        moved = np.linalg.norm(found - expected, axis=-1)
+        assert moved.mean() < (0.02 if "bfloat16" in runtime else 1e-4)
