@@ -27,8 +27,8 @@ it computes, and took 72 and 31 minutes on the same machine:
     --start runs/small/preset --views easy --epochs 10 --learning-rate 4e-4 --seed 12
 
 At the end a run measures how far 300W's labels lie to the right of what the network sees
-(`keras_facealign.training.landmark_offset`) and adds it to the preset. Inter-ocular NME in percent on
-the 224 faces of lfpw/testset with the labels' boxes, and with MTCNN's in the end:
+(`keras_facealign.training.landmark_offset`) and adds it to the preset. Inter-ocular NME in percent
+on the 224 faces of lfpw/testset with the labels' boxes, and with MTCNN's in the end:
 
     sat1_cab_mobile  3.413 after the first run, 3.303 after the second, 3.182 with offset; 3.221
     sat2_cab_small   3.110 after the first run, 3.092 after the second, 2.968 with offset; 3.008

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from keras_facealign import _deprecated
 from keras_facealign._lazy import attach
 from keras_facealign._version import __version__
 
@@ -76,3 +77,5 @@ __getattr__, __dir__ = attach(
         "video": ("FaceTracker",),
     },
 )
+
+_deprecated.install()

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from keras_facealign._deprecated import deprecated_names
+
 __all__ = ["attach"]
 
 
@@ -24,11 +26,12 @@ def attach(
         `__getattr__`, which imports the module of a name and keeps the name, and `__dir__`, which
         lists the public names alone.
     """
+    old_name = deprecated_names(package)
     homes = {name: module for module, names in modules.items() for name in names}
 
     def __getattr__(name: str) -> Any:
         if name not in homes:
-            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+            return old_name(name)
         try:
             module = importlib.import_module(f"{package}.{homes[name]}")
         except ModuleNotFoundError as error:

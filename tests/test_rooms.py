@@ -36,7 +36,7 @@ ROOMS = (
     "converters",
     "cli",
 )
-GROUND = ("errors", "_lazy", "_version")
+GROUND = ("_deprecated", "_lazy", "_version", "errors")
 
 
 def module_name(path: Path) -> str:

@@ -82,9 +82,9 @@ class FaceBatches(EpochBatches):
     batches.
 
     Args:
-        examples: `FaceExample`s of `keras_facealign.data`, or mappings with the same keys (what a TFDS
-            data source or `tfds.as_numpy` yields): image uint8 (H, W, 3), landmarks (K, 2) pixels,
-            visibility (K,), box (4,) and file_name.
+        examples: `FaceExample`s of `keras_facealign.data`, or mappings with the same keys (what a
+            TFDS data source or `tfds.as_numpy` yields): image uint8 (H, W, 3), landmarks (K, 2)
+            pixels, visibility (K,), box (4,) and file_name.
         boxes: Boxes to use instead of the examples' own, by file_name, as `read_boxes` gives them:
             of several, the one that overlaps the example's own most.
         batch_size: Faces in a batch.

@@ -59,8 +59,8 @@ def pack(
     """Writes faces as one file.
 
     Args:
-        examples: `FaceExample`s of `keras_facealign.data`, or mappings with the same keys. Faces whose
-            landmarks all have visibility 0 are for training without labels; they need a box.
+        examples: `FaceExample`s of `keras_facealign.data`, or mappings with the same keys. Faces
+            whose landmarks all have visibility 0 are for training without labels; they need a box.
         path: The file to write, `.npz`.
         quality: JPEG quality of the crops, 1 to 100. The default takes about 7 kB a crop.
         side: Side of a crop in pixels.

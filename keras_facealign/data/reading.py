@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_facealign._deprecated import deprecated_names
 from keras_facealign.data.examples import FaceExample
 from keras_facealign.data.images import IMAGE_SUFFIXES, read_image
 from keras_facealign.errors import FaceAlignError
@@ -193,3 +194,6 @@ def below(root: Path, folder: Path, relative: str, where: str) -> Path:
             f"{where}: the path {relative[:80]!r} leads out of the data set; correct it"
         )
     return path
+
+
+__getattr__ = deprecated_names(__name__)

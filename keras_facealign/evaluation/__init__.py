@@ -3,6 +3,7 @@
 Errors, rates and thresholds are in percent throughout.
 """
 
+from keras_facealign._deprecated import deprecated_names
 from keras_facealign.evaluation.external_predictions import predictions_from_file
 from keras_facealign.evaluation.legacy_mxnet.protocol import MXNetProtocol
 from keras_facealign.evaluation.measures import auc, ced, failure_rate, landmark_errors, nme
@@ -47,3 +48,5 @@ __all__ = [
     "visibility_errors",
     "yaw_groups",
 ]
+
+__getattr__ = deprecated_names(__name__)

@@ -93,9 +93,9 @@ class FaceAligner:
             that is installed and can run the model, and "keras" elsewhere and on a GPU; see
             `from_preset` for presets. A copy is made with the first photo: weights that change
             later do not reach it.
-        flip_test: Look at the mirror image of every face too, whatever the runtime, and give the mean
-            of both: more exact, in twice the network's time. With `sat1_cab_mobile` the error falls
-            by 3 % (see `keras_facealign.models.flip_test`).
+        flip_test: Look at the mirror image of every face too, whatever the runtime, and give the
+            mean of both: more exact, in twice the network's time. With `sat1_cab_mobile` the error
+            falls by 3 % (see `keras_facealign.models.flip_test`).
 
     Raises:
         FaceAlignError: If the detector or the runtime is none of these, or `flip_test` is asked for

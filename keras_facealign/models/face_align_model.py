@@ -170,7 +170,8 @@ class FaceAlignModel(LandmarkPrediction, BackendSteps, keras.Model):
         """Sets how the model trains. What is not given is the recipe's.
 
         Args:
-            optimizer: A Keras optimizer or its name; `keras_facealign.training.optimizers` has the recipes'.
+            optimizer: A Keras optimizer or its name; `keras_facealign.training.optimizers` has the
+                recipes'.
             coherent_weight: Weight of the coherent loss (lambda; the paper's 0.001).
             heatmap_loss: Element-wise loss against the ground truth, see
                 `keras_facealign.objective.losses.get_heatmap_loss`.
@@ -194,8 +195,9 @@ class FaceAlignModel(LandmarkPrediction, BackendSteps, keras.Model):
                 "one_hot" at its pixel, see `keras_facealign.objective.targets`.
             peak: Highest value of the targets; the paper's is 1.
             nme_normalizer: What the reported NME is divided by: "inter_ocular", "box_size" or
-                "box_diagonal", see `keras_facealign.objective.metrics.NormalizedMeanError`. The distance of
-                the eyes says nothing for faces in profile. It is "inter_ocular" unless given.
+                "box_diagonal", see `keras_facealign.objective.metrics.NormalizedMeanError`. The
+                distance of the eyes says nothing for faces in profile. It is "inter_ocular" unless
+                given.
             **kwargs: `run_eagerly`, `jit_compile`, `steps_per_execution`, `auto_scale_loss`, as in
                 Keras.
 

@@ -116,8 +116,8 @@ class LandmarkPrediction:
             images: (B, S, S, 3), RGB 0 to 255, uint8 or float, S = `input_size`.
             batch_size: Faces that go through the network at once.
             flip_test: Look at the mirror image of every face too and give the mean of both, see
-                `keras_facealign.models.flip_test`: more exact, in twice the time. The network takes both
-                pictures of a face at once.
+                `keras_facealign.models.flip_test`: more exact, in twice the time. The network
+                takes both pictures of a face at once.
 
         Returns:
             What `landmark_outputs` lists, as NumPy arrays.

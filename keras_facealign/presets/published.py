@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from keras_facealign._deprecated import deprecated_names
+
 __all__ = ["MXNET_MODELS", "TABLE1", "PaperNetwork"]
 
 
@@ -68,3 +70,5 @@ MXNET_MODELS = (
     PaperNetwork("sat2_cab", "SAT2(d=3)-CAB-3D", aflw2000_3d=3.072),
     PaperNetwork("hourglass2_cab_d3_3d", "Hourglass2(d=3)-CAB-3D", aflw2000_3d=3.005),
 )
+
+__getattr__ = deprecated_names(__name__)

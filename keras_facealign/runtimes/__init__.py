@@ -8,6 +8,7 @@ from keras_facealign.runtimes.choice import (
     load_model,
 )
 from keras_facealign.runtimes.exported import ExportedModel
+from keras_facealign.runtimes.metadata import read_metadata
 
 __all__ = [
     "RUNTIMES",
@@ -16,4 +17,5 @@ __all__ = [
     "check_runtime",
     "choose_runtime",
     "load_model",
+    "read_metadata",
 ]

@@ -134,8 +134,8 @@ class ExportedModel:
             deviations in pixels of the input, and `visibility`, float32 (B, K), probabilities.
 
         Raises:
-            FaceAlignError: If the images have another shape or range, or `flip_test` is asked for and
-                the scheme does not say what a mirror exchanges.
+            FaceAlignError: If the images have another shape or range, or `flip_test` is asked for
+                and the scheme does not say what a mirror exchanges.
         """
         images = np.asarray(images)
         check_crops(images, self.input_size)

@@ -41,8 +41,9 @@ def fit(
     on, and `preset/` at its end. A run that was killed goes on where its last whole epoch ended
     when it is called again with the same arguments.
 
-    With `TrainingConfig.average`, validation judges the averaged weights. At the end it judges the last
-    step's as well, and the better of the two go into the preset; without validation, the averaged.
+    With `TrainingConfig.average`, validation judges the averaged weights. At the end it judges the
+    last step's as well, and the better of the two go into the preset; without validation, the
+    averaged.
 
     Args:
         model: The model to train; its weights are the start, its `landmark_offset` is dropped.
