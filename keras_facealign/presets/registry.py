@@ -42,7 +42,7 @@ def _families() -> dict[str, type[FaceAlignModel]]:
 
     return {
         cls.__name__: cls
-        for cls in vars(models).values()
+        for cls in (getattr(models, name) for name in models.__all__)
         if isinstance(cls, type) and issubclass(cls, models.FaceAlignModel)
     }
 
