@@ -1,4 +1,4 @@
-"""What all tests share: the seed, a word on the backend, and the marker `backend_neutral`."""
+"""Settings of all tests: the random seed, the report header and the markers."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.paths import TESTS
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
@@ -21,20 +23,22 @@ if "KERAS_BACKEND" not in os.environ:
     if installed and installed[0] != "tensorflow":
         os.environ["KERAS_BACKEND"] = installed[0]
 
-# Arithmetic in keras.ops lives here; it has to come out the same on every backend.
-NEUTRAL_FOLDERS = ("ops", "layers", "models")
-NEUTRAL_FILES = (
-    "test_augmentation.py",
-    "test_augmentation_disturbances.py",
-    "test_augmentation_effects.py",
-    "test_device_steps.py",
-    "test_examples_train_gpu.py",
-    "test_geometry.py",
-    "test_losses.py",
-    "test_metrics.py",
-    "test_optimizers.py",
-    "test_targets.py",
-)
+# Tests of arithmetic in keras.ops, which has to come out the same on every backend, by folder or
+# file under tests/; the deepest entry decides.
+BACKEND_NEUTRAL = {
+    "examples/test_train_gpu.py": True,
+    "geometry": True,
+    "layers": True,
+    "models": True,
+    "networks": True,
+    "networks/tracing": False,
+    "objective": True,
+    "ops": True,
+    "ops/native": False,
+    "training/test_device_loop.py": True,
+    "training/test_landmark_offset.py": True,
+    "training/test_optimizers.py": True,
+}
 
 SEED = 20
 
@@ -44,6 +48,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "backend_neutral: must pass on every Keras backend; set by a test's place in tests/",
     )
+    config.addinivalue_line("markers", "slow: takes more than 5 s; CI runs these in one lane")
 
 
 def pytest_report_header() -> list[str]:
@@ -57,17 +62,21 @@ def pytest_report_header() -> list[str]:
     ]
 
 
+def is_backend_neutral(path: Path) -> bool:
+    """Whether the tests of a file, given relative to tests/, have to pass on every backend."""
+    for place in (path, *path.parents):
+        if place.as_posix() in BACKEND_NEUTRAL:
+            return BACKEND_NEUTRAL[place.as_posix()]
+    return False
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    here = Path(__file__).parent
     for item in items:
-        if here not in item.path.parents:
+        if TESTS not in item.path.parents:
             continue
-        parts = item.path.relative_to(here).parts
-        # A test that goes through the backends by itself need not be repeated under each.
-        walks_backends = "backend" in getattr(getattr(item, "callspec", None), "params", {})
-        if (parts[0] in NEUTRAL_FOLDERS or parts in [(f,) for f in NEUTRAL_FILES]) and (
-            not walks_backends
-        ):
+        # A test with a parameter "backend" runs all backends in processes of its own.
+        runs_all_backends = "backend" in getattr(getattr(item, "callspec", None), "params", {})
+        if is_backend_neutral(item.path.relative_to(TESTS)) and not runs_all_backends:
             item.add_marker("backend_neutral")
 
 

@@ -14,10 +14,10 @@ from keras_facealign.landmarks import IBUG68
 from keras_facealign.objective import (
     COHERENT_TERMS,
     TRAINING_RECIPES,
+    AugmentedView,
     CoherentTerm,
     Pair,
     TransformRange,
-    AugmentedView,
 )
 from keras_facealign.objective.recipes import TrainingSettings
 from tests.models.tiny import MAP, SIZE, as_numpy, as_tensor, faces, tiny_model
@@ -39,7 +39,9 @@ def mirrored_pair(seed=0):
     points = rng.uniform(0, SIZE - 1, (3, 68, 2)).astype("float32")
     mirrored = points[:, SWAP] * [-1, 1] + [SIZE - 1, 0]
     maps = rng.normal(size=(2, 2, 3, MAP, MAP, 68)).astype("float32")
-    views = [AugmentedView(None, as_tensor(p), as_tensor(np.ones((3, 68)))) for p in (points, mirrored)]
+    views = [
+        AugmentedView(None, as_tensor(p), as_tensor(np.ones((3, 68)))) for p in (points, mirrored)
+    ]
     matrix = np.tile(np.array([[[-1, 0, SIZE - 1], [0, 1, 0]]]), (3, 1, 1))
     return Pair(*views, as_tensor(matrix), as_tensor(np.ones(3))), (points, mirrored), maps
 

@@ -33,7 +33,7 @@ def expected_arrays(arch: Architecture) -> Arrays:
         Name and shape in MXNet's layout. Grids have the prefix `sat{i}`.
 
     Example:
-        >>> from keras_facealign.models import Architecture
+        >>> from keras_facealign.networks import Architecture
         >>> next(expected_arrays(Architecture()))
         ('arg:conv0_weight', (64, 3, 3, 3))
     """

@@ -40,7 +40,7 @@ def checkpoint_size(arch: Architecture) -> CheckpointSize:
         The sizes.
 
     Example:
-        >>> from keras_facealign.models import Architecture
+        >>> from keras_facealign.networks import Architecture
         >>> checkpoint_size(Architecture("sat", stacks=2, depth=3)).arguments
         10094728
     """
