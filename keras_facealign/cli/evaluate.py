@@ -196,10 +196,10 @@ def _run_preset(
     detect = boxes is BoxSource.MTCNN
     legacy = task.protocol.legacy if task.protocol else None
     if legacy is not None and detect:
-        raise FaceAlignError("sdu_legacy crops by the labels, as the original code does")
+        raise FaceAlignError("legacy_mxnet crops by the labels, as the original code does")
     if legacy is not None and flip_test:
         raise FaceAlignError(
-            "sdu_legacy mirrors no faces, as the original code; leave out --flip-test"
+            "legacy_mxnet mirrors no faces, as the original code; leave out --flip-test"
         )
     examples = _first_read(task.noted_examples())
     output.mkdir(parents=True, exist_ok=True)
@@ -249,7 +249,7 @@ def _from_file(path: Path, task: _Task) -> Predictions:
 
     if task.protocol is not None and task.protocol.legacy is not None and task.data is not None:
         raise FaceAlignError(
-            "sdu_legacy decodes and rounds by itself; give a preset, or without --data the "
+            "legacy_mxnet decodes and rounds by itself; give a preset, or without --data the "
             "predictions.npz of such a run"
         )
     if task.data is None:

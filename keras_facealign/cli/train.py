@@ -36,7 +36,8 @@ class Recipe(str, Enum):
     PAPER = "paper"
     DFA = "dfa"
     INSIGHTFACE = "insightface"
-    OLD = "old"
+    INSIGHTFACE_2018 = "insightface_2018"
+    OLD = "old"  # its name in version 0.1
 
 
 class Optimizer(str, Enum):
@@ -187,10 +188,11 @@ def train(
 
 def _usual(recipe: Recipe | None) -> dict[str, Any]:
     """What holds where no option says otherwise."""
+    from keras_facealign.objective.recipes import RENAMED_RECIPES
     from keras_facealign.training.optimizers import RECIPE_OPTIMIZERS
 
     if recipe is not None:
-        chosen = RECIPE_OPTIMIZERS[recipe.value]
+        chosen = RECIPE_OPTIMIZERS[RENAMED_RECIPES.get(recipe.value, recipe.value)]
         return {
             "optimizer": "shared_nadam" if chosen.shared_schedule else "nadam",
             "learning_rate": chosen.learning_rate,

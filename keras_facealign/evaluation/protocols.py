@@ -14,11 +14,13 @@ which were used.
 | `aflw2000_3d`, `_reannotated` | 2000 | 68 | box size | 10 |
 | `wflw` | 2500 | 98 | inter-ocular | 10 |
 | `merl_rav` | 3865 | 68 | box size | 7 |
-| `sdu_legacy`, `_cofw68`, `_3d`, `_insightface` | as theirs | 68 | see `sdu_legacy` | 8, 10 |
+| `legacy_mxnet`, `_cofw68`, `_3d`, `_insightface` | as theirs | 68 | see `MXNetProtocol` | 8, 10 |
 """
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -284,21 +286,21 @@ PROTOCOLS: dict[str, Protocol] = {
             ),
             divide_by="all",
         ),
-        _legacy("sdu_legacy", "iBUG, original code's measure", _CHALLENGE, MXNetProtocol()),
+        _legacy("legacy_mxnet", "iBUG, original code's measure", _CHALLENGE, MXNetProtocol()),
         _legacy(
-            "sdu_legacy_cofw68",
+            "legacy_mxnet_cofw68",
             "COFW68, original code's measure",
             _COFW68,
             MXNetProtocol(image_set="cofw_testset"),
         ),
         _legacy(
-            "sdu_legacy_3d",
+            "legacy_mxnet_3d",
             "AFLW2000-3D, original code's measure",
             _AFLW2000,
             MXNetProtocol(dimensions=3, image_set="AFLW2000-3D"),
         ),
         _legacy(
-            "sdu_legacy_insightface",
+            "legacy_mxnet_insightface",
             "iBUG, measure of insightface's code",
             _CHALLENGE,
             MXNetProtocol("insightface"),
@@ -318,6 +320,14 @@ def get_protocol(name: str) -> Protocol:
         >>> get_protocol("aflw2000_3d").faces
         2000
     """
+    renamed = re.sub("^sdu_legacy", "legacy_mxnet", name)
+    if renamed != name:
+        warnings.warn(
+            f"The protocol {name!r} is now {renamed!r}; the old name goes in version 0.3.",
+            FutureWarning,
+            stacklevel=2,
+        )
+        name = renamed
     if name not in PROTOCOLS:
         raise FaceAlignError(
             f"Unknown protocol {name!r}; choose one of: {', '.join(sorted(PROTOCOLS))}."

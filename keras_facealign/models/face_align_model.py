@@ -185,8 +185,8 @@ class FaceAlignModel(LandmarkPrediction, BackendSteps, keras.Model):
                 the strengths of what spoils the views, `color`, `erase`, `occlusion`, `hue`,
                 `gray`, `blur`, `low_resolution`, `noise` and `jpeg`, see `Corruptions`.
             recipe: A key of `TRAINING_RECIPES`: "paper", or one of the original codes', "dfa",
-                "insightface" and "old". Those do not train probabilities: set `decode_method` to
-                "upsample", as they decode, and expect nothing of the confidence.
+                "insightface" and "insightface_2018". Those do not train probabilities: set
+                `decode_method` to "upsample", as they decode, and expect nothing of the confidence.
             coherent: The coherent term: a key of `COHERENT_TERMS`, a `CoherentTerm` or a dict of
                 its fields.
             heatmap_reduction: "mean" over what is visible, or "sum_of_image_means".

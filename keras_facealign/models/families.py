@@ -158,7 +158,7 @@ class SATFaceAlign(_Family):
 # the paper's Table 1 gives.
 _INSIDE: dict[str, dict[str, Any]] = {
     "deformable": {"dcn": 3},
-    "spatial_transformer": {"dcn": 3, "variant": "old", "spatial_transformer": True},
+    "spatial_transformer": {"dcn": 3, "variant": "insightface_2018", "spatial_transformer": True},
     "none": {},
 }
 

@@ -13,7 +13,9 @@ __all__ = ["ENCODER_DECODERS", "STEMS", "TOPOLOGIES", "VARIANTS", "Architecture"
 ENCODER_DECODERS = ("hourglass", "unet")
 TOPOLOGIES = (*ENCODER_DECODERS, "dla", "sat_i", "sat_ii", "sat")
 STEMS = ("full", "light")
-VARIANTS = ("dfa", "if", "old")
+VARIANTS = ("dfa", "insightface", "insightface_2018")
+# Names that configurations of version 0.1 have.
+_OLD_VARIANTS = {"if": "insightface", "old": "insightface_2018"}
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,14 @@ class Architecture:
             (`net_sat` 2 of the original code).
         dcn: Where convolutions are deformable, the paper's inside transformer: 0 nowhere, 1 between
             stacks, 2 in front of and inside the heads, 3 everywhere of these.
-        variant: Which of the released codes decides details. "old" (insightface, May 2018) learns
-            the up-sampling and normalizes before the deformable convolution; "if" (insightface
-            since) and "dfa" (deep-face-alignment) repeat pixels and normalize after it. Between
-            stacks, hourglasses and U-Nets of "dfa" pass their features through K channels, which
-            are the heatmaps that the last stack trains. Default: "old" for "dla", "sat_i" and
-            "sat_ii", which no later code has, else "dfa".
+        variant: Which of the released codes decides details. "insightface_2018" (InsightFace's
+            `alignment/hg2.py` of May 2018, the code of the paper's time) learns the up-sampling and
+            normalizes before the deformable convolution; "insightface" (its later
+            `alignment/heatmap`) and "dfa" (deep-face-alignment) repeat pixels and normalize after
+            it. Between stacks, hourglasses and U-Nets of "dfa" pass their features through K
+            channels, which are the heatmaps that the last stack trains. Default:
+            "insightface_2018" for "dla", "sat_i" and "sat_ii", which no later code has, else "dfa".
+            The names of version 0.1, "old" and "if", are accepted.
         spatial_transformer: Whether a small network in front turns the picture upright (STN).
     """
 
@@ -69,7 +73,9 @@ class Architecture:
         self._check("topology", self.topology, TOPOLOGIES)
         if self.variant is None:
             old = self.topology in ("dla", "sat_i", "sat_ii")
-            object.__setattr__(self, "variant", "old" if old else "dfa")
+            object.__setattr__(self, "variant", "insightface_2018" if old else "dfa")
+        elif self.variant in _OLD_VARIANTS:
+            object.__setattr__(self, "variant", _OLD_VARIANTS[self.variant])
         self._check("variant", self.variant, VARIANTS)
         self._check("block", self.block, BLOCKS)
         self._check("stem", self.stem, STEMS)

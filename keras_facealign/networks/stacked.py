@@ -27,7 +27,11 @@ _Maker = Callable[[Architecture, int], keras.layers.Layer]
 
 def _encoder_decoder(cls: type[Hourglass]) -> _Maker:
     return lambda a, i: cls(
-        a.filters, a.depth, a.block, learned_upsampling=a.variant == "old", name=f"stack{i}_hg"
+        a.filters,
+        a.depth,
+        a.block,
+        learned_upsampling=a.variant == "insightface_2018",
+        name=f"stack{i}_hg",
     )
 
 
@@ -38,7 +42,7 @@ def _aggregation(laterals: str = "depthwise", downward: bool = False) -> _Maker:
         laterals,
         downward,
         a.gate,
-        learned_upsampling=a.variant == "old",
+        learned_upsampling=a.variant == "insightface_2018",
         name=f"sat{i}",
     )
 
@@ -117,7 +121,9 @@ def _head(arch: Architecture, y: keras.KerasTensor, i: int) -> tuple[keras.Keras
     name = "heatmap" if i == arch.stacks - 1 else f"heatmap{i}"
     bias = _head_bias(arch)
     if arch.dcn in (2, 3):
-        unit = DeformableConvBatchNorm(arch.filters, arch.variant == "old", name=f"stack{i}_ll")
+        unit = DeformableConvBatchNorm(
+            arch.filters, arch.variant == "insightface_2018", name=f"stack{i}_ll"
+        )
         y = unit(y)
         return y, deformable_conv(arch.num_landmarks, name, bias_initializer=bias)(y)
     y = ConvBatchNorm(arch.filters, 1, name=f"stack{i}_ll")(y)

@@ -102,7 +102,7 @@ TRAINING_RECIPES: dict[str, dict[str, Any]] = {
     },
     # InsightFace, alignment/hg2.py, the code of the paper's time. A quarter: one mean over both
     # views, and half of it for each stack.
-    "old": {
+    "insightface_2018": {
         "heatmap_loss": "spatial_softmax_crossentropy",
         "heatmap_weight": 0.25,
         "targets": "one_hot",
@@ -110,6 +110,9 @@ TRAINING_RECIPES: dict[str, dict[str, Any]] = {
         "augmentation": _CODE_AUGMENTATION,
     },
 }
+
+RENAMED_RECIPES = {"old": "insightface_2018"}
+"""Names of recipes in version 0.1, which are still accepted."""
 
 
 @dataclass(frozen=True)
@@ -175,6 +178,7 @@ class TrainingSettings:
         Raises:
             FaceAlignError: If a name is unknown or a value out of range.
         """
+        recipe = RENAMED_RECIPES.get(recipe, recipe)
         _check_choice("recipe", recipe, TRAINING_RECIPES)
         chosen = dict(TRAINING_RECIPES[recipe])
         augmentation = _merge(chosen.pop("augmentation", {}), given.pop("augmentation", None) or {})

@@ -14,6 +14,7 @@ import keras
 from keras import ops
 
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.objective.recipes import RENAMED_RECIPES
 
 __all__ = [
     "RECIPE_OPTIMIZERS",
@@ -198,7 +199,7 @@ RECIPE_OPTIMIZERS: dict[str, RecipeOptimizer] = {
     # 45 epochs in steps of 16 images, drops at 20 and 35; the rate is that of its README.
     "dfa": RecipeOptimizer(True, 1e-4, (20 / 45, 35 / 45)),
     "insightface": RecipeOptimizer(True),
-    "old": RecipeOptimizer(True, options={"wd": 5e-4, "clip_gradient": 5.0}),
+    "insightface_2018": RecipeOptimizer(True, options={"wd": 5e-4, "clip_gradient": 5.0}),
 }
 
 
@@ -223,9 +224,10 @@ def recipe_optimizer(
         FaceAlignError: If the recipe is unknown, or a number not positive.
 
     Example:
-        >>> recipe_optimizer("old").wd
+        >>> recipe_optimizer("insightface_2018").wd
         0.0005
     """
+    recipe = RENAMED_RECIPES.get(recipe, recipe)
     if recipe not in RECIPE_OPTIMIZERS:
         raise FaceAlignError(
             f"Unknown recipe {recipe!r}; choose one of: {', '.join(RECIPE_OPTIMIZERS)}."

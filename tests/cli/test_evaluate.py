@@ -129,7 +129,7 @@ def test_with_the_mirror_image_the_lean_cancels(data, model, tmp_path, capsys):
     expected = 100 * np.mean(left) / 2 / math.dist(points[36], points[45])
     assert report["nme"]["inter_ocular"]["mean"] == pytest.approx(expected, rel=1e-4)
     assert report["mirror"] is True
-    legacy = ["--flip-test", "--protocol", "sdu_legacy"]
+    legacy = ["--flip-test", "--protocol", "legacy_mxnet"]
     assert evaluate(data, tmp_path / "two", *legacy) == 2
     assert "leave out --flip-test" in capsys.readouterr().err
     kept = ["--predictions", str(tmp_path / "out" / "predictions.npz"), "--flip-test"]
@@ -341,7 +341,7 @@ def test_measure_of_the_original_code(data, model, tmp_path, monkeypatch):
 
     monkeypatch.setattr(FakeModel, "predict_on_batch", predict_on_batch, raising=False)
     output = tmp_path / "results"
-    assert evaluate(data, output, "--protocol", "sdu_legacy", "--batch-size", "3") == 0
+    assert evaluate(data, output, "--protocol", "legacy_mxnet", "--batch-size", "3") == 0
     assert seen == [(3, 128, 128, 3), (2, 128, 128, 3)]
     report = json.loads((output / "report.json").read_text())
     assert report["normalizer"] == "eye_corner_center"
@@ -350,7 +350,7 @@ def test_measure_of_the_original_code(data, model, tmp_path, monkeypatch):
     page = (output / "report.html").read_text(encoding="utf-8")
     assert "7.052" in page
     again = tmp_path / "again"
-    arguments = ["--protocol", "sdu_legacy", "--output", str(again)]
+    arguments = ["--protocol", "legacy_mxnet", "--output", str(again)]
     assert main(["evaluate", "--predictions", str(output / "predictions.npz"), *arguments]) == 0
     assert json.loads((again / "report.json").read_text())["nme"] == report["nme"]
 
@@ -358,7 +358,7 @@ def test_measure_of_the_original_code(data, model, tmp_path, monkeypatch):
 def test_list_of_protocols(capsys):
     assert main(["evaluate", "--protocol", "list"]) == 0
     printed = capsys.readouterr().out
-    for name in ("300w_full", "wflw", "sdu_legacy"):
+    for name in ("300w_full", "wflw", "legacy_mxnet"):
         assert name in printed
 
 
@@ -374,18 +374,18 @@ def test_list_of_protocols(capsys):
         (["good", "--protocol", "wflw", "--data", "DATA", "--output", "OUT"], "WFLW_images"),
         (["good", "--protocol", "cofw68", "--data", "DATA", "--output", "OUT"], "COFW68"),
         (
-            ["good", "--protocol", "sdu_legacy", "--boxes", "mtcnn", "--data", "DATA"],
+            ["good", "--protocol", "legacy_mxnet", "--boxes", "mtcnn", "--data", "DATA"],
             "crops by the labels",
         ),
         (
-            ["--predictions", "p.npy", "--protocol", "sdu_legacy", "--data", "DATA"],
+            ["--predictions", "p.npy", "--protocol", "legacy_mxnet", "--data", "DATA"],
             "give a preset",
         ),
     ],
 )
 def test_what_is_missing_or_contradicts(data, model, tmp_path, capsys, arguments, words):
     places = {"DATA": str(data), "OUT": str(tmp_path / "results")}
-    if "sdu_legacy" in arguments:
+    if "legacy_mxnet" in arguments:
         arguments = [*arguments, "--output", "OUT"]
     assert main(["evaluate", *(places.get(word, word) for word in arguments)]) == 2
     (line,) = capsys.readouterr().err.splitlines()

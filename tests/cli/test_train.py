@@ -125,8 +125,13 @@ def test_a_stopped_run_resumes_with_the_same_command(command, tmp_path, monkeypa
         (["--recipe", "paper"], ("nadam", 2.5e-4), {"recipe": "paper"}),
         (["--recipe", "dfa"], ("shared_nadam", 1e-4), {"recipe": "dfa"}),
         (
-            ["--recipe", "old", "--optimizer", "adamw", "--learning-rate", "0.01"],
+            ["--recipe", "insightface_2018", "--optimizer", "adamw", "--learning-rate", "0.01"],
             ("adamw", 0.01),
+            {"recipe": "insightface_2018"},
+        ),
+        (  # the name in version 0.1
+            ["--recipe", "old"],
+            ("shared_nadam", 2.5e-4),
             {"recipe": "old"},
         ),
         (

@@ -66,7 +66,7 @@ def random_faces(count, points, seed=0):
 
 def test_all_named_protocols_are_there():
     names = "300w_common 300w_challenge 300w_full 300w_test cofw29 cofw68 menpo2d aflw2000_3d wflw"
-    assert set(names.split()) | {"merl_rav", "sdu_legacy"} <= set(PROTOCOLS)
+    assert set(names.split()) | {"merl_rav", "legacy_mxnet"} <= set(PROTOCOLS)
     faces = {name: PROTOCOLS[name].faces for name in names.split()}
     assert list(faces.values()) == [554, 135, 689, 600, 507, 507, 5335, 2000, 2500]
     with pytest.raises(FaceAlignError, match=r"'300w'.*300w_challenge"):
@@ -196,7 +196,7 @@ def test_published_values_name_protocols_and_sources():
         ("menpo2d", "menpo2d"),
         ("aflw2000_3d", "aflw2000_3d"),
         ("wflw", "wflw"),
-        ("sdu_legacy", "ibug_300w"),
+        ("legacy_mxnet", "ibug_300w"),
     ],
 )
 def test_protocols_read_the_official_layout(name, folder):
@@ -324,3 +324,8 @@ def test_two_label_sets_of_aflw2000():
     means = [group["nme"]["box_size"]["mean"] for group in bins]
     assert means == pytest.approx([2.812, 3.234, 4.096], abs=5e-4)
     assert summary["balanced"]["mean"] == pytest.approx(3.381, abs=5e-4)
+
+
+def test_names_of_version_0_1_are_accepted():
+    with pytest.warns(FutureWarning, match="'sdu_legacy_3d' is now 'legacy_mxnet_3d'"):
+        assert get_protocol("sdu_legacy_3d") is PROTOCOLS["legacy_mxnet_3d"]

@@ -161,7 +161,7 @@ def test_all_that_is_known_of_landmarks_for_any_number_of_faces_or_one_number(
     [
         ({"topology": "hourglass", "dcn": 3}, "none"),
         ({"topology": "sat", "dcn": 2}, "int8"),
-        ({"topology": "sat", "depth": 2, "variant": "old"}, "int8"),
+        ({"topology": "sat", "depth": 2, "variant": "insightface_2018"}, "int8"),
         ({"topology": "hourglass", "block": "hpm"}, "int8"),
         ({"topology": "sat", "spatial_transformer": True}, "none"),
     ],

@@ -23,7 +23,7 @@ from keras_facealign.export.quantize import evaluate, fake_quantized, observe
         {"topology": "sat", "input_size": 64, "gate": True, "depth": 3},
         {"topology": "sat", "dcn": 2},
         {"topology": "hourglass", "block": "hpm"},
-        {"topology": "hourglass", "block": "inception", "variant": "old"},
+        {"topology": "hourglass", "block": "inception", "variant": "insightface_2018"},
         {"topology": "dla"},
     ],
 )

@@ -58,7 +58,9 @@ def test_inside_transformers():
     assert architecture().dcn == 3 and not architecture().spatial_transformer
     assert architecture(inside="none").dcn == 0
     upright = architecture(inside="spatial_transformer")
-    assert upright.spatial_transformer and upright.variant == "old" and upright.dcn == 3
+    assert (
+        upright.spatial_transformer and upright.variant == "insightface_2018" and upright.dcn == 3
+    )
     assert architecture(inside="spatial_transformer", dcn=0).dcn == 0
     with pytest.raises(
         FaceAlignError, match="Unknown inside transformer 'dcn'; choose one of: def"
@@ -114,7 +116,7 @@ def test_hourglass_of_dfa_predicts_what_it_trains():
     [
         (HourglassFaceAlign, {"dcn": 3, "block": "resnet"}, "stack0_out3/kernel"),
         (HourglassFaceAlign, {"spatial_transformer": True}, "loc_theta/kernel"),
-        (DLAFaceAlign, {"variant": "old"}, "sat0/upsampling_w1_h1/kernel"),
+        (DLAFaceAlign, {"variant": "insightface_2018"}, "sat0/upsampling_w1_h1/kernel"),
     ],
 )
 def test_training_reaches_the_particular_parts(family, options, moved, tmp_path):

@@ -166,7 +166,7 @@ def test_what_cannot_be_widened(fields, options, message):
     [
         ({}, 2),
         ({"stacks": 2, "dcn": 3}, 4),
-        ({"topology": "hourglass", "block": "resnet", "dcn": 3, "variant": "if"}, 2),
+        ({"topology": "hourglass", "block": "resnet", "dcn": 3, "variant": "insightface"}, 2),
     ],
 )
 def test_deepened_network_repeats_the_last_heatmaps(fields, stacks):

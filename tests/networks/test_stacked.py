@@ -26,8 +26,8 @@ SIZES = {
     "hourglass-2-4-hpm": (12097864, 27648),
     "hourglass-2-3-cab": (9286792, 20832),
     "hourglass-2-3-cab dcn=1": (9784372, 20832),
-    "hourglass-2-3-cab dcn=1 variant=if": (9918362, 20832),
-    "hourglass-2-3-cab dcn=3 variant=if": (11411938, 20832),
+    "hourglass-2-3-cab dcn=1 variant=insightface": (9918362, 20832),
+    "hourglass-2-3-cab dcn=3 variant=insightface": (11411938, 20832),
     "hourglass-2-4-cab": (11624584, 25824),
     "sat-2-3-cab": (10094728, 24288),
     "sat-2-3-cab gate=True": (10094728, 24288),
@@ -44,7 +44,7 @@ SIZES = {
     "dla-2-4-cab": (25812104, 40544),
     "sat_i-2-4-cab": (32896136, 46688),
     "sat_ii-2-3-cab": (20715656, 31456),
-    "sat-2-3-cab dcn=3 variant=old spatial_transformer=True": (29087011, 24672),
+    "sat-2-3-cab dcn=3 variant=insightface_2018 spatial_transformer=True": (29087011, 24672),
     "unet-2-4-cab": (9035912, 23264),
 }
 
@@ -130,7 +130,9 @@ def names_of(**fields):
     return {layer.name for layer in model.layers}, built
 
 
-@pytest.mark.parametrize("topology, variant", [("sat", "dfa"), ("hourglass", "if"), ("dla", "old")])
+@pytest.mark.parametrize(
+    "topology, variant", [("sat", "dfa"), ("hourglass", "insightface"), ("dla", "insightface_2018")]
+)
 @pytest.mark.parametrize("dcn", [0, 1, 2, 3])
 def test_where_convolutions_are_deformable(topology, variant, dcn):
     _, built = names_of(topology=topology, depth=1, variant=variant, dcn=dcn)
@@ -149,8 +151,13 @@ def test_hourglass_of_dfa_trains_what_lies_between_stacks():
     assert built.trained[1].shape == (None, 64, 64, 5)
 
 
-def test_old_unit_normalizes_before_it_convolves():
-    _, built = names_of(depth=1, dcn=2, variant="old")
+def test_names_of_variants_in_version_0_1_are_accepted():
+    assert Architecture(variant="if") == Architecture(variant="insightface")
+    assert Architecture(variant="old") == Architecture(variant="insightface_2018")
+
+
+def test_unit_of_insightface_2018_normalizes_before_it_convolves():
+    _, built = names_of(depth=1, dcn=2, variant="insightface_2018")
     unit = keras.Model(built.images, built.heatmaps).get_layer("stack0_ll")
     x = np.random.default_rng(3).normal(size=(1, 6, 6, 32)).astype(np.float32)
     reference.randomize(unit.bn)
@@ -285,7 +292,10 @@ def test_settings_round_trip():
         ({"topology": "vnet"}, "Unknown topology 'vnet'; choose one of: hourglass, unet, dla"),
         ({"block": "dense"}, "Unknown block 'dense'; choose one of: resnet, inception"),
         ({"stem": "heavy"}, "Unknown stem 'heavy'; choose one of: full, light"),
-        ({"variant": "new"}, "Unknown variant 'new'; choose one of: dfa, if, old"),
+        (
+            {"variant": "new"},
+            "Unknown variant 'new'; choose one of: dfa, insightface, insightface_2018",
+        ),
         ({"dcn": 4}, "dcn is 4; choose 0, 1, 2 or 3"),
         ({"gate": True, "topology": "unet"}, "gate=True needs an aggregation topology"),
         ({"gate": True, "depth": 2}, "not 'sat' of depth 2"),

@@ -19,7 +19,7 @@ from keras_facealign.objective import (
     Pair,
     TransformRange,
 )
-from keras_facealign.objective.recipes import TrainingSettings
+from keras_facealign.objective.recipes import RENAMED_RECIPES, TrainingSettings
 from tests.models.tiny import MAP, SIZE, as_numpy, as_tensor, faces, tiny_model
 
 SWAP = IBUG68.flip_permutation
@@ -85,7 +85,7 @@ def slow_terms(recipe, points, maps):
     return heatmap, coherent
 
 
-@pytest.mark.parametrize("recipe", ["dfa", "insightface", "old"])
+@pytest.mark.parametrize("recipe", ["dfa", "insightface", "insightface_2018"])
 def test_loss_of_a_recipe_is_its_codes(model, recipe):
     pair, points, maps = mirrored_pair()
     heatmap, coherent = slow_terms(recipe, points, maps)
@@ -98,7 +98,7 @@ def test_loss_of_a_recipe_is_its_codes(model, recipe):
 
 
 def test_pairs_of_the_codes_are_mirror_images(model):
-    model.compile("sgd", recipe="old")
+    model.compile("sgd", recipe="insightface_2018")
     pair = model.make_views(faces(4))
     np.testing.assert_array_equal(as_numpy(pair.flip), np.ones(4))
     mirror = np.tile([[-1, 0, SIZE - 1], [0, 1, 0]], (4, 1, 1))
@@ -143,7 +143,7 @@ def test_terms_have_the_papers_and_the_codes_values():
 
 
 def test_the_command_offers_every_recipe():
-    assert [recipe.value for recipe in Recipe] == list(TRAINING_RECIPES)
+    assert [recipe.value for recipe in Recipe] == [*TRAINING_RECIPES, *RENAMED_RECIPES]
 
 
 def test_arguments_stand_above_the_recipe():
@@ -161,7 +161,7 @@ def test_arguments_stand_above_the_recipe():
     assert settings.augmentation == {"base": base, "color": 0.2}
     assert TrainingSettings.resolve("dfa").augmentation["base"] == {"translation": 0.0, "flip": 0.0}
     still = TransformRange(0.0, (1.0, 1.0), 0.0, 0.0)
-    other = TrainingSettings.resolve("old", augmentation={"base": still})
+    other = TrainingSettings.resolve("insightface_2018", augmentation={"base": still})
     assert other.augmentation["base"] is still
 
 

@@ -120,7 +120,7 @@ def pictures(count):
     return faces(count, 3)["image"][:, border : border + SIZE, border : border + SIZE]
 
 
-@pytest.mark.parametrize("recipe", ["paper", "old"])
+@pytest.mark.parametrize("recipe", ["paper", "insightface_2018"])
 def test_loss_is_that_of_pictures_turned_before(recipe):
     batch = some_hidden(faces(2))
     turned, before = (compiled(cls, recipe=recipe) for cls in (Turned, TurnedBefore))

@@ -205,7 +205,7 @@ def rates(optimizer, steps):
     return [float(to_numpy(optimizer._learning_rate(step))) for step in steps]
 
 
-@pytest.mark.parametrize("recipe", ["paper", "insightface", "old"])
+@pytest.mark.parametrize("recipe", ["paper", "insightface", "insightface_2018"])
 def test_rate_falls_at_16_and_24_thousand_of_30(recipe):
     found = rates(recipe_optimizer(recipe), (0, 15999, 16001, 23999, 24001, 29999))
     np.testing.assert_allclose(found, [2.5e-4, 2.5e-4, 5e-5, 5e-5, 1e-5, 1e-5], rtol=1e-5)
@@ -219,7 +219,7 @@ def test_rate_of_dfa_falls_at_epochs_20_and_35_of_45():
 def test_recipes_and_their_optimizers():
     assert set(RECIPE_OPTIMIZERS) == set(TRAINING_RECIPES)
     assert isinstance(recipe_optimizer("paper"), keras.optimizers.Nadam)
-    old = recipe_optimizer("old", learning_rate=1e-3)
+    old = recipe_optimizer("insightface_2018", learning_rate=1e-3)
     assert (type(old), old.wd, old.clip_gradient) == (SharedScheduleNadam, 5e-4, 5.0)
     assert rates(old, [0]) == [pytest.approx(1e-3)]
     assert isinstance(recipe_optimizer("dfa", shared_schedule=False), keras.optimizers.Nadam)

@@ -315,7 +315,7 @@ def test_optimizers_that_cannot_be():
 
 def test_nadams_follow_the_recipe_and_the_schedules_rate():
     schedule = TrainingConfig(
-        optimizer="shared_nadam", learning_rate=3e-4, compile={"recipe": "old"}
+        optimizer="shared_nadam", learning_rate=3e-4, compile={"recipe": "insightface_2018"}
     )
     shared = make_optimizer(schedule, steps=300)
     assert (type(shared), shared.wd) == (SharedScheduleNadam, 5e-4)
@@ -328,7 +328,7 @@ def test_nadams_follow_the_recipe_and_the_schedules_rate():
 
 
 def test_a_killed_run_of_a_code_keeps_its_momentum_schedule(tmp_path):
-    settings = {"recipe": "old", "jit_compile": False}
+    settings = {"recipe": "insightface_2018", "jit_compile": False}
     schedule = TrainingConfig(2, 2, 2.5e-4, compile=settings, optimizer="shared_nadam")
     killed, going_on = Kill(0, "at the end"), Kill()
     options = {"schedule": schedule, "validation": None, "count": 2}

@@ -28,7 +28,7 @@ from keras_facealign.networks import Architecture
 __all__ = ["can_have_gate", "load_mxnet", "read_checkpoint", "save_mxnet"]
 
 # What each code base called its grids.
-_PREFIXES = {"dfa": "sat", "if": "sta", "old": "dla"}
+_PREFIXES = {"dfa": "sat", "insightface": "sta", "insightface_2018": "dla"}
 
 
 def load_mxnet(

@@ -266,7 +266,8 @@ class _Evidence:
         else:
             depths = self.numbers(r"sat0_upsampling_w1_h(\d{1,2})_weight$")
         if depths:
-            return "old"
+            return "insightface_2018"
         # Only "dfa" has these maps in the last stack of an hourglass; grids do not differ.
         between = self.has("stack0_out3_weight") and topology in ENCODER_DECODERS
-        return "if" if between and not self.has(f"stack{stacks - 1}_out3_weight") else "dfa"
+        lacks_last = between and not self.has(f"stack{stacks - 1}_out3_weight")
+        return "insightface" if lacks_last else "dfa"

@@ -89,7 +89,7 @@ def _head(arch: Architecture, i: int) -> Arrays:
     # its end, so the graph is walked through them.
     onward = arch.heads_between_stacks
 
-    norm_first = deformable and arch.variant == "old"
+    norm_first = deformable and arch.variant == "insightface_2018"
     if norm_first:
         yield from _norm(f"stack{i}_ll_bn", width)
     yield from conv(f"stack{i}_ll_conv", width, width, side, bias=deformable)
@@ -123,7 +123,7 @@ def _hourglass(arch: Architecture, name: str, depth: int) -> Arrays:
     else:
         yield from _block(arch.block, f"{name}_low2_0", width, width)
     yield from _block(arch.block, f"{name}_low3_0", width, width)
-    if arch.variant == "old":
+    if arch.variant == "insightface_2018":
         yield f"{name}_upsampling_{depth}_weight", (width, 1, 2, 2)
 
 
@@ -144,7 +144,7 @@ def _grid(arch: Architecture, name: str) -> Arrays:
                 yield f"{name}_upsampling_w{w}_h{h}_weight", (width, width, 2, 2)
                 yield from _norm(f"{name}_w{w}_h{h}_y_bn", width)
             else:
-                if arch.variant == "old":
+                if arch.variant == "insightface_2018":
                     yield f"{name}_upsampling_w{w}_h{h}_weight", (width, 1, 2, 2)
                 yield from _cab(f"{name}_w{w}_h{h}_4", width)
             if arch.topology in ("sat_i", "sat_ii") and h != w:

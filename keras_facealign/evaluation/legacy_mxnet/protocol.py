@@ -1,4 +1,4 @@
-"""`sdu_legacy`: the measure behind the accuracy tables of the original MXNet code.
+"""`legacy_mxnet`: the measure behind the accuracy tables of the original MXNet code.
 
 It is not the paper's protocol. Crops come from the ground truth, prediction *and* ground truth are
 whole pixels of the 128-pixel crop, and lengths are measured on the rounded ground truth. Two
@@ -155,7 +155,7 @@ class MXNetProtocol:
             The report. Its main normalizer is the original's.
         """
         info = {
-            "protocol": "sdu_legacy",
+            "protocol": "legacy_mxnet",
             "variant": self.variant,
             "dimensions": self.dimensions,
             "image_set": self.image_set,
@@ -168,11 +168,12 @@ class MXNetProtocol:
         landmarks = np.asarray(example.landmarks, np.float64)
         if landmarks.shape != (_NUM_LANDMARKS, 2):
             raise FaceAlignError(
-                f"{name}: has landmarks of shape {landmarks.shape}; sdu_legacy needs (68, 2)."
+                f"{name}: has landmarks of shape {landmarks.shape}; legacy_mxnet needs (68, 2)."
             )
         if not (np.asarray(example.visibility) > 0).all() or not np.isfinite(landmarks).all():
             raise FaceAlignError(
-                f"{name}: has landmarks without a position; sdu_legacy needs all 68, leave it out."
+                f"{name}: has landmarks without a position; legacy_mxnet needs all 68; leave the "
+                "face out."
             )
         try:
             record, points, _ = crops.to_record(np.asarray(example.image), landmarks)
@@ -224,7 +225,7 @@ def _run(model: Any, batch: np.ndarray) -> np.ndarray:
     expected = (len(batch), crops.MAP_SIZE, crops.MAP_SIZE, _NUM_LANDMARKS)
     if maps.shape != expected:
         raise FaceAlignError(
-            f"The model gave maps of shape {maps.shape} for {len(batch)} crops; sdu_legacy needs "
+            f"The model gave maps of shape {maps.shape} for {len(batch)} crops; legacy_mxnet needs "
             f"{expected}."
         )
     return maps

@@ -21,7 +21,7 @@ MANIFESTS = {
     "old_sat1_2d4": Architecture("sat_i", 2, 4, "cab"),
     "old_sat2_2d3": Architecture("sat_ii", 2, 3, "cab"),
     "old_sat3_2d3_dcn3_stn": Architecture(
-        "sat", 2, 3, "cab", dcn=3, variant="old", spatial_transformer=True
+        "sat", 2, 3, "cab", dcn=3, variant="insightface_2018", spatial_transformer=True
     ),
 }
 
@@ -37,7 +37,7 @@ CHECKPOINTS = {
     "n_old_dla2d4_cab": Architecture("dla", 2, 4, "cab", **_NARROW),
     "n_old_sat2_2d3_cab": Architecture("sat_ii", 2, 3, "cab", **_NARROW),
     "n_old_sat3_2d3_cab_dcn3_stn": Architecture(
-        "sat", 2, 3, "cab", **_NARROW, dcn=3, variant="old", spatial_transformer=True
+        "sat", 2, 3, "cab", **_NARROW, dcn=3, variant="insightface_2018", spatial_transformer=True
     ),
     "n_sat2d3_cab_dcn0": Architecture("sat", 2, 3, "cab", **_NARROW),
     "n_sat2d3_cab_dcn0_netsat2": Architecture("sat", 2, 3, "cab", **_NARROW, gate=True),

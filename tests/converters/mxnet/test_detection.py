@@ -27,9 +27,9 @@ def architectures(draw):
         depth = draw(st.sampled_from([2, 4, 5]))
     stacks = draw(st.integers(1, 4))
     dcn = draw(st.integers(0, 3))
-    variant = draw(st.sampled_from(["dfa", "if", "old"]))
+    variant = draw(st.sampled_from(["dfa", "insightface", "insightface_2018"]))
     between = dcn in (1, 3)
-    if variant == "if" and not (encoder_decoder and between and stacks > 1):
+    if variant == "insightface" and not (encoder_decoder and between and stacks > 1):
         variant = "dfa"
     if stacks == 1 and not (encoder_decoder and variant == "dfa"):
         dcn -= between
@@ -66,7 +66,7 @@ def test_of_networks_with_the_same_arrays_the_simplest_is_chosen():
     plain = Architecture("sat", 1, 3, "cab")
     for same in (
         Architecture("sat", 1, 3, "cab", dcn=1),
-        Architecture("sat", 1, 3, "cab", variant="if"),
+        Architecture("sat", 1, 3, "cab", variant="insightface"),
         Architecture("sat", 1, 3, "cab", gate=True),
         Architecture("sat", 1, 3, "cab", head_prior=0.1),
     ):
@@ -222,6 +222,6 @@ def test_a_description_names_everything():
     arch = CHECKPOINTS["n_old_sat3_2d3_cab_dcn3_stn"]
     assert describe(arch) == (
         "2 x SAT(III), depth 3, cab blocks, width 0.1875, 68 landmarks, input 128, dcn 3, "
-        "variant old, spatial transformer"
+        "variant insightface_2018, spatial transformer"
     )
     assert describe(CHECKPOINTS["n_sat2d3_cab_dcn0_netsat2"]).endswith("variant dfa, gate")

@@ -210,7 +210,7 @@ def test_error_of_a_known_model(variant, dimensions):
     assert mean == pytest.approx(100 * distance / length, rel=1e-9)
     assert 0 < mean < 3
     assert summary["normalizer"] == protocol.normalizer
-    assert (summary["protocol"], summary["variant"]) == ("sdu_legacy", variant)
+    assert (summary["protocol"], summary["variant"]) == ("legacy_mxnet", variant)
 
 
 def test_insightface_zooms_out_until_all_is_inside():
