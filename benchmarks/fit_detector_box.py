@@ -40,7 +40,7 @@ import numpy as np
 from keras_facealign import geometry
 from keras_facealign.data.images import IMAGE_SUFFIXES, read_image
 from keras_facealign.data.pts import read_pts
-from keras_facealign.detection.detectors import MTCNNDetector, shift_and_scale_box
+from keras_facealign.detection import MTCNNDetector, shift_and_scale_box
 from keras_facealign.errors import FaceAlignError
 
 MIN_OVERLAP = 0.3

@@ -137,7 +137,7 @@ def test_photos_and_videos_need_no_keras():
     hidden = {"keras", "tensorflow", "jax", "torch", "matplotlib", "openvino", "mtcnn"}
     code = HIDE.format(hidden=hidden) + (
         "import numpy as np, sys, keras_facealign as kf\n"
-        "import keras_facealign.cli.app, keras_facealign.video.files\n"
+        "import keras_facealign.cli.app, keras_facealign.video.reading\n"
         "import keras_facealign.formats.coco, keras_facealign.runtimes.metadata\n"
         "kf.FaceTracker, kf.list_presets(), kf.get_scheme('ibug68')\n"
         "class Center:\n"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from keras_facealign.inference import FaceAligner
-    from keras_facealign.video.files import Frame, VideoReader
+    from keras_facealign.video import Frame, VideoReader
     from keras_facealign.video.tracking import FaceTracker
 
 __all__ = ["video"]
@@ -80,7 +80,7 @@ def video(
     """
     from rich.console import Console
 
-    from keras_facealign.video.files import VideoReader
+    from keras_facealign.video import VideoReader
 
     targets = _Targets(output, json_file, csv_file, coco_file)
     targets.check(source)
@@ -138,7 +138,7 @@ class _Targets:
 
     def check(self, source: Path) -> None:
         """Refuses what could not be written at the end, before any work is done."""
-        from keras_facealign.video.files import CODECS
+        from keras_facealign.video import CODECS
 
         if not self.paths():
             raise FaceAlignError(
@@ -211,9 +211,8 @@ class _Run:
         self._report()
 
     def _open(self, stack: ExitStack, frame: Frame) -> None:
-        from keras_facealign.formats.coco import COCOFrames, coco_writer
-        from keras_facealign.formats.frames import VideoInfo, frame_writer
-        from keras_facealign.video.files import video_writer
+        from keras_facealign.formats import VideoInfo, coco_writer, frame_writer
+        from keras_facealign.video import video_writer
 
         assert self.tracker is not None
         self.size = (frame.image.shape[1], frame.image.shape[0])
@@ -226,14 +225,13 @@ class _Run:
             if path is not None:
                 self._writers.append(stack.enter_context(frame_writer(path, info)))
         if self.targets.coco is not None:
-            videos = [{"id": 1, "name": info.name}]
-            coco = stack.enter_context(coco_writer(self.targets.coco, self.scheme, videos=videos))
-            self._writers.append(COCOFrames(coco, info))
+            coco = coco_writer(self.targets.coco, self.scheme, video=info)
+            self._writers.append(stack.enter_context(coco))
         if self.targets.output is not None:
             self._picture = stack.enter_context(video_writer(self.targets.output, rate, self.size))
 
     def _step(self, frame: Frame) -> None:
-        from keras_facealign.video.files import draw_tracked
+        from keras_facealign.inference.drawing import draw_tracked
 
         assert self.tracker is not None
         faces = self.tracker.update(frame.image, frame.time, frame.name)

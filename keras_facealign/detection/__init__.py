@@ -1,5 +1,21 @@
 """Face detectors behind one interface."""
 
-from keras_facealign.detection.detectors import Detection, Detector, MTCNNDetector
+from keras_facealign.detection.detector import (
+    Detection,
+    Detector,
+    as_detections,
+    check_box,
+    shift_and_scale_box,
+)
+from keras_facealign.detection.mtcnn.detector import MTCNNDetector
+from keras_facealign.detection.registry import get_detector
 
-__all__ = ["Detection", "Detector", "MTCNNDetector"]
+__all__ = [
+    "Detection",
+    "Detector",
+    "MTCNNDetector",
+    "as_detections",
+    "check_box",
+    "get_detector",
+    "shift_and_scale_box",
+]

@@ -34,9 +34,9 @@ def face_crops(source: Any, size: int, count: int, seed: int = 0) -> np.ndarray:
         FaceAlignError: If there is no face, or the array has another shape or type.
     """
     if source is None:
-        from keras_facealign.inference.synthetic_faces import draw_faces
+        from keras_facealign.inference.synthetic_faces import render_synthetic_faces
 
-        return draw_faces(count, size, seed)[0]
+        return render_synthetic_faces(count, size, seed)[0]
     if isinstance(source, (str, os.PathLike)):
         return _from_folder(Path(source), size, count)
     crops = np.asarray(source)
@@ -50,7 +50,7 @@ def face_crops(source: Any, size: int, count: int, seed: int = 0) -> np.ndarray:
 
 def _from_folder(folder: Path, size: int, count: int) -> np.ndarray:
     from keras_facealign.data.images import read_image
-    from keras_facealign.detection.detectors import as_detections, get_detector
+    from keras_facealign.detection import as_detections, get_detector
 
     if not folder.is_dir():
         raise FaceAlignError(f"{folder} is no folder of pictures to calibrate on.")

@@ -1,20 +1,19 @@
-"""COCO's format for keypoints: one JSON file for the faces of many pictures, or of a video.
+"""COCO keypoint files: one JSON file for the faces of many images, or of a video.
 
-Format: https://cocodataset.org/#format-data, Keypoint Detection. Coordinates are COCO's and the
-library's alike: 0-based pixels, (0, 0) the center of the top-left pixel. Two fields beyond COCO's
-hold what it has no place for: `score` and `keypoint_scores`, the certainty of the face and of each
-landmark. A video's images also have `video_id` and `frame_id`, and its annotations `track_id`, as
-in the CocoVID files of video detection.
+Format: https://cocodataset.org/#format-data, Keypoint Detection. Coordinates are 0-based pixels,
+(0, 0) the center of the top-left pixel, in COCO as in this library. The additional fields `score`
+and `keypoint_scores` contain the confidence of the face and of each landmark. A video's images also
+have `video_id` and `frame_id`, and its annotations `track_id`, as in CocoVID files.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -22,28 +21,28 @@ import numpy as np
 
 from keras_facealign import geometry
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.formats.frames import VideoInfo
+from keras_facealign.formats.frames import Faces, VideoInfo
+from keras_facealign.formats.json import dump
 from keras_facealign.inference.aligner import Face
 from keras_facealign.landmarks import IBUG68, LandmarkScheme
 from keras_facealign.storage.atomic import replacing
 from keras_facealign.video.tracking import TrackedFace
 
-__all__ = ["COCOFrames", "COCOWriter", "coco_category", "coco_writer"]
+__all__ = ["COCOWriter", "coco_category", "coco_writer"]
 
-CATEGORY_ID = 1
-
-# COCO's flag of each keypoint: labeled but not visible, and visible.
+_CATEGORY_ID = 1
+# COCO's flags of a keypoint.
 _HIDDEN, _VISIBLE = 1, 2
 
 
 def coco_category(scheme: LandmarkScheme = IBUG68) -> dict[str, Any]:
-    """The category "face" of a landmark scheme: names of its keypoints, and its skeleton.
+    """Makes the category "face" of a landmark scheme: names of its keypoints, and its skeleton.
 
     Args:
         scheme: The landmark scheme.
 
     Returns:
-        A record of COCO's list `categories`; the skeleton counts keypoints from 1, as COCO does.
+        A record of COCO's list `categories`; the skeleton counts keypoints from 1, as in COCO.
 
     Example:
         >>> coco_category()["keypoints"][36], coco_category()["skeleton"][0]
@@ -54,7 +53,7 @@ def coco_category(scheme: LandmarkScheme = IBUG68) -> dict[str, Any]:
         for number, point in enumerate(points):
             names[point] = f"{region}_{number}"
     return {
-        "id": CATEGORY_ID,
+        "id": _CATEGORY_ID,
         "name": "face",
         "supercategory": "person",
         "keypoints": names,
@@ -62,77 +61,77 @@ def coco_category(scheme: LandmarkScheme = IBUG68) -> dict[str, Any]:
     }
 
 
+@dataclass
 class COCOWriter:
-    """Adds pictures and their faces to a COCO file; `coco_writer` makes it.
+    """Adds images and their faces to a COCO file; created by `coco_writer`.
 
     Args:
-        stream: Where the file goes.
-        spool: Where annotations wait until all images are written.
-        scheme: What the landmarks are.
-        min_confidence: Landmarks from this confidence on count as visible (flag 2), others as
-            hidden (flag 1).
-        videos: Records of COCO-VID's list `videos`, if the pictures are frames.
+        images: File for the records of images.
+        annotations: File for the records of faces.
+        scheme: The landmark scheme.
+        min_confidence: Landmarks from this confidence on are visible (flag 2), others hidden (1).
+        video: The video whose frames `write` adds.
+        num_images: Images added so far.
+        num_faces: Faces added so far.
     """
 
-    def __init__(
-        self,
-        stream: TextIO,
-        spool: TextIO,
-        scheme: LandmarkScheme,
-        min_confidence: float,
-        videos: Sequence[dict[str, Any]] = (),
-    ) -> None:
-        self._stream = stream
-        self._spool = spool
-        self._scheme = scheme
-        self._min_confidence = min_confidence
-        self.num_images = 0
-        self.num_faces = 0
-        head: dict[str, Any] = {"info": {"description": "Facial landmarks by keras_facealign"}}
-        head |= {"licenses": [], "categories": [coco_category(scheme)]}
-        if videos:
-            head["videos"] = list(videos)
-        stream.write(_dump(head)[:-1] + ', "images": [')
+    images: TextIO
+    annotations: TextIO
+    scheme: LandmarkScheme
+    min_confidence: float
+    video: VideoInfo | None = None
+    num_images: int = 0
+    num_faces: int = 0
 
     def add(
         self, file_name: str, size: tuple[int, int], faces: Sequence[Face], **extra: Any
     ) -> None:
-        """Adds a picture and its faces.
+        """Adds an image and its faces.
 
         Args:
-            file_name: Name of the picture.
+            file_name: Name of the image.
             size: (width, height) in pixels.
             faces: Its faces; may be empty.
             **extra: Further fields of the image's record.
 
         Raises:
-            FaceAlignError: If a face's landmarks are not of the scheme or not finite.
+            FaceAlignError: If a face's landmarks do not match the scheme or are not finite.
         """
         annotations = [self._annotation(face, file_name) for face in faces]
         self.num_images += 1
         image = {"id": self.num_images, "width": int(size[0]), "height": int(size[1])}
-        record = image | {"file_name": file_name} | extra
-        self._stream.write((",\n" if self.num_images > 1 else "\n") + _dump(record))
+        _append(self.images, image | {"file_name": file_name} | extra)
         for annotation in annotations:
             self.num_faces += 1
             record = {"id": self.num_faces, "image_id": self.num_images} | annotation
-            self._spool.write((",\n" if self.num_faces > 1 else "\n") + _dump(record))
+            _append(self.annotations, record)
+
+    def write(self, index: int, time: float, size: tuple[int, int], faces: Faces) -> None:
+        """Adds a frame of the video, as a `FrameWriter`.
+
+        Frame 12 of clip.mp4 is named clip_000012.jpg, as `ffmpeg -i clip.mp4 -start_number 0
+        clip_%06d.jpg` writes it.
+        """
+        stem = Path(self.video.name).stem if self.video else "frame"
+        self.add(f"{stem}_{index:06d}.jpg", size, faces, video_id=1, frame_id=index)
+
+    def finish(self, num_frames: int, complete: bool) -> None:
+        """Does nothing: COCO has no field for the end of a video."""
 
     def _annotation(self, face: Face, file_name: str) -> dict[str, Any]:
         points = np.asarray(face.landmarks, np.float64)
-        if points.shape != (self._scheme.num_landmarks, 2) or not np.isfinite(points).all():
+        if points.shape != (self.scheme.num_landmarks, 2) or not np.isfinite(points).all():
             raise FaceAlignError(
                 f"{file_name}: landmarks of shape {points.shape} or not finite; scheme "
-                f"{self._scheme.name} has {self._scheme.num_landmarks} points"
+                f"{self.scheme.name} has {self.scheme.num_landmarks} points"
             )
-        x0, y0, x1, y1 = (float(side) for side in geometry.landmarks_box(points))
-        values = np.asarray(face.confidence, np.float64)
-        flags = np.where(values >= self._min_confidence, _VISIBLE, _HIDDEN)
+        x0, y0, x1, y1 = geometry.landmarks_box(points).tolist()
+        scores = np.asarray(face.confidence, np.float64)
         keypoints: list[float] = []
-        for (x, y), flag in zip(points.round(3).tolist(), flags.tolist(), strict=True):
-            keypoints += [x, y, flag]
+        for (x, y), score in zip(points.round(3).tolist(), scores, strict=True):
+            keypoints += [x, y, _VISIBLE if score >= self.min_confidence else _HIDDEN]
         record: dict[str, Any] = {
-            "category_id": CATEGORY_ID,
+            "category_id": _CATEGORY_ID,
             "bbox": [round(v, 3) for v in (x0, y0, x1 - x0, y1 - y0)],
             "area": round((x1 - x0) * (y1 - y0), 3),
             "iscrowd": 0,
@@ -140,41 +139,14 @@ class COCOWriter:
             "num_keypoints": len(points),
             "keypoints": keypoints,
             "score": round(float(face.score), 4),
-            "keypoint_scores": values.round(4).tolist(),
+            "keypoint_scores": scores.round(4).tolist(),
         }
-        if isinstance(face, TrackedFace):
-            record["track_id"] = face.id
-        return record
-
-    def end(self) -> None:
-        """Writes the waiting annotations and closes the document."""
-        self._stream.write('\n], "annotations": [')
-        self._spool.flush()
-        self._spool.seek(0)
-        shutil.copyfileobj(self._spool, self._stream)
-        self._stream.write("\n]}\n")
+        return record | ({"track_id": face.id} if isinstance(face, TrackedFace) else {})
 
 
-class COCOFrames:
-    """A `FrameWriter` over a `COCOWriter`: frames are pictures named after the video.
-
-    Frame 12 of clip.mp4 is clip_000012.jpg, as `ffmpeg -i clip.mp4 -start_number 0 clip_%06d.jpg`
-    writes it.
-    """
-
-    def __init__(self, writer: COCOWriter, info: VideoInfo) -> None:
-        self._writer = writer
-        self._stem = Path(info.name).stem
-
-    def write(
-        self, index: int, time: float, size: tuple[int, int], faces: Sequence[TrackedFace]
-    ) -> None:
-        """Adds a frame."""
-        name = f"{self._stem}_{index:06d}.jpg"
-        self._writer.add(name, size, faces, video_id=1, frame_id=index)
-
-    def finish(self, num_frames: int, complete: bool) -> None:
-        """COCO has no field for the end."""
+def _append(stream: TextIO, record: dict[str, Any]) -> None:
+    """Appends a record to a list."""
+    stream.write((",\n" if record["id"] > 1 else "\n") + dump(record))
 
 
 @contextmanager
@@ -182,17 +154,17 @@ def coco_writer(
     path: str | os.PathLike[str],
     scheme: LandmarkScheme = IBUG68,
     min_confidence: float = 0.2,
-    videos: Sequence[dict[str, Any]] = (),
+    video: VideoInfo | None = None,
 ) -> Iterator[COCOWriter]:
-    """Writes a COCO file under a temporary name, and gives it its own when the block ends well.
+    """Opens a COCO file for writing; it appears only when the block ends without an error.
 
-    Memory does not grow with the number of pictures: annotations wait in a temporary file.
+    Annotations wait in a temporary file until all images are written, so memory does not grow.
 
     Args:
-        path: The file; an older one is replaced.
-        scheme: What the landmarks are.
-        min_confidence: As in `COCOWriter`.
-        videos: As in `COCOWriter`.
+        path: The file; an existing file is replaced.
+        scheme: The landmark scheme.
+        min_confidence: Landmarks from this confidence on are visible (flag 2), others hidden (1).
+        video: The video, if the images are its frames.
 
     Yields:
         A `COCOWriter`.
@@ -204,16 +176,21 @@ def coco_writer(
         >>> with coco_writer("faces.json") as writer:  # doctest: +SKIP
         ...     writer.add("a.jpg", (640, 480), aligner.align("a.jpg"))
     """
-    path = Path(path)
+    head: dict[str, Any] = {
+        "info": {"description": "Facial landmarks by keras_facealign"},
+        "licenses": [],
+        "categories": [coco_category(scheme)],
+    }
+    if video is not None:
+        head["videos"] = [{"id": 1, "name": video.name}]
     with (
         replacing(path) as temporary,
         temporary.open("w", encoding="utf-8") as stream,
-        tempfile.TemporaryFile("w+", encoding="utf-8", dir=path.parent) as spool,
+        tempfile.TemporaryFile("w+", encoding="utf-8", dir=Path(path).parent) as annotations,
     ):
-        writer = COCOWriter(stream, spool, scheme, min_confidence, videos)
-        yield writer
-        writer.end()
-
-
-def _dump(record: dict[str, Any]) -> str:
-    return json.dumps(record, allow_nan=False, ensure_ascii=False)
+        stream.write(dump(head)[:-1] + ', "images": [')
+        yield COCOWriter(stream, annotations, scheme, min_confidence, video)
+        stream.write('\n], "annotations": [')
+        annotations.seek(0)
+        shutil.copyfileobj(annotations, stream)
+        stream.write("\n]}\n")

@@ -14,7 +14,7 @@ import numpy as np
 
 from keras_facealign import geometry
 from keras_facealign.data.images import read_image
-from keras_facealign.detection.detectors import Detection, Detector, as_detections, get_detector
+from keras_facealign.detection import Detection, Detector, as_detections, get_detector
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.geometry import crop_face
 from keras_facealign.models.flip_test import check_flip_pairs, predict_with_flip_test

@@ -1,4 +1,4 @@
-"""Drawing faces onto a copy of their picture."""
+"""Draws faces onto a copy of their image."""
 
 from __future__ import annotations
 
@@ -12,34 +12,30 @@ from keras_facealign.errors import FaceAlignError
 from keras_facealign.inference.aligner import Face
 from keras_facealign.landmarks import IBUG68, LandmarkScheme
 
-__all__ = ["REGION_COLORS", "draw_faces"]
+__all__ = ["REGION_COLORS", "draw_faces", "draw_tracked"]
+
+_BROW, _NOSE, _EYE = (255, 179, 64), (178, 132, 255), (92, 230, 128)
 
 REGION_COLORS: dict[str, tuple[int, int, int]] = {
     "jaw": (64, 196, 255),
-    "right_brow": (255, 179, 64),
-    "left_brow": (255, 179, 64),
-    "nose_bridge": (178, 132, 255),
-    "nostrils": (178, 132, 255),
-    "right_eye": (92, 230, 128),
-    "left_eye": (92, 230, 128),
+    "nose_bridge": _NOSE,
+    "nostrils": _NOSE,
     "outer_lip": (255, 92, 138),
     "inner_lip": (255, 152, 180),
-    # Of other schemes.
-    "right_pupil": (92, 230, 128),
-    "left_pupil": (92, 230, 128),
-    "right_iris": (92, 230, 128),
-    "left_iris": (92, 230, 128),
-    "right_eye_center": (92, 230, 128),
-    "left_eye_center": (92, 230, 128),
+    **{f"{side}_brow": _BROW for side in ("right", "left")},
+    **{
+        f"{side}_{part}": _EYE
+        for side in ("right", "left")
+        for part in ("eye", "pupil", "iris", "eye_center")
+    },
 }
 """RGB color of each facial region; both sides of the face share theirs."""
 
-_OTHER_COLOR: tuple[int, int, int] = (235, 235, 235)
-_BOX_COLOR = (235, 235, 235)
+_GRAY = (235, 235, 235)  # boxes, numbers, and landmarks of no region
 
 # cv2 takes coordinates as integers with this many bits after the binary point.
 _BITS = 5
-# Coordinates are kept this close to the picture: far ones overflow cv2's integers.
+# Coordinates are clipped to this many image sizes: larger ones overflow cv2's integers.
 _FARTHEST = 2.0
 
 
@@ -52,29 +48,31 @@ def draw_faces(
     edges: bool = True,
     thickness: float = 1.0,
 ) -> np.ndarray:
-    """Draws landmarks, colored by facial region and sized to the face.
+    """Draws landmarks, colored by facial region and scaled to the face.
 
-    A landmark whose confidence is below `min_confidence` is drawn as a pale hollow ring, and the
-    lines that end in it are drawn pale.
+    A landmark whose confidence is below `min_confidence` is drawn as a pale ring, and the lines
+    that end in it are drawn pale.
 
     Args:
         image: uint8 (H, W, 3), RGB.
         faces: The faces, with landmarks in pixels of the image.
-        scheme: What the landmarks are, which gives lines and colors.
+        scheme: The landmark scheme, which defines lines and colors.
         min_confidence: Confidence, 0 to 1, from which a landmark is drawn solid.
         boxes: Whether to draw the box that each face was cropped by.
-        edges: Whether to join the landmarks by lines.
+        edges: Whether to connect the landmarks by lines.
         thickness: Factor on the size of dots and lines.
 
     Returns:
-        uint8 (H, W, 3), RGB: a new picture.
+        uint8 (H, W, 3), RGB: a new image.
 
     Raises:
-        FaceAlignError: If the image is not uint8 (H, W, 3), or a face's landmarks are not of the
-            scheme.
+        FaceAlignError: If the image is not uint8 (H, W, 3), or the landmarks of a face do not match
+            the scheme.
 
     Example:
-        >>> overlay = draw_faces(image, aligner.align(image))  # doctest: +SKIP
+        >>> face = Face(np.random.rand(68, 2) * 100, np.ones(68), np.array([0, 0, 100, 100]))
+        >>> draw_faces(np.zeros((100, 100, 3), np.uint8), [face]).shape
+        (100, 100, 3)
     """
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
@@ -83,30 +81,50 @@ def draw_faces(
             "give uint8 (H, W, 3)"
         )
     canvas = np.array(image, order="C")
-    colors = _point_colors(scheme)
     for face in faces:
         if np.shape(face.landmarks) != (scheme.num_landmarks, 2):
             raise FaceAlignError(
                 f"draw_faces got landmarks of shape {np.shape(face.landmarks)}; scheme "
                 f"{scheme.name} has {scheme.num_landmarks} points"
             )
-        _draw_face(canvas, face, scheme, colors, min_confidence, boxes, edges, thickness)
+        _draw_face(canvas, face, scheme, min_confidence, boxes, edges, thickness)
     return canvas
 
 
-def _point_colors(scheme: LandmarkScheme) -> list[tuple[int, int, int]]:
-    colors = [_OTHER_COLOR] * scheme.num_landmarks
-    for region, points in scheme.regions.items():
-        for point in points:
-            colors[point] = REGION_COLORS.get(region, _OTHER_COLOR)
-    return colors
+def draw_tracked(
+    image: np.ndarray, faces: Iterable[Any], scheme: LandmarkScheme = IBUG68
+) -> np.ndarray:
+    """Draws the landmarks of a video frame's faces, and each face's number above it.
+
+    Args:
+        image: uint8 (H, W, 3), RGB.
+        faces: The `TrackedFace`s of the frame.
+        scheme: The landmark scheme.
+
+    Returns:
+        uint8 (H, W, 3), RGB: a new image.
+
+    Example:
+        >>> overlay = draw_tracked(frame.image, tracker.update(frame.image))  # doctest: +SKIP
+    """
+    faces = list(faces)
+    canvas = draw_faces(image, faces, scheme)
+    font, style = cv2.FONT_HERSHEY_SIMPLEX, cv2.LINE_AA
+    for face in faces:
+        low, high = face.landmarks.min(axis=0), face.landmarks.max(axis=0)
+        extent = float((high - low).max())
+        scale, width = max(0.4, extent / 250), max(1, round(extent / 120))
+        limits = np.array([image.shape[1] - 1, image.shape[0] - 1])
+        at = _pair(np.clip(np.array([low[0], low[1] - 0.06 * extent]), 0, limits))
+        for color, stroke in (((20, 20, 20), 2 * width + 1), (_GRAY, width)):
+            cv2.putText(canvas, str(face.id), at, font, scale, color, stroke, style)
+    return canvas
 
 
 def _draw_face(
     canvas: np.ndarray,
     face: Face,
     scheme: LandmarkScheme,
-    colors: list[tuple[int, int, int]],
     min_confidence: float,
     boxes: bool,
     edges: bool,
@@ -116,14 +134,18 @@ def _draw_face(
     known = np.asarray(np.isfinite(points).all(axis=1))
     if not known.any():
         return
-    solid = np.asarray(np.asarray(face.confidence) >= min_confidence)
+    colors = [_GRAY] * scheme.num_landmarks
+    for region, indices in scheme.regions.items():
+        for index in indices:
+            colors[index] = REGION_COLORS.get(region, _GRAY)
+    solid = np.asarray(face.confidence) >= min_confidence
     size = float(np.ptp(points[known], axis=0).max())
     radius = max(1.2, size / 90) * thickness
     line = max(1, round(size / 220 * thickness))
     if boxes:
         x0, y0, x1, y1 = np.asarray(face.box, np.float64)
         corners = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
-        cv2.polylines(canvas, [_fixed(corners, canvas)], True, _BOX_COLOR, line, cv2.LINE_AA, _BITS)
+        cv2.polylines(canvas, [_fixed(corners, canvas)], True, _GRAY, line, cv2.LINE_AA, _BITS)
     fixed = _fixed(points, canvas)
     for a, b in scheme.edges if edges else ():
         if known[a] and known[b]:
@@ -131,15 +153,13 @@ def _draw_face(
             cv2.line(canvas, _pair(fixed[a]), _pair(fixed[b]), color, line, cv2.LINE_AA, _BITS)
     disc = round(radius * (1 << _BITS))
     for index in np.flatnonzero(known):
-        at = _pair(fixed[index])
-        if solid[index]:
-            cv2.circle(canvas, at, disc, colors[index], cv2.FILLED, cv2.LINE_AA, _BITS)
-        else:
-            cv2.circle(canvas, at, disc, _pale(colors[index]), 1, cv2.LINE_AA, _BITS)
+        color = colors[index] if solid[index] else _pale(colors[index])
+        fill = cv2.FILLED if solid[index] else 1
+        cv2.circle(canvas, _pair(fixed[index]), disc, color, fill, cv2.LINE_AA, _BITS)
 
 
 def _fixed(points: np.ndarray, canvas: np.ndarray) -> np.ndarray:
-    """Points as cv2's fixed-point integers, clipped to the surroundings of the picture."""
+    """Converts points to cv2's fixed-point integers, clipped to the surroundings of the image."""
     limit = _FARTHEST * max(canvas.shape[:2])
     finite = np.nan_to_num(points, nan=0.0)
     return np.rint(np.clip(finite, -limit, limit) * (1 << _BITS)).astype(np.int32)
@@ -150,5 +170,5 @@ def _pair(point: np.ndarray) -> tuple[int, int]:
 
 
 def _pale(color: tuple[int, int, int]) -> Any:
-    """Half way to gray."""
+    """Mixes a color half and half with gray."""
     return tuple((c + 190) // 2 for c in color)

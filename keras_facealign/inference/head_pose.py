@@ -1,9 +1,9 @@
-"""Head pose from landmarks: the rotation that lays a mean 3D face over them.
+"""Estimates head pose from landmarks: the rotation that fits a mean 3D face to them.
 
 The 68 points of a mean face are fitted to the landmarks under a pinhole camera (perspective n
-points, by Levenberg-Marquardt from a weak-perspective start). Points that expressions or the
-turning of the head move over the skin, mouth and jaw, count less than the nose, the eyes' corners
-and the brows, and each counts by its confidence.
+points, by Levenberg-Marquardt from a weak-perspective start). Mouth and jaw, which expressions or
+the rotation of the head move over the skin, have smaller weights than the nose, the corners of the
+eyes and the brows, and each landmark is weighted by its confidence.
 
 The mean face is ICT-FaceKit's neutral head (`mean_face68.json`, which states source and license;
 `benchmarks/derive_mean_face.py` makes it).
@@ -16,8 +16,8 @@ import importlib.resources
 import json
 import math
 from dataclasses import dataclass
-from typing import Any
 
+import cv2
 import numpy as np
 
 from keras_facealign.errors import FaceAlignError
@@ -25,14 +25,12 @@ from keras_facealign.landmarks import IBUG68
 
 __all__ = ["HeadPose", "estimate_head_pose", "mean_face", "rotation_matrix"]
 
-_MEAN_FACE = "mean_face68.json"
-
-# Distance of the camera, in sizes of the face, that stands for "far away".
+# Distance of a camera that counts as far away, in sizes of the face.
 _FAR = 100.0
 _ITERATIONS = 30
-# Relative decrease of the squared error from which on no further step is worth its time.
+# Iterations end when the squared error decreases by less than this share.
 _CONVERGED = 1e-9
-# Weighted landmarks that a pose needs: three determine it, up to mistakes of the landmarks.
+# Landmarks with weight that a pose needs; three determine it, more average out their errors.
 _FEWEST = 6
 
 _REGION_WEIGHTS = {"jaw": 0.1, "outer_lip": 0.1, "inner_lip": 0.05}
@@ -40,22 +38,21 @@ _REGION_WEIGHTS = {"jaw": 0.1, "outer_lip": 0.1, "inner_lip": 0.05}
 
 @dataclass(frozen=True, eq=False)
 class HeadPose:
-    """How a head is turned, as seen in the upright picture.
+    """The rotation of a head in the upright image.
 
-    All angles are 0 for a face that looks against the camera's direction of view. They are those of
-    300W-LP and AFLW2000-3D, see `rotation_matrix`. Near a yaw of 90 degrees they cannot tell pitch
-    from roll, as no three angles of this order can; `rotation` is sound everywhere.
+    All angles are 0 for a face that looks straight into the camera. They are defined as in 300W-LP
+    and AFLW2000-3D, see `rotation_matrix`. Near a yaw of 90 degrees pitch and roll are ambiguous
+    (gimbal lock); `rotation` is always well defined.
 
     Args:
-        yaw: Degrees, -90 to 90; positive where the face turns to the left of the picture, its own
-            right.
-        pitch: Degrees, -180 to 180; positive where it looks up.
-        roll: Degrees, -180 to 180; positive where it leans clockwise as seen on the screen.
-        rotation: float64 (3, 3), from the head's axes to the camera's. Both have x to the right of
-            the picture, y down and z away from the camera at angles of 0.
+        yaw: Degrees, -90 to 90; positive if the face turns to the left of the image, its own right.
+        pitch: Degrees, -180 to 180; positive if it looks up.
+        roll: Degrees, -180 to 180; positive if it leans clockwise on the screen.
+        rotation: float64 (3, 3), from the head's axes to the camera's. At angles of 0 both have x
+            to the right of the image, y down and z away from the camera.
         residual: Root mean square distance between landmarks and the projected mean face, weighted
             as in the fit, over their spread (root mean square distance from their mean). Around 0.1
-            for real faces; 0.3 and more means that the landmarks are no face.
+            for real faces; 0.3 and more means that the landmarks do not form a face.
     """
 
     yaw: float
@@ -75,24 +72,24 @@ class HeadPose:
 
 
 @functools.cache
-def _mean_face_record() -> dict[str, Any]:
-    file = importlib.resources.files("keras_facealign.inference") / _MEAN_FACE
-    return json.loads(file.read_text(encoding="utf-8"))
+def _mean_face() -> np.ndarray:
+    file = importlib.resources.files("keras_facealign.inference") / "mean_face68.json"
+    return np.array(json.loads(file.read_text(encoding="utf-8"))["points"], np.float64)
 
 
 def mean_face() -> np.ndarray:
-    """The mean face: float64 (68, 3), centimeters.
+    """Returns the mean face: float64 (68, 3), centimeters.
 
-    x to the right of a frontal picture, y down, z away from the camera, which looks the face in
-    the eyes; the origin is the mean of the points.
+    x points to the right of a frontal image, y down, z away from the camera, which is at the height
+    of the eyes; the origin is the mean of the points.
     """
-    return np.array(_mean_face_record()["points"], np.float64)
+    return _mean_face().copy()
 
 
 def rotation_matrix(yaw: float, pitch: float, roll: float) -> np.ndarray:
-    """The rotation from the head's axes to the camera's, as 300W-LP composes it.
+    """Computes the rotation from the head's axes to the camera's, as 300W-LP composes it.
 
-    The roll comes first, about the head's own axis, then the yaw, then the pitch about the camera's
+    The roll about the head's own axis comes first, then the yaw, then the pitch about the camera's
     horizontal axis.
 
     Args:
@@ -101,7 +98,7 @@ def rotation_matrix(yaw: float, pitch: float, roll: float) -> np.ndarray:
         roll: Degrees about the z axis (away from the camera).
 
     Returns:
-        float64 (3, 3), which turns column vectors.
+        float64 (3, 3), which rotates column vectors.
 
     Example:
         >>> (rotation_matrix(0, 0, 90) @ [1, 0, 0]).round(6)  # clockwise: right becomes down
@@ -116,7 +113,7 @@ def rotation_matrix(yaw: float, pitch: float, roll: float) -> np.ndarray:
 
 
 def _angles(rotation: np.ndarray) -> tuple[float, float, float]:
-    """Yaw, pitch and roll in degrees: the inverse of `rotation_matrix`, yaw within 90 degrees."""
+    """Computes yaw, pitch and roll in degrees: the inverse of `rotation_matrix`."""
     yaw = math.asin(min(1.0, max(-1.0, rotation[0, 2])))
     pitch = math.atan2(rotation[1, 2], rotation[2, 2])
     roll = math.atan2(-rotation[0, 1], rotation[0, 0])
@@ -129,50 +126,50 @@ def estimate_head_pose(
     confidence: np.ndarray | None = None,
     focal_length: float | None = None,
 ) -> HeadPose:
-    """Finds how a head is turned from its 68 landmarks.
+    """Estimates the rotation of a head from its 68 landmarks.
 
-    A head at the rim of a picture shows more of one side to the camera than its rotation tells.
-    With `image_size` (or `focal_length`) this is taken out, and the angles are those between the
-    head and the camera's axes, wherever in the picture the face is. Without, the camera is taken to
-    be far away and to look straight at the face.
+    With `image_size` the angles are those between the head and the camera's axes, wherever in the
+    image the face is: perspective, which shows more of one side of a head near the image's border,
+    is corrected. Without it, the camera is assumed to be far away and to look straight at the face.
 
     Args:
-        landmarks: (68, 2), the points of iBUG, x before y, 0-based pixels of the upright picture.
-        image_size: (width, height) of the picture in pixels; the camera looks at its middle.
-        confidence: (68,), weight of each landmark from 0 to 1. Default: all weigh 1.
-        focal_length: The camera's, in pixels; needs `image_size`. Default: the longer side of the
-            picture, a view of 53 degrees.
+        landmarks: (68, 2), the points of iBUG, x before y, 0-based pixels of the upright image.
+        image_size: (width, height) of the image in pixels; the camera looks at its center.
+        confidence: (68,), weight of each landmark from 0 to 1. Default: 1 for all.
+        focal_length: Of the camera, in pixels; needs `image_size`. Default: the longer side of the
+            image, which is a field of view of 53 degrees.
 
     Returns:
         The pose.
 
     Raises:
-        FaceAlignError: If the landmarks are not finite (68, 2) or all lie in one place, fewer than
-            six have weight, or a size is not positive.
+        FaceAlignError: If the landmarks are not finite (68, 2) or all coincide, fewer than six have
+            weight, or a size is not positive.
 
     Example:
-        >>> pose = estimate_head_pose(face.landmarks, image_size=(1920, 1080))  # doctest: +SKIP
-        >>> pose.yaw, pose.pitch, pose.roll  # doctest: +SKIP
+        >>> landmarks = (mean_face() @ rotation_matrix(20, -10, 5).T)[:, :2] * 9 + 300
+        >>> pose = estimate_head_pose(landmarks)
+        >>> round(pose.yaw), round(pose.pitch), round(pose.roll)
+        (20, -10, 5)
     """
     points = _check_landmarks(landmarks)
     weights = _weights(confidence)
     center = np.average(points, axis=0, weights=weights)
     size = math.sqrt(float(np.average(((points - center) ** 2).sum(axis=1), weights=weights)))
     if size < 1e-6:
-        raise FaceAlignError("head pose: all landmarks lie in one place; give those of a face")
+        raise FaceAlignError("head pose: all landmarks coincide; give those of a face")
     if image_size is None:
         if focal_length is not None:
             raise FaceAlignError("head pose: focal_length needs image_size; give it as well")
         principal, focal = center, _FAR * size
     else:
         principal, focal = _camera(image_size, focal_length)
-    model = mean_face()
-    # In units of the focal length, so that one tolerance suits pictures of every size.
+    model = _mean_face()
+    # In units of the focal length, so that one tolerance fits images of every size.
     rays = (points - principal) / focal
     start = _weak_perspective(model, rays, weights)
-    rotation, translation = _refine(model, rays, weights, *start)
-    error = _project(model, rotation, translation)[0] - rays
-    residual = math.sqrt(float(np.average((error**2).sum(axis=1), weights=weights))) * focal / size
+    rotation, cost = _refine(model, rays, weights, *start)
+    residual = math.sqrt(cost / float(weights.sum())) * focal / size
     return HeadPose(*_angles(rotation), rotation=rotation, residual=residual)
 
 
@@ -191,7 +188,7 @@ def _check_landmarks(landmarks: np.ndarray) -> np.ndarray:
 
 
 def _camera(image_size: tuple[int, int], focal_length: float | None) -> tuple[np.ndarray, float]:
-    """Where the camera looks, in pixels, and its focal length."""
+    """Returns the principal point and the focal length in pixels."""
     width, height = image_size
     if not (width > 0 and height > 0):
         raise FaceAlignError(f"head pose: image_size is {image_size}; give (width, height)")
@@ -223,7 +220,7 @@ def _weights(confidence: np.ndarray | None) -> np.ndarray:
 def _weak_perspective(
     model: np.ndarray, rays: np.ndarray, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rotation and translation of the scaled orthographic fit, for a camera that sees the rays."""
+    """Computes rotation and translation of the scaled orthographic fit."""
     offset = np.average(model, axis=0, weights=weights)
     middle = np.average(rays, axis=0, weights=weights)
     root = np.sqrt(weights)[:, None]
@@ -232,39 +229,18 @@ def _weak_perspective(
     left, values, right = np.linalg.svd(rows.T, full_matrices=False)
     rotation = left @ right
     rotation = np.vstack([rotation, np.cross(rotation[0], rotation[1])])
-    # Seen off the camera's axis, the head is turned along with the line of sight.
+    # Away from the camera's axis, the head is rotated along with the line of sight.
     rotation = _towards(np.array([*middle, 1.0])) @ rotation
     depth = 1.0 / max(float(values.mean()), 1e-9)
     return rotation, depth * np.array([*middle, 1.0]) - rotation @ offset
 
 
 def _towards(direction: np.ndarray) -> np.ndarray:
-    """The smallest rotation that turns the z axis into a direction."""
+    """Computes the smallest rotation from the z axis to a direction."""
     x, y, z = direction / np.linalg.norm(direction)
     axis = np.array([-y, x, 0.0])
     sine = float(np.linalg.norm(axis))
-    return _rotation(axis * (math.atan2(sine, z) / sine) if sine > 0 else axis)
-
-
-def _rotation(vector: np.ndarray) -> np.ndarray:
-    """Rodrigues' formula: the rotation about a vector by its length in radians."""
-    angle = float(np.linalg.norm(vector))
-    if angle < 1e-12:
-        return np.eye(3) + _cross_matrix(vector)
-    cross = _cross_matrix(vector / angle)
-    return np.eye(3) + math.sin(angle) * cross + (1 - math.cos(angle)) * cross @ cross
-
-
-def _cross_matrix(v: np.ndarray) -> np.ndarray:
-    return np.array([[0.0, -v[2], v[1]], [v[2], 0.0, -v[0]], [-v[1], v[0], 0.0]])
-
-
-def _project(
-    model: np.ndarray, rotation: np.ndarray, translation: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """The model's points in units of the focal length (68, 2), and in the camera's axes (68, 3)."""
-    seen = model @ rotation.T + translation
-    return seen[:, :2] / seen[:, 2:], seen
+    return cv2.Rodrigues(axis * (math.atan2(sine, z) / sine) if sine > 0 else axis)[0]
 
 
 def _refine(
@@ -273,48 +249,38 @@ def _refine(
     weights: np.ndarray,
     rotation: np.ndarray,
     translation: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Levenberg-Marquardt on the weighted squared distances of the projections."""
+) -> tuple[np.ndarray, float]:
+    """Minimizes the weighted squared distances of the projections by Levenberg-Marquardt.
+
+    Returns:
+        The rotation (3, 3), and the sum of the weighted squared distances.
+    """
     root = np.repeat(np.sqrt(weights), 2)
 
-    def errors(rotation: np.ndarray, translation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        projected, seen = _project(model, rotation, translation)
-        return root * (projected - rays).ravel(), seen
+    def evaluate(pose: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        projected, jacobian = cv2.projectPoints(model, pose[:3], pose[3:], np.eye(3), None)
+        error = root * (projected[:, 0] - rays).ravel()
+        depth = model @ cv2.Rodrigues(pose[:3])[0][2] + pose[5]
+        # Rejects poses that put part of the head behind the camera.
+        cost = float(error @ error) if (depth > 0).all() else math.inf
+        return cost, error, root[:, None] * jacobian[:, :6]
 
-    error, seen = errors(rotation, translation)
-    cost, damping = float(error @ error), 1e-3
+    pose = np.concatenate([cv2.Rodrigues(rotation)[0].ravel(), translation])
+    cost, error, jacobian = evaluate(pose)
+    damping = 1e-3
     for _ in range(_ITERATIONS):
-        jacobian = root[:, None] * _jacobian(seen, seen - translation)
-        normal, slope = jacobian.T @ jacobian, jacobian.T @ error
-        step = np.linalg.solve(normal + damping * np.diag(np.diag(normal) + 1e-15), -slope)
-        new_rotation, new_translation = _rotation(step[:3]) @ rotation, translation + step[3:]
-        new_error, new_seen = errors(new_rotation, new_translation)
-        new_cost = float(new_error @ new_error)
-        # A step that puts part of the head behind the camera is no step, whatever its cost.
-        if not (new_cost < cost and (new_seen[:, 2] > 0).all()):
+        normal = jacobian.T @ jacobian
+        damped = normal + damping * np.diag(np.diag(normal) + 1e-15)
+        step = np.linalg.solve(damped, -jacobian.T @ error)
+        new_cost, new_error, new_jacobian = evaluate(pose + step)
+        if not new_cost < cost:
             damping *= 10
             if damping > 1e6:
                 break
             continue
-        done = cost - new_cost < _CONVERGED * cost
-        rotation, translation = new_rotation, new_translation
-        error, seen, cost, damping = new_error, new_seen, new_cost, damping / 10
-        if done:
+        converged = cost - new_cost < _CONVERGED * cost
+        pose, damping = pose + step, damping / 10
+        cost, error, jacobian = new_cost, new_error, new_jacobian
+        if converged:
             break
-    return rotation, translation
-
-
-def _jacobian(seen: np.ndarray, turned: np.ndarray) -> np.ndarray:
-    """Derivatives (136, 6) of the projections by a small rotation and a translation.
-
-    Args:
-        seen: (68, 3), the points in the camera's axes.
-        turned: (68, 3), the same without the translation.
-    """
-    x, y, z = seen.T
-    zero = np.zeros_like(z)
-    by_point = np.stack([[1 / z, zero, -x / z**2], [zero, 1 / z, -y / z**2]]).transpose(2, 0, 1)
-    a, b, c = turned.T
-    # A small rotation w moves a point p by w x p.
-    by_turn = np.array([[zero, c, -b], [-c, zero, a], [b, -a, zero]]).transpose(2, 0, 1)
-    return np.concatenate([by_point @ by_turn, by_point], axis=2).reshape(-1, 6)
+    return cv2.Rodrigues(pose[:3])[0], cost

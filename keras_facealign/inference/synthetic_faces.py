@@ -1,8 +1,8 @@
-"""Faces drawn by code: pictures that any network can be calibrated and compared on.
+"""Renders synthetic faces, on which any network can be calibrated and compared.
 
-The mean 3D face is turned, lit, colored and drawn over a random background. The drawings are no
-substitute for photos in training; what they have in common with them is where the light and the
-dark of eyes, brows, nose and mouth lie, and that is what makes a network's heatmaps peak.
+The mean 3D face is rotated, lit, colored and drawn over a random background. The drawings cannot
+replace photos in training, but the bright and dark areas of eyes, brows, nose and mouth are where
+photos have them, which is enough for a network's heatmaps to peak.
 """
 
 from __future__ import annotations
@@ -13,70 +13,68 @@ import numpy as np
 from keras_facealign import geometry
 from keras_facealign.inference.head_pose import mean_face, rotation_matrix
 
-__all__ = ["draw_faces"]
+__all__ = ["render_synthetic_faces"]
 
-# Drawn this much larger and then reduced, which smooths the edges.
+# Faces are drawn this much larger and then reduced, which smooths the edges.
 _SUPERSAMPLE = 2
-# Greatest turns in degrees: yaw, pitch, roll.
-_TURNS = (45.0, 20.0, 25.0)
 
 
-def draw_faces(
+def render_synthetic_faces(
     count: int,
     size: int,
     seed: int = 0,
-    turns: tuple[float, float, float] = _TURNS,
-    margin: float = geometry.CROP_SCALE,
+    max_angles: tuple[float, float, float] = (45.0, 20.0, 25.0),
+    crop_scale: float = geometry.CROP_SCALE,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draws faces as a network sees them: square crops around their landmarks.
+    """Renders faces in square crops around their landmarks, as networks expect them.
 
     Args:
-        count: How many.
+        count: Number of faces.
         size: Side of the crops in pixels.
         seed: The same seed gives the same faces.
-        turns: Greatest yaw, pitch and roll of the heads in degrees.
-        margin: Side of the crops in units of the longer side of the landmarks' box.
+        max_angles: Largest yaw, pitch and roll of the heads in degrees.
+        crop_scale: Side of the crops in units of the longer side of the landmarks' box.
 
     Returns:
         Crops, uint8 (count, size, size, 3), RGB; and their 68 iBUG landmarks, float32 (count, 68,
         2), in pixels of the crops.
 
     Example:
-        >>> crops, landmarks = draw_faces(2, 128)
+        >>> crops, landmarks = render_synthetic_faces(2, 128)
         >>> crops.shape, landmarks.shape
         ((2, 128, 128, 3), (2, 68, 2))
     """
     rng = np.random.default_rng(seed)
-    drawn = [_draw(rng, size, turns, margin) for _ in range(count)]
+    drawn = [_render(rng, size, max_angles, crop_scale) for _ in range(count)]
     crops = np.array([crop for crop, _ in drawn], np.uint8).reshape(count, size, size, 3)
     landmarks = np.array([points for _, points in drawn], np.float32).reshape(count, 68, 2)
     return crops, landmarks
 
 
-def _draw(
-    rng: np.random.Generator, size: int, turns: tuple[float, float, float], margin: float
+def _render(
+    rng: np.random.Generator, size: int, max_angles: tuple[float, float, float], crop_scale: float
 ) -> tuple[np.ndarray, np.ndarray]:
     head = mean_face() * rng.uniform(0.85, 1.15, 3)
     head[48:] += (0, rng.uniform(-0.3, 0.3), 0)
-    # An open mouth: the lower lip and the chin go down.
+    # Opens the mouth: moves the lower lip and the chin down.
     opening = max(rng.normal(0, 0.8), 0.0)
     head[[55, 56, 57, 58, 59, 65, 66, 67]] += (0, opening, 0)
     head[5:12] += (0, 0.8 * opening, 0)
-    turn = rotation_matrix(*(rng.uniform(-angle, angle) for angle in turns))
-    points = (head @ turn.T)[:, :2]
+    rotation = rotation_matrix(*(rng.uniform(-angle, angle) for angle in max_angles))
+    points = (head @ rotation.T)[:, :2]
     box = geometry.landmarks_box(points)
     jitter = rng.normal(0, 0.04, 4) * np.tile(box[2:] - box[:2], 2)
-    matrix = geometry.crop_matrix(box + jitter, size, margin).astype(np.float64)
+    matrix = geometry.crop_matrix(box + jitter, size, crop_scale).astype(np.float64)
     landmarks = geometry.transform_points(matrix, points)
 
     canvas = _background(rng, size * _SUPERSAMPLE)
     _paint(rng, canvas, (landmarks + 0.5) * _SUPERSAMPLE - 0.5)
-    picture = cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA)
-    return _expose(rng, picture), landmarks.astype(np.float32)
+    image = cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA)
+    return _expose(rng, image), landmarks.astype(np.float32)
 
 
 def _background(rng: np.random.Generator, side: int) -> np.ndarray:
-    """Soft blotches of any color."""
+    """Makes smooth blotches of random colors."""
     grid = rng.uniform(0, 255, (int(rng.integers(2, 9)),) * 2 + (3,)).astype(np.float32)
     return cv2.resize(grid, (side, side), interpolation=cv2.INTER_LINEAR)
 
@@ -89,8 +87,8 @@ def _paint(rng: np.random.Generator, canvas: np.ndarray, points: np.ndarray) -> 
     hair = rng.uniform(0, 0.7) * np.array([140, 110, 80])
     lips = skin * (0.85, 0.6, 0.6)
 
-    def fill(outline: np.ndarray, color: np.ndarray, picture: np.ndarray = canvas) -> None:
-        cv2.fillPoly(picture, [np.rint(outline).astype(np.int32)], color.tolist(), cv2.LINE_AA)
+    def fill(outline: np.ndarray, color: np.ndarray) -> None:
+        cv2.fillPoly(canvas, [np.rint(outline).astype(np.int32)], color.tolist(), cv2.LINE_AA)
 
     def line(outline: np.ndarray, color: np.ndarray, width: float, closed: bool = False) -> None:
         corners = [np.rint(outline).astype(np.int32)]
@@ -121,16 +119,14 @@ def _paint(rng: np.random.Generator, canvas: np.ndarray, points: np.ndarray) -> 
     fill(points[48:60], lips)
     fill(points[60:68], skin * 0.25)
     line(jaw, skin * 0.6, 1.5)
-    canvas += cv2.resize(
-        rng.normal(0, rng.uniform(1, 10), (side // 2, side // 2, 3)).astype(np.float32),
-        (side, side),
-    )
+    noise = rng.normal(0, rng.uniform(1, 10), (side // 2, side // 2, 3)).astype(np.float32)
+    canvas += cv2.resize(noise, (side, side))
 
 
 def _shade(
     rng: np.random.Generator, canvas: np.ndarray, head: np.ndarray, center: np.ndarray
 ) -> None:
-    """Light from one side of the head, and a darker rim."""
+    """Lights the head from one side and darkens its rim, in place."""
     side = len(canvas)
     mask = np.zeros((side, side), np.float32)
     cv2.fillPoly(mask, [np.rint(head).astype(np.int32)], [1.0])
@@ -142,10 +138,10 @@ def _shade(
     canvas *= (1.0 + mask * (np.clip(light, 0.2, 1.5) - 1.0))[..., None]
 
 
-def _expose(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
-    """Blur, contrast, brightness and, at times, black and white."""
-    picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.3, 1.2))
-    picture = (picture - 128) * rng.uniform(0.6, 1.2) + 128 + rng.uniform(-40, 40)
+def _expose(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
+    """Changes blur, contrast and brightness, and makes some images gray."""
+    image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 1.2))
+    image = (image - 128) * rng.uniform(0.6, 1.2) + 128 + rng.uniform(-40, 40)
     if rng.uniform() < 0.15:
-        picture[:] = picture.mean(-1, keepdims=True)
-    return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+        image[:] = image.mean(-1, keepdims=True)
+    return np.clip(np.rint(image), 0, 255).astype(np.uint8)

@@ -1,10 +1,12 @@
 """Faces in videos: reading and writing, tracking, smoothing."""
 
-from keras_facealign.video.files import Frame, VideoReader, VideoWriter, draw_tracked, video_writer
+from keras_facealign.video.reading import Frame, VideoReader
 from keras_facealign.video.smoothing import OneEuroFilter, Smoothing
 from keras_facealign.video.tracking import FaceTracker, TrackedFace
+from keras_facealign.video.writing import CODECS, VideoWriter, video_writer
 
 __all__ = [
+    "CODECS",
     "FaceTracker",
     "Frame",
     "OneEuroFilter",
@@ -12,6 +14,5 @@ __all__ = [
     "TrackedFace",
     "VideoReader",
     "VideoWriter",
-    "draw_tracked",
     "video_writer",
 ]

@@ -1,14 +1,13 @@
-"""The One-Euro filter for faces: landmarks of a video that stand still when the face does, and keep
-up with it when it moves.
+"""Smooths the landmarks of a video with the One-Euro filter, adapted to faces.
 
-Source: Casiez, Roussel and Vogel, 1€ Filter, CHI 2012: a low-pass filter whose cut-off rises with
-speed, because jitter is seen where things are slow and lag where they are fast. It is applied twice
-here. The motion that all landmarks share (shift, rotation, scaling) is known far better than that
-of any one of them; so each landmark is first smoothed *relative to the face*, which costs no lag
-when the head moves, and then the face as a whole. The cut-off of the first falls with the
-landmark's confidence: what the network is less sure of jitters more, and is smoothed more.
+Source: Casiez, Roussel and Vogel, 1€ Filter, CHI 2012: a low-pass filter whose cutoff rises with
+speed, because jitter is visible at low speed and lag at high speed. It is applied twice here. The
+motion common to all landmarks (shift, rotation, scaling) can be estimated far more precisely than
+that of a single one; so each landmark is first smoothed *relative to the face*, which adds no lag
+when the head moves, and then the face as a whole. The cutoff of the first filter decreases with the
+landmark's confidence, because less confident landmarks jitter more.
 
-Speeds are in sizes of the face, so that one setting suits faces near and far.
+Speeds are in face sizes per second, so that one setting fits faces of every size.
 """
 
 from __future__ import annotations
@@ -20,32 +19,36 @@ import numpy as np
 
 from keras_facealign.errors import FaceAlignError
 
-__all__ = ["DEFAULT_SMOOTHING", "OneEuroFilter", "Smoothing"]
+__all__ = ["DEFAULT_SMOOTHING", "OneEuroFilter", "Smoothing", "fit_similarity"]
 
-# A landmark of less confidence than this is smoothed as one of this: it is never frozen.
+# Lower confidences count as this, so that no landmark is frozen.
 _LEAST_CONFIDENCE = 0.05
 
 
 @dataclass(frozen=True)
 class Smoothing:
-    """How strongly landmarks are smoothed. `benchmarks/video.py` measured the defaults.
+    """Settings of the landmark smoothing. `benchmarks/video.py` measured the defaults.
 
-    Cut-offs are in hertz; a lower one means less jitter. The cut-off of a landmark within the face
-    is `(min_cutoff + beta * speed) * confidence ** confidence_power`, with its speed relative to
-    the face; that of the face is `face_min_cutoff + face_beta * speed`. A higher beta means less
-    lag.
+    Cutoffs are in hertz; a lower one means less jitter. The cutoff of a landmark within the face is
+    `(min_cutoff + beta * speed) * confidence ** confidence_power`, with its speed relative to the
+    face; that of the face is `face_min_cutoff + face_beta * speed`. A higher beta means less lag.
 
     Args:
-        min_cutoff: Hertz, of a sure landmark that stands still in the face.
-        beta: Hertz for a speed of one face size a second, as when an eye blinks.
-        derivative_cutoff: Hertz, of the low-pass that estimates a landmark's speed.
-        face_min_cutoff: Hertz, of a face that stands still.
-        face_beta: Hertz for a face that moves by its size in a second.
-        face_derivative_cutoff: Hertz, of the low-pass that estimates the face's speed.
-        confidence_power: How much confidence matters; with 0 all landmarks are smoothed alike.
+        min_cutoff: Of a landmark with confidence 1 that does not move relative to the face, in
+            hertz.
+        beta: Increase of the cutoff for a speed of one face size per second, in hertz.
+        derivative_cutoff: Of the low-pass filter that estimates a landmark's speed, in hertz.
+        face_min_cutoff: Of a face that does not move, in hertz.
+        face_beta: Increase of the cutoff for a face that moves by its size per second, in hertz.
+        face_derivative_cutoff: Of the low-pass filter that estimates the face's speed, in hertz.
+        confidence_power: Influence of the confidence; with 0 all landmarks are smoothed equally.
 
     Raises:
-        FaceAlignError: If a value is negative or not finite, or a cut-off is 0.
+        FaceAlignError: If a value is negative or not finite, or a cutoff is 0.
+
+    Example:
+        >>> Smoothing(min_cutoff=1.0).face_beta
+        80.0
     """
 
     min_cutoff: float = 0.5
@@ -68,11 +71,11 @@ class Smoothing:
 
 
 DEFAULT_SMOOTHING = Smoothing()
-"""The settings that are used where none are given."""
+"""The default settings."""
 
 
 class OneEuroFilter:
-    """Smooths the landmarks of one face over time; what it remembers does not grow.
+    """Smooths the landmarks of one face over time, in constant memory.
 
     Args:
         smoothing: The settings.
@@ -89,85 +92,80 @@ class OneEuroFilter:
         self.reset()
 
     def reset(self) -> None:
-        """Forgets the past: the next landmarks come out as they go in."""
+        """Resets the state: the next landmarks are returned unchanged."""
         self._time = -math.inf
-        self._raw: np.ndarray | None = None  # complex (K,), as all that follow
-        self._shape = np.empty(0, complex)  # where the face is now, smoothed relative to it
-        self._smoothed = np.empty(0, complex)
-        self._velocity = np.empty(0, complex)  # of each landmark relative to the face
-        self._face_velocity = np.empty(0, complex)  # that the motion of the face gives a landmark
+        # All complex (K,): the last landmarks; the same smoothed relative to the face; the output;
+        # the velocity of each landmark relative to the face, and that due to the face's motion.
+        self._raw: np.ndarray | None = None
+        self._shape = self._smoothed = np.empty(0, complex)
+        self._velocity = self._face_velocity = np.empty(0, complex)
 
     def __call__(
         self, landmarks: np.ndarray, time: float, confidence: np.ndarray | None = None
     ) -> np.ndarray:
-        """Takes the landmarks of one moment and gives their smoothed positions.
+        """Smooths the landmarks of the next frame.
 
         Args:
             landmarks: (K, 2), pixels.
-            time: Seconds; later than in the call before.
-            confidence: (K,), 0 to 1. Default: all landmarks are sure.
+            time: Seconds; must increase from call to call.
+            confidence: (K,), 0 to 1. Default: 1 for all.
 
         Returns:
             float64 (K, 2).
 
         Raises:
-            FaceAlignError: If time does not advance, the landmarks change their number or are not
-                finite (K, 2), or the confidence has another length.
+            FaceAlignError: If time does not increase, the number of landmarks changes, they are
+                not finite (K, 2), or the confidence has another length.
         """
         points = np.asarray(landmarks, np.float64)
+        weight = np.ones(len(points)) if confidence is None else np.asarray(confidence, np.float64)
+        problem = None
         if points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():
-            raise FaceAlignError(
-                f"OneEuroFilter: landmarks of shape {points.shape} are not finite (K, 2); leave "
-                "the frame out"
+            problem = f"landmarks of shape {points.shape} are not finite (K, 2); skip the frame"
+        elif weight.shape != (len(points),):
+            problem = f"confidence has shape {weight.shape}; give ({len(points)},)"
+        elif self._raw is not None and len(points) != len(self._raw):
+            problem = (
+                f"{len(points)} landmarks after {len(self._raw)}; use one filter for each face, or "
+                "reset it"
             )
-        sure = np.ones(len(points)) if confidence is None else np.asarray(confidence, np.float64)
-        if sure.shape != (len(points),):
-            raise FaceAlignError(
-                f"OneEuroFilter: confidence has shape {sure.shape}; give ({len(points)},)"
-            )
+        elif not time > self._time:
+            problem = f"time {time} does not follow {self._time}; give increasing seconds"
+        if problem:
+            raise FaceAlignError(f"OneEuroFilter: {problem}")
         # Complex numbers: a rotation with scaling is a product.
         now = points[:, 0] + 1j * points[:, 1]
         if self._raw is None:
             self._shape = self._smoothed = now
             self._velocity = self._face_velocity = np.zeros_like(now)
         else:
-            if now.shape != self._raw.shape:
-                raise FaceAlignError(
-                    f"OneEuroFilter: {len(now)} landmarks after {len(self._raw)}; use one filter "
-                    "for each face, or reset it"
-                )
-            if not time > self._time:
-                raise FaceAlignError(
-                    f"OneEuroFilter: time {time} does not follow {self._time}; give seconds that "
-                    "advance"
-                )
             size = max(float(np.ptp(points, axis=0).max()), 1e-6)
-            self._advance(now, self._raw, time - self._time, size, sure)
+            self._advance(now, self._raw, time - self._time, size, weight)
         self._raw, self._time = now, time
         return np.stack([np.real(self._smoothed), np.imag(self._smoothed)], axis=-1)
 
     def _advance(
-        self, now: np.ndarray, before: np.ndarray, step: float, size: float, sure: np.ndarray
+        self, now: np.ndarray, before: np.ndarray, step: float, size: float, confidence: np.ndarray
     ) -> None:
-        """One step of both filters.
+        """Advances both filters by one step.
 
         Args:
-            now: complex (K,), the landmarks of this moment.
-            before: complex (K,), those of the moment before.
+            now: complex (K,), the landmarks of this frame.
+            before: complex (K,), those of the frame before.
             step: Seconds between the two.
             size: Of the face in pixels.
-            sure: (K,), confidence.
+            confidence: (K,), 0 to 1.
         """
         settings = self.smoothing
-        turn, shift = _similarity(before, now)
+        turn, shift = fit_similarity(before, now)
         carried = turn * before + shift
 
         share = _share(settings.derivative_cutoff, step)
         self._velocity = self._velocity + share * ((now - carried) / step - self._velocity)
         speed = np.abs(self._velocity) / size
-        weight = np.clip(sure, _LEAST_CONFIDENCE, 1.0) ** settings.confidence_power
+        weight = np.clip(confidence, _LEAST_CONFIDENCE, 1.0) ** settings.confidence_power
         cutoff = (settings.min_cutoff + settings.beta * speed) * weight
-        # The face takes its smoothed landmarks along; only what they do beyond that is smoothed.
+        # The smoothed landmarks move with the face; only their motion relative to it is smoothed.
         moved = turn * self._shape + shift
         self._shape = moved + _share(cutoff, step) * (now - moved)
 
@@ -177,14 +175,27 @@ class OneEuroFilter:
         )
         face_speed = math.sqrt(float(np.mean(np.abs(self._face_velocity) ** 2))) / size
         face_cutoff = settings.face_min_cutoff + settings.face_beta * face_speed
-        # The present shape, put where the smoothed face was, and from there part of the way back.
-        turn, shift = _similarity(self._shape, self._smoothed)
+        # The present shape at the smoothed face's last place, moved towards its present place.
+        turn, shift = fit_similarity(self._shape, self._smoothed)
         held = turn * self._shape + shift
         self._smoothed = held + _share(face_cutoff, step) * (self._shape - held)
 
 
-def _similarity(source: np.ndarray, target: np.ndarray) -> tuple[complex, complex]:
-    """The least-squares rotation with scaling, and shift, from one set of points to another."""
+def fit_similarity(source: np.ndarray, target: np.ndarray) -> tuple[complex, complex]:
+    """Fits a rotation with scaling, and a shift, by least squares.
+
+    Args:
+        source: complex (K,), points x + iy.
+        target: complex (K,), where they are to be mapped.
+
+    Returns:
+        Factor and summand of the map.
+
+    Example:
+        >>> factor, shift = fit_similarity(np.array([0, 1, 1j]), np.array([2, 2 + 2j, 0]))
+        >>> bool(np.allclose([factor, shift], [2j, 2]))
+        True
+    """
     a, b = source - source.mean(), target - target.mean()
     size = float(np.vdot(a, a).real)
     turn = complex(np.vdot(a, b) / size) if size > 1e-12 else 1.0 + 0.0j
@@ -192,6 +203,6 @@ def _similarity(source: np.ndarray, target: np.ndarray) -> tuple[complex, comple
 
 
 def _share(cutoff: np.ndarray | float, step: float) -> np.ndarray | float:
-    """How much of the newest value a first-order low-pass takes, for a cut-off in hertz."""
+    """Computes the weight of the newest value in a first-order low-pass, for a cutoff in hertz."""
     turns = 2 * math.pi * cutoff * step
     return turns / (turns + 1.0)

@@ -1,8 +1,8 @@
-"""Faces of a video: found by the detector, then followed from frame to frame by their landmarks.
+"""Tracks the faces of a video, each with a number of its own, and smooths their landmarks.
 
-The box around a face's landmarks in one frame is where the network looks in the next, so that the
-detector, which takes longer than the network, runs only now and then: when no face is followed,
-when one was lost, and every so many frames for faces that are new.
+A tracked face is found in the next frame by running the network where its landmarks were. The
+detector, which takes longer than the network, runs only when no face is tracked, when one was lost,
+and every few frames to find new faces.
 """
 
 from __future__ import annotations
@@ -16,26 +16,30 @@ import numpy as np
 
 from keras_facealign import geometry
 from keras_facealign.data.images import read_image
-from keras_facealign.detection.detectors import Detection, as_detections
+from keras_facealign.detection import Detection, as_detections
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.inference.aligner import Face, FaceAligner
 from keras_facealign.inference.head_pose import HeadPose, estimate_head_pose
-from keras_facealign.video.smoothing import DEFAULT_SMOOTHING, OneEuroFilter, Smoothing
+from keras_facealign.video.smoothing import (
+    DEFAULT_SMOOTHING,
+    OneEuroFilter,
+    Smoothing,
+    fit_similarity,
+)
 
 __all__ = ["FaceTracker", "TrackedFace"]
 
-# A detected box that overlaps the box of a followed face by this much (intersection over union) is
-# that face. Detectors draw their boxes a little elsewhere, so it is low.
+# A detected box belongs to a tracked face if their intersection over union exceeds this. Detectors
+# place their boxes slightly differently, so it is low.
 _SAME_FACE = 0.3
-# Less is asked where a lost face turns up again: it has moved meanwhile.
+# The same for a face that was lost, and has moved meanwhile.
 _SAME_LOST_FACE = 0.1
-# Two followed faces that overlap this much are one face followed twice.
-_TWICE = 0.6
-# From one frame to the next, a face does not
-_LARGEST_SHIFT = 0.6  # move its center by more than this, in units of its size,
-_LARGEST_GROWTH = 1.6  # grow or shrink by more than this factor,
-_LARGEST_CHANGE = 0.12  # or change its shape by more than this (see `_shape_change`).
-# A face of which less than this share of landmarks is in the picture has left it.
+# Two tracked faces that overlap more than this are one face tracked twice.
+_DUPLICATE = 0.6
+# Limits of the change from one frame to the next: of the center, in units of the face's size; of
+# the size, as a factor; and of the shape (see `_continues`).
+_LARGEST_SHIFT, _LARGEST_GROWTH, _LARGEST_CHANGE = 0.6, 1.6, 0.12
+# A face with a smaller share of its landmarks inside the image has left it.
 _LEAST_INSIDE = 0.5
 
 
@@ -44,9 +48,9 @@ class TrackedFace(Face):
     """One face in one frame of a video: a `Face` whose landmarks are smoothed over time.
 
     Args:
-        id: The face's number: the same as long as it is followed, never given to another.
-        pose: How the head is turned, from the smoothed landmarks; None unless they are iBUG's 68.
-        raw_landmarks: float32 (K, 2), the landmarks of this frame alone.
+        id: Number of the face: constant while it is tracked, and never reused.
+        pose: Head pose from the smoothed landmarks; None unless they are iBUG's 68.
+        raw_landmarks: float32 (K, 2), the landmarks of this frame before smoothing.
     """
 
     id: int = 0
@@ -54,7 +58,7 @@ class TrackedFace(Face):
     raw_landmarks: np.ndarray = field(default_factory=lambda: np.empty((0, 2), np.float32))
 
     def to_dict(self) -> dict[str, Any]:
-        """The face as plain lists and numbers, ready for JSON; pixels to three decimals."""
+        """Converts the face to plain lists and numbers for JSON; pixels to three decimals."""
         record: dict[str, Any] = {"id": self.id, **super().to_dict()}
         if self.pose is not None:
             record["pose"] = self.pose.to_dict()
@@ -63,7 +67,7 @@ class TrackedFace(Face):
 
 @dataclass(eq=False)
 class _Track:
-    """What is remembered of a face. `landmarks` and `box` are of the last frame it was seen in."""
+    """State of a tracked face; `landmarks` and `box` are from the last frame it was seen in."""
 
     id: int
     score: float
@@ -74,24 +78,24 @@ class _Track:
 
 
 class FaceTracker:
-    """Follows the faces of a video.
+    """Tracks the faces of a video.
 
-    A face counts as lost when the network is no longer sure of it, when it leaves the picture, or
-    when it would have jumped, changed its size or its shape by more than a face can from one frame
-    to the next. It keeps its number if it is found again near the same place within `patience`
-    frames. What is remembered is bounded by `max_faces`, however long the video.
+    A face is lost when its confidence is too low, when it leaves the image, or when its position,
+    size or shape changes more than is plausible from one frame to the next. It keeps its number if
+    it is found again near the same place within `patience` frames. Memory is bounded by
+    `max_faces`, however long the video.
 
     Args:
         aligner: The network, with a detector.
-        max_faces: Most faces to follow; the largest are taken first.
-        detect_every: Frames from one search for new faces to the next. The detector also runs while
-            no face is followed, and while a face that was lost may come back.
-        patience: Frames for which a lost face keeps its number.
+        max_faces: Largest number of faces to track; larger faces take precedence.
+        detect_every: Number of frames between searches for new faces. The detector also runs while
+            no face is tracked, and while a lost face may come back.
+        patience: Number of frames for which a lost face keeps its number.
         min_confidence: A face is lost when its landmarks' mean confidence falls below this.
-            Confidence on pictures without a face reaches 0.45 with the bundled preset, on faces it
-            is 0.5 and more.
-        smoothing: How landmarks are smoothed; None gives them as the network does.
-        frame_rate: Frames a second, where `update` is given no times.
+            Confidence on images without a face reaches 0.45 with the bundled preset, on faces it is
+            0.5 and more.
+        smoothing: Settings of the smoothing; None returns the network's landmarks unchanged.
+        frame_rate: Frames per second, used if `update` is called without times.
 
     Raises:
         FaceAlignError: If the aligner has no detector or a number is out of range.
@@ -115,19 +119,15 @@ class FaceTracker:
     ) -> None:
         if aligner.detector is None:
             raise FaceAlignError("FaceTracker: the aligner has no detector; give it one")
-        for name, value, least in (
-            ("max_faces", max_faces, 1),
-            ("detect_every", detect_every, 1),
-            ("patience", patience, 0),
+        for name, value, valid, allowed in (
+            ("max_faces", max_faces, max_faces >= 1, "at least 1"),
+            ("detect_every", detect_every, detect_every >= 1, "at least 1"),
+            ("patience", patience, patience >= 0, "at least 0"),
+            ("min_confidence", min_confidence, 0 <= min_confidence < 1, "0 up to below 1"),
+            ("frame_rate", frame_rate, 0 < frame_rate < math.inf, "more than 0"),
         ):
-            if value < least:
-                raise FaceAlignError(f"FaceTracker: {name} is {value}; give at least {least}")
-        if not 0 <= min_confidence < 1:
-            raise FaceAlignError(
-                f"FaceTracker: min_confidence is {min_confidence}; give 0 up to below 1"
-            )
-        if not (math.isfinite(frame_rate) and frame_rate > 0):
-            raise FaceAlignError(f"FaceTracker: frame_rate is {frame_rate}; give more than 0")
+            if not valid:
+                raise FaceAlignError(f"FaceTracker: {name} is {value}; give {allowed}")
         self.aligner = aligner
         self.max_faces = max_faces
         self.detect_every = detect_every
@@ -139,7 +139,7 @@ class FaceTracker:
         self.reset()
 
     def reset(self) -> None:
-        """Forgets all faces, as between two scenes. Numbers go on: none is given twice."""
+        """Drops all faces, as between two scenes. Numbers continue: none is reused."""
         self._tracks: list[_Track] = []
         self._lost: list[_Track] = []
         self._time = -math.inf
@@ -151,19 +151,19 @@ class FaceTracker:
     ) -> list[TrackedFace]:
         """Finds the faces of the next frame.
 
-        A frame of another size than the one before starts anew, as after `reset`.
+        A change of the frame size resets the tracker, as `reset` does.
 
         Args:
-            image: The frame, as `FaceAligner.align` takes photos; usually uint8 (H, W, 3), RGB.
-            time: Seconds since the beginning of the video, later than the frame before. Default:
-                one frame of `frame_rate` later.
-            name: What error messages call the frame.
+            image: The frame, as accepted by `FaceAligner.align`; usually uint8 (H, W, 3), RGB.
+            time: Seconds since the beginning of the video; must increase. Default: one frame of
+                `frame_rate` later.
+            name: Name of the frame in error messages.
 
         Returns:
-            The faces that are followed now, by their numbers.
+            The tracked faces, in the order of their numbers.
 
         Raises:
-            FaceAlignError: If the frame is no picture, or the time does not advance.
+            FaceAlignError: If the frame is not an image, or the time does not increase.
         """
         image = read_image(image, name=name)
         size = (image.shape[1], image.shape[0])
@@ -174,44 +174,46 @@ class FaceTracker:
 
         faces = self._follow(image, name)
         self._since_detection += 1
-        if self._must_search(faces):
-            faces |= self._search(image, size, name)
+        due = self._since_detection >= self.detect_every or not faces or bool(self._lost)
+        if due and len(faces) < self.max_faces:
+            faces |= self._search(image, name)
             self._since_detection = 0
-        self._forget()
-        return [self._finish(track, faces[track], size) for track in self._tracks]
+        for track in self._lost:
+            track.lost_for += 1
+        self._lost = [t for t in self._lost if t.lost_for <= self.patience][-self.max_faces :]
+        return [self._finish(track, faces[track]) for track in self._tracks]
 
     def _next_time(self, time: float | None, name: str) -> float:
         if time is None:
             return 0.0 if self._time == -math.inf else self._time + 1.0 / self.frame_rate
         if not (math.isfinite(time) and time > self._time):
             raise FaceAlignError(
-                f"{name}: its time {time} does not follow {self._time}; give seconds that advance"
+                f"{name}: its time {time} does not follow {self._time}; give increasing seconds"
             )
         return float(time)
 
     def _follow(self, image: np.ndarray, name: str) -> dict[_Track, Face]:
-        """Aligns the followed faces where they were, and drops those that are lost."""
+        """Aligns the tracked faces at their last places, and drops those that are lost."""
         if not self._tracks:
             return {}
         boxes = [track.box for track in self._tracks]
         found = self.aligner.align(image, boxes=boxes, name=name)
         faces: dict[_Track, Face] = {}
         for track, face in zip(self._tracks, found, strict=True):
-            twice = any(_overlap(face.landmarks, f.landmarks) > _TWICE for f in faces.values())
-            if twice or not (self._is_face(face) and _continues(track.landmarks, face.landmarks)):
-                # One followed twice has another number already; a lost one may come back.
-                if not twice:
-                    self._lost.append(track)
+            # A duplicate is dropped, since the face has another number; a lost face may come back.
+            if any(_overlap(face.landmarks, f.landmarks) > _DUPLICATE for f in faces.values()):
                 continue
-            faces[track] = face
+            if self._is_face(face) and _continues(track.landmarks, face.landmarks):
+                faces[track] = face
+            else:
+                self._lost.append(track)
         self._tracks = list(faces)
         return faces
 
     def _is_face(self, face: Face) -> bool:
-        """Whether the network is sure of it, and enough of it is in the picture."""
-        if not np.isfinite(face.landmarks).all():
-            return False
-        if float(face.confidence.mean()) < self.min_confidence:
+        """Whether the network is confident, and enough of the face is inside the image."""
+        finite = np.isfinite(face.landmarks).all()
+        if not finite or float(face.confidence.mean()) < self.min_confidence:
             return False
         inside = (face.landmarks >= -0.5) & (face.landmarks < np.array(self._image_size) - 0.5)
         if inside.all(axis=1).mean() < _LEAST_INSIDE:
@@ -219,16 +221,10 @@ class FaceTracker:
         x0, y0, x1, y1 = geometry.landmarks_box(face.landmarks)
         return x1 - x0 > 1 and y1 - y0 > 1
 
-    def _must_search(self, faces: dict[_Track, Face]) -> bool:
-        if len(faces) >= self.max_faces:
-            return False
-        due = self._since_detection >= self.detect_every
-        return due or not faces or bool(self._lost)
-
-    def _search(self, image: np.ndarray, size: tuple[int, int], name: str) -> dict[_Track, Face]:
-        """Looks for faces that are not followed yet, new or lost ones."""
+    def _search(self, image: np.ndarray, name: str) -> dict[_Track, Face]:
+        """Detects faces that are not tracked yet, new or lost ones."""
         assert self.aligner.detector is not None
-        found = as_detections(self.aligner.detector(image), size, name)
+        found = as_detections(self.aligner.detector(image), self._image_size, name)
         fresh = [d for d in found if self._nearest(d.box, self._tracks, _SAME_FACE) is None]
         fresh.sort(key=lambda d: -float(np.prod(d.box[2:] - d.box[:2])))
         fresh = fresh[: self.max_faces - len(self._tracks)]
@@ -242,8 +238,7 @@ class FaceTracker:
                 track = _Track(next(self._ids), score, face.landmarks, box, None)
             else:
                 self._lost.remove(track)
-            track.score, track.lost_for = score, 0
-            track.box = box
+            track.score, track.lost_for, track.box = score, 0, box
             track.smooth = None if self.smoothing is None else OneEuroFilter(self.smoothing)
             self._tracks.append(track)
             faces[track] = face
@@ -253,66 +248,44 @@ class FaceTracker:
     def _align_fresh(
         self, image: np.ndarray, detections: list[Detection], name: str
     ) -> list[tuple[Face, float]]:
-        """Aligns new faces twice: in the detector's box, then in the box of what that gave.
+        """Aligns new faces twice: in the detector's box, then in the box of the landmarks found.
 
-        From then on the box comes from the landmarks; without the second look they would jump a
-        little in the frame after.
+        In later frames the box comes from the landmarks, too; with the detector's box alone, the
+        landmarks would jump a little in the next frame.
         """
-        if not detections:
-            return []
         boxes = [detection.box for detection in detections]
-        first = self.aligner.align(image, boxes=boxes, name=name)
-        kept = [
-            (face, detection.score)
-            for face, detection in zip(first, detections, strict=True)
-            if self._is_face(face)
-        ]
-        if not kept:
-            return []
-        boxes = [geometry.landmarks_box(face.landmarks) for face, _ in kept]
-        second = self.aligner.align(image, boxes=boxes, name=name)
-        return [
-            (face, score)
-            for face, (_, score) in zip(second, kept, strict=True)
-            if self._is_face(face)
-        ]
+        scores = [detection.score for detection in detections]
+        faces: list[Face] = []
+        for _ in range(2):
+            if boxes:
+                faces = self.aligner.align(image, boxes=boxes, name=name)
+            kept = [(f, s) for f, s in zip(faces, scores, strict=True) if self._is_face(f)]
+            faces, scores = [face for face, _ in kept], [score for _, score in kept]
+            boxes = [geometry.landmarks_box(face.landmarks) for face in faces]
+        return list(zip(faces, scores, strict=True))
 
     @staticmethod
     def _nearest(box: np.ndarray, tracks: list[_Track], least: float) -> _Track | None:
-        """The track whose box overlaps a box the most, if by more than `least`."""
+        """Finds the track whose box overlaps a box the most, if by more than `least`."""
         overlaps = [geometry.box_overlap(box, track.box) for track in tracks]
         best = int(np.argmax(overlaps)) if overlaps else -1
         return tracks[best] if overlaps and overlaps[best] > least else None
 
-    def _forget(self) -> None:
-        for track in self._lost:
-            track.lost_for += 1
-        self._lost = [t for t in self._lost if t.lost_for <= self.patience][-self.max_faces :]
-
-    def _finish(self, track: _Track, face: Face, size: tuple[int, int]) -> TrackedFace:
-        """Smooths the landmarks of a face and remembers where it is."""
+    def _finish(self, track: _Track, face: Face) -> TrackedFace:
+        """Smooths the landmarks of a face and updates its track."""
         landmarks = face.landmarks
         if track.smooth is not None:
             smoothed = track.smooth(landmarks, self._time, face.confidence)
             landmarks = smoothed.astype(np.float32)
         track.landmarks = face.landmarks
         track.box = geometry.landmarks_box(landmarks)
-        pose = estimate_head_pose(landmarks, size) if self._has_pose() else None
+        scheme = getattr(getattr(self.aligner.model, "scheme", None), "name", None)
         return TrackedFace(
-            landmarks=landmarks,
-            confidence=face.confidence,
-            box=face.box,
-            score=track.score,
-            sigma=face.sigma,
-            visibility=face.visibility,
+            **{**vars(face), "landmarks": landmarks, "score": track.score},
             id=track.id,
-            pose=pose,
+            pose=estimate_head_pose(landmarks, self._image_size) if scheme == "ibug68" else None,
             raw_landmarks=face.landmarks,
         )
-
-    def _has_pose(self) -> bool:
-        scheme = getattr(self.aligner.model, "scheme", None)
-        return getattr(scheme, "name", None) == "ibug68"
 
 
 def _overlap(first: np.ndarray, second: np.ndarray) -> float:
@@ -320,29 +293,15 @@ def _overlap(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def _continues(before: np.ndarray, after: np.ndarray) -> bool:
-    """Whether one face can look like `before` in one frame and like `after` in the next."""
-    a, b = before.astype(np.float64), after.astype(np.float64)
-    size_a, size_b = _spread(a), _spread(b)
-    growth = size_b / size_a
-    extent = float(np.ptp(a, axis=0).max())
-    shift = float(np.linalg.norm(b.mean(axis=0) - a.mean(axis=0))) / extent
-    if shift > _LARGEST_SHIFT or not 1 / _LARGEST_GROWTH < growth < _LARGEST_GROWTH:
-        return False
-    return _shape_change(a, b) < _LARGEST_CHANGE
+    """Whether two sets of landmarks can be the same face in consecutive frames.
 
-
-def _spread(points: np.ndarray) -> float:
-    """Root mean square distance from the center."""
-    return math.sqrt(float(((points - points.mean(axis=0)) ** 2).sum(axis=1).mean())) or 1e-9
-
-
-def _shape_change(a: np.ndarray, b: np.ndarray) -> float:
-    """What of the change from `a` to `b` no shift, rotation or scaling explains.
-
-    The root mean square distance after the best of these, in units of `b`'s spread.
+    The shape change is what remains after the best shift, rotation and scaling: the root mean
+    square distance in units of the later face's spread.
     """
-    # As complex numbers, the best rotation and scaling of a onto b is one division.
-    first = (a - a.mean(axis=0)) @ np.array([1, 1j])
-    second = (b - b.mean(axis=0)) @ np.array([1, 1j])
-    turn = np.vdot(first, second) / max(float(np.vdot(first, first).real), 1e-12)
-    return float(np.sqrt(np.mean(np.abs(second - turn * first) ** 2))) / _spread(b)
+    a, b = (points.astype(np.float64) @ np.array([1, 1j]) for points in (before, after))
+    spread_a, spread_b = (float(np.std(points)) or 1e-9 for points in (a, b))
+    shift = abs(b.mean() - a.mean()) / float(np.ptp(before, axis=0).max())
+    factor, offset = fit_similarity(a, b)
+    change = math.sqrt(float(np.mean(np.abs(factor * a + offset - b) ** 2))) / spread_b
+    growth = max(spread_a / spread_b, spread_b / spread_a)
+    return shift <= _LARGEST_SHIFT and growth < _LARGEST_GROWTH and change < _LARGEST_CHANGE

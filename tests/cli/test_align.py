@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_facealign import inference
+from keras_facealign import detection, inference
 from keras_facealign.cli import main
 from keras_facealign.errors import FaceAlignError
 from tests.inference.dots import DotModel, LeaningModel, dots_in, draw_dots
@@ -34,7 +34,7 @@ class BoxDetector:
         pass
 
     def __call__(self, image):
-        return [inference.Detection(BOX, 0.9)] if image.any() else []
+        return [detection.Detection(BOX, 0.9)] if image.any() else []
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +51,7 @@ def network(monkeypatch) -> list[str]:
 
     BoxDetector.made.clear()
     monkeypatch.setattr(inference.FaceAligner, "from_preset", from_preset)
-    monkeypatch.setattr(inference, "MTCNNDetector", BoxDetector)
+    monkeypatch.setattr(detection, "MTCNNDetector", BoxDetector)
     return asked
 
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_facealign import inference
+from keras_facealign import detection, inference
 from keras_facealign.cli import main
-from keras_facealign.video.files import VideoReader, video_writer
+from keras_facealign.video import VideoReader, tracking, video_writer
 from tests.inference.dots import DotModel, LeaningModel, dots_in, draw_dots
 
 SIZE = (240, 160)
@@ -55,7 +55,7 @@ class DotDetector:
         (y0, x0), (_, x1) = bright.min(axis=0), bright.max(axis=0)
         side = (x1 - x0) / 0.42
         left, top = x0 - 0.3 * side, y0 - 0.35 * side
-        return [inference.Detection((left, top, left + side, top + side), 0.9)]
+        return [detection.Detection((left, top, left + side, top + side), 0.9)]
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +69,7 @@ def network(monkeypatch) -> list[str]:
         return inference.FaceAligner(model, detector, flip_test=flip_test)
 
     monkeypatch.setattr(inference.FaceAligner, "from_preset", from_preset)
-    monkeypatch.setattr(inference, "MTCNNDetector", DotDetector)
+    monkeypatch.setattr(detection, "MTCNNDetector", DotDetector)
     return asked
 
 
@@ -243,7 +243,7 @@ def test_an_interrupted_run_leaves_no_file(tmp_path, monkeypatch):
     source = save_folder(tmp_path / "frames", [picture(i) for i in range(6)])
     out = tmp_path / "out"
     out.mkdir()
-    update, calls = inference.FaceTracker.update, []
+    update, calls = tracking.FaceTracker.update, []
 
     def interrupted(self, *arguments, **options):
         calls.append(1)
@@ -251,7 +251,7 @@ def test_an_interrupted_run_leaves_no_file(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return update(self, *arguments, **options)
 
-    monkeypatch.setattr(inference.FaceTracker, "update", interrupted)
+    monkeypatch.setattr(tracking.FaceTracker, "update", interrupted)
     words = ["-o", str(out / "o.mp4"), "--json", str(out / "f.json"), "--coco", str(out / "c.json")]
     assert main(["video", str(source), *words]) == 130
     assert os.listdir(out) == []

@@ -13,7 +13,7 @@ import pytest
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.export import export_model, exporting
 from keras_facealign.export.parity import Parity, load_export
-from keras_facealign.inference.synthetic_faces import draw_faces
+from keras_facealign.inference.synthetic_faces import render_synthetic_faces
 from keras_facealign.presets import from_preset
 from keras_facealign.runtimes import read_metadata
 from keras_facealign.runtimes.exported import ExportedModel
@@ -33,7 +33,7 @@ TOLERANCE = {"none": 1e-4, "float16": 5e-3, "int8": 0.25}
 
 
 def pictures(count=3, size=32):
-    return draw_faces(count, size, seed=9)[0]
+    return render_synthetic_faces(count, size, seed=9)[0]
 
 
 def mean_difference(found, expected):
@@ -208,7 +208,7 @@ def test_a_deformable_network_as_onnx_and_saved_model(tmp_path):
 def bundled():
     """A bundled preset, and what it says of faces that no export was checked on."""
     model = from_preset("sat1_cab_mobile")
-    images = draw_faces(12, model.input_size, seed=31)[0]
+    images = render_synthetic_faces(12, model.input_size, seed=31)[0]
     return model, images, model.predict_outputs(images)
 
 

@@ -1,4 +1,4 @@
-"""COCO files by COCO's own rules."""
+"""COCO files follow COCO's own rules."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.formats.coco import COCOFrames, coco_category, coco_writer
-from keras_facealign.formats.frames import VideoInfo
+from keras_facealign.formats import VideoInfo
+from keras_facealign.formats.coco import coco_category, coco_writer
 from keras_facealign.inference import Face
 from keras_facealign.landmarks import COFW29, IBUG68, SCHEMES
 from keras_facealign.video import TrackedFace
@@ -28,7 +28,7 @@ def face(seed: int, count: int = 68, kind=Face, **extra):
 
 
 def check(record, scheme) -> None:
-    """What readers of COCO keypoints rely on."""
+    """Checks what readers of COCO keypoints rely on."""
     assert {"info", "licenses", "images", "annotations", "categories"} <= set(record)
     for part in ("images", "annotations", "categories"):
         numbers = [item["id"] for item in record[part]]
@@ -76,11 +76,10 @@ def test_pictures_and_their_faces(tmp_path):
 def test_frames_of_a_video(tmp_path):
     path = tmp_path / "clip.json"
     info = VideoInfo("my clip.mp4", 25.0, (640, 480))
-    with coco_writer(path, videos=[{"id": 1, "name": info.name}]) as writer:
-        frames = COCOFrames(writer, info)
-        frames.write(0, 0.0, (640, 480), [face(0, kind=TrackedFace, id=5)])
-        frames.write(1, 0.04, (640, 480), [])
-        frames.finish(2, True)
+    with coco_writer(path, video=info) as writer:
+        writer.write(0, 0.0, (640, 480), [face(0, kind=TrackedFace, id=5)])
+        writer.write(1, 0.04, (640, 480), [])
+        writer.finish(2, True)
     record = json.loads(path.read_text(encoding="utf-8"))
     check(record, IBUG68)
     assert record["videos"] == [{"id": 1, "name": "my clip.mp4"}]

@@ -7,8 +7,9 @@ import pytest
 
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.inference import Face, draw_faces
-from keras_facealign.inference.drawing import REGION_COLORS
+from keras_facealign.inference.drawing import REGION_COLORS, draw_tracked
 from keras_facealign.landmarks import IBUG68
+from keras_facealign.video import TrackedFace
 
 
 def face_on_circle(center=(100.0, 100.0), radius=80.0, confidence=1.0) -> Face:
@@ -108,3 +109,20 @@ def test_wrong_images_and_landmarks_are_refused():
     five = Face(np.zeros((5, 2), np.float32), np.ones(5, np.float32), np.zeros(4, np.float32))
     with pytest.raises(FaceAlignError, match="68 points"):
         draw_faces(gray(), [five])
+
+
+def test_faces_are_drawn_with_their_numbers():
+    rng = np.random.default_rng(0)
+    points = rng.uniform([60, 60], [140, 140], (68, 2)).astype(np.float32)
+    faces = [
+        TrackedFace(points, np.ones(68, np.float32), np.array([50, 50, 150, 150.0]), id=number)
+        for number in (3, 8)
+    ]
+    image = np.full((200, 200, 3), 120, np.uint8)
+    three, eight = (draw_tracked(image, [face]) for face in faces)
+    assert (image == 120).all()
+    changed = np.argwhere((three != eight).any(axis=-1))
+    # Only the number differs, above the landmarks.
+    assert len(changed) > 5 and changed[:, 0].max() < 60
+    outside = TrackedFace(points - 500, faces[0].confidence, faces[0].box, id=1)
+    assert draw_tracked(image, [outside]).shape == image.shape

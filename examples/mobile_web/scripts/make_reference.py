@@ -17,7 +17,7 @@ import numpy as np
 
 from keras_facealign import geometry
 from keras_facealign.data.images import read_image
-from keras_facealign.detection.detectors import MTCNNDetector
+from keras_facealign.detection import MTCNNDetector
 from keras_facealign.detection.mtcnn import cascade
 from keras_facealign.geometry import crop_face
 from keras_facealign.inference.aligner import FaceAligner

@@ -1,8 +1,8 @@
-"""MTCNN's three stages: many small squares, of which each network keeps and corrects some.
+"""Runs MTCNN's three stages: each network keeps and corrects some of the candidate boxes.
 
 Zhang, Zhang, Li, Qiao: Joint Face Detection and Alignment Using Multitask Cascaded Convolutional
-Networks (IEEE Signal Processing Letters, 2016). The numbers and the order of the steps are those of
-the Python package `mtcnn`, whose weights the networks have, so that the boxes are the same.
+Networks (IEEE Signal Processing Letters, 2016). Constants and order of the steps are those of the
+Python package `mtcnn`, whose weights the networks have, so that the boxes are equal.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from keras_facealign.runtimes.litert import TFLiteGraph
 __all__ = ["Cascade", "find_faces", "load_cascade"]
 
 Cascade = tuple[Callable[[np.ndarray], dict[str, np.ndarray]], ...]
-"""PNet, RNet and ONet: float32 pictures in, `boxes` and `scores` out (see README.md)."""
+"""PNet, RNet and ONet: functions from float32 images to `boxes` and `scores` (see README.md)."""
 
-_CELL, _STRIDE = 12, 2  # what a cell of PNet's output looks at, and the way to the next, in pixels
+_CELL, _STRIDE = 12, 2  # receptive field and stride of PNet in pixels
 _SMALLEST_FACE = 20
 _PYRAMID_STEP = 0.709
 _PNET_SCORE, _RNET_SCORE = 0.6, 0.7
-# Overlap from which the less certain of two boxes goes: within a level, then between levels and
-# after RNet, then after ONet.
+# Largest overlap of two boxes that are both kept: within a level of the pyramid, between levels and
+# after RNet, and after ONet.
 _LEVEL_OVERLAP, _STAGE_OVERLAP, _FINAL_OVERLAP = 0.5, 0.7, 0.7
-_OUTSIDE = 127.5  # gray, around the picture
-_BATCH = 64  # patches at once
-_ROWS = 256  # boxes that are compared with others at once
+_OUTSIDE = 127.5  # gray value outside the image
+_BATCH = 64  # patches per call
+_ROWS = 256  # boxes per block of the comparison of all pairs
 
 
 @functools.cache
 def load_cascade() -> Cascade:
-    """Loads the networks, once.
+    """Loads the networks once.
 
     Raises:
-        ImportError: If nothing is installed that runs TFLite files.
+        ImportError: If no interpreter for TFLite files is installed.
     """
     folder = importlib.resources.files("keras_facealign.detection.mtcnn")
     names = ("pnet.tflite", "rnet.tflite", "onet.tflite")
@@ -49,16 +49,16 @@ def load_cascade() -> Cascade:
 def find_faces(
     image: np.ndarray, cascade: Cascade, threshold: float = 0.8
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Finds the faces of 20 pixels and more.
+    """Finds faces of at least 20 pixels.
 
     Args:
         image: uint8 (H, W, 3), RGB; H and W at least 48.
         cascade: The networks.
-        threshold: Least score of a face, 0 to 1.
+        threshold: Smallest score of a face, 0 to 1.
 
     Returns:
-        Boxes float64 (N, 4), x0, y0, x1, y1 in pixels, which may reach beyond the picture, and
-        scores (N,), the surest face first.
+        Boxes float64 (N, 4), x0, y0, x1, y1 in pixels, which may reach beyond the image, and scores
+        (N,), in descending order of the scores.
     """
     pnet, rnet, onet = cascade
     boxes, scores = _propose(image, pnet)
@@ -71,7 +71,7 @@ def find_faces(
 def _propose(
     image: np.ndarray, pnet: Callable[[np.ndarray], dict[str, np.ndarray]]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """PNet on every level of the pyramid."""
+    """Runs PNet on every level of the pyramid."""
     pixels = image.astype(np.float32)
     found = [(np.zeros((0, 4)), np.zeros(0))]
     for scale in _pyramid(*image.shape[:2]):
@@ -89,7 +89,7 @@ def _propose(
 
 
 def _pyramid(height: int, width: int) -> list[float]:
-    """Scales of the levels, until the picture is about as small as a cell."""
+    """Computes the scales of the levels, down to about the receptive field of PNet."""
     steps = math.log(min(height, width) / _CELL) / -math.log(_PYRAMID_STEP)
     first = _CELL / _SMALLEST_FACE
     return [first * _PYRAMID_STEP**index for index in range(round(steps - 1))]
@@ -102,7 +102,7 @@ def _refine(
     size: int,
     threshold: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Keeps the boxes that a network takes for faces, corrected by it."""
+    """Keeps the boxes that a network classifies as faces, with its corrections."""
     squares = _square(boxes)
     kept = [(np.zeros((0, 4)), np.zeros(0))]
     for start in range(0, len(squares), _BATCH):
@@ -111,14 +111,14 @@ def _refine(
         scores = output["scores"].reshape(-1)
         sides = part[:, 2:] - part[:, :2] + 1
         corrected = part + output["boxes"].reshape(-1, 4) * np.tile(sides, 2)
-        sure = scores > threshold
-        kept.append((corrected[sure], scores[sure]))
+        accepted = scores > threshold
+        kept.append((corrected[accepted], scores[accepted]))
     boxes, scores = (np.concatenate(parts) for parts in zip(*kept, strict=True))
     return boxes, scores
 
 
 def _square(boxes: np.ndarray) -> np.ndarray:
-    """Squares as large as the longer sides, about the same centers."""
+    """Makes boxes square: the longer side, about the same center."""
     center = (boxes[:, :2] + boxes[:, 2:]) / 2
     half = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, keepdims=True, initial=0) / 2
     return np.concatenate([center - half, center + half], axis=1)
@@ -127,8 +127,8 @@ def _square(boxes: np.ndarray) -> np.ndarray:
 def _patches(image: np.ndarray, boxes: np.ndarray, size: int) -> np.ndarray:
     """Samples boxes bilinearly: float32 (N, size, size, 3).
 
-    As TensorFlow's `crop_and_resize` has it, the first and the last sample lie on the box's sides,
-    and coordinates shrink by (side - 1) / side of the picture.
+    As in TensorFlow's `crop_and_resize`, the first and the last sample lie on the sides of the box,
+    and coordinates are scaled by (side - 1) / side of the image.
     """
     height, width = image.shape[:2]
     steps = np.linspace(0.0, 1.0, size)
@@ -157,24 +157,23 @@ def _patches(image: np.ndarray, boxes: np.ndarray, size: int) -> np.ndarray:
 def _without_overlaps(
     boxes: np.ndarray, scores: np.ndarray, most: float, of_smaller: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Drops boxes that overlap one with a higher score, whether or not that one stays.
+    """Drops boxes that overlap one with a higher score, even if that one is dropped as well.
 
     Args:
         boxes: (N, 4).
         scores: (N,).
-        most: Largest overlap that stays.
-        of_smaller: Whether the overlap is the share of the smaller box that is in the other,
-            instead of intersection over union.
+        most: Largest overlap that is kept.
+        of_smaller: Divide the intersection by the area of the smaller box instead of the union.
 
     Returns:
-        The boxes and scores that stay, the highest score first.
+        The remaining boxes and scores, in descending order of the scores.
     """
-    # Many cells of PNet score 1.0 to the last bit; of these the package takes the last one first.
+    # Many cells of PNet score exactly 1.0; the `mtcnn` package then prefers the last one.
     order = np.argsort(scores, kind="stable")[::-1]
     boxes, scores = boxes[order], scores[order]
     area = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
     stays = np.ones(len(boxes), bool)
-    # In blocks: noise gives thousands of boxes, and every pair would take gigabytes.
+    # In blocks, because noise gives thousands of boxes, whose pairs would need gigabytes.
     for start in range(0, len(boxes), _ROWS):
         stop = min(start + _ROWS, len(boxes))
         mine, others = boxes[start:stop, None], boxes[None, :stop]

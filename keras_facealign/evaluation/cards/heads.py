@@ -195,9 +195,11 @@ def lifted_head(
 
 def drawn_head(seed: int) -> Head:
     """A face drawn by code that looks into the camera; the same for the same seed."""
-    from keras_facealign.inference.synthetic_faces import draw_faces
+    from keras_facealign.inference.synthetic_faces import render_synthetic_faces
 
-    crops, landmarks = draw_faces(1, _SIDE, seed, turns=(0.0, 0.0, 0.0), margin=_SURROUNDINGS)
+    crops, landmarks = render_synthetic_faces(
+        1, _SIDE, seed, max_angles=(0.0, 0.0, 0.0), crop_scale=_SURROUNDINGS
+    )
     return lifted_head(crops[0], landmarks[0])
 
 

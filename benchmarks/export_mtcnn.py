@@ -1,13 +1,13 @@
 """Writes MTCNN's three networks as TFLite files, from the weights inside the `mtcnn` package.
 
     pip install "keras_facealign[tensorflow]" mtcnn
-    python -m keras_facealign.detection.mtcnn.export
+    python benchmarks/export_mtcnn.py
 
-The files beside this script are its output; `README.md` there says what goes in and comes out. What
-can be done once is done here: pixels are scaled by the first layer's kernel and bias, the score is
-the sigmoid of a difference where the original takes the softmax of two numbers, and layers that are
-fully connected are convolutions as large as their input, so that no shape is written down in a
-graph and an interpreter can give it another size of picture or batch.
+The output folder is `keras_facealign/detection/mtcnn`; `README.md` there describes the networks'
+inputs and outputs. Fixed computations are folded into the files: the first layer's kernel and bias
+scale the pixels, the score is the sigmoid of a difference where the original computes the softmax
+of two numbers, and fully connected layers are convolutions as large as their input, so that graphs
+contain no fixed shape and an interpreter can change the size of the image or the batch.
 """
 
 from __future__ import annotations
@@ -24,24 +24,26 @@ import numpy as np
 __all__ = ["INPUT_SHAPES", "export_networks", "load_weights"]
 
 INPUT_SHAPES = {"pnet": (1, 256, 256, 3), "rnet": (16, 24, 24, 3), "onet": (4, 48, 48, 3)}
-"""Shapes that the files say; runtimes that cannot change them fill up or split what they have."""
+"""Shapes stored in the files; runtimes that cannot change them pad or split their input."""
 
-# What the original networks were trained on: (pixel - 127.5) / 128.
+FOLDER = Path(__file__).parents[1] / "keras_facealign" / "detection" / "mtcnn"
+
+# The original networks were trained on (pixel - 127.5) / 128.
 _MEAN, _SCALE = 127.5, 128.0
 # Pooling after the convolutions of RNet and ONet: size and padding, always with stride 2.
 _POOLS = {
     "rnet": ((3, "SAME"), (3, "VALID")),
     "onet": ((3, "SAME"), (3, "VALID"), (2, "SAME")),
 }
-# Height, width and channels of what the first fully connected layer sees.
+# Height, width and channels of the first fully connected layer's input.
 _LAST_MAPS = {"rnet": (3, 3, 64), "onet": (3, 3, 128)}
 
 
 def load_weights(name: str) -> list[np.ndarray]:
-    """The arrays of a network, in the order of its layers: kernel, bias, slope of the activation.
+    """Reads the arrays of a network, layer by layer: kernel, bias, slope of the activation.
 
-    Read from inside the `mtcnn` package only; it would itself prefer a file of the same name in the
-    working directory.
+    Always reads the file inside the `mtcnn` package; the package itself prefers a file of the same
+    name in the working directory.
 
     Args:
         name: "pnet", "rnet" or "onet".
@@ -53,7 +55,7 @@ def load_weights(name: str) -> list[np.ndarray]:
     import lz4.frame
 
     file = importlib.resources.files("mtcnn.assets.weights") / f"{name}.lz4"
-    # Decompressed here: on Python 3.13 joblib's own reading of .lz4 files complains at exit.
+    # joblib's own reading of .lz4 files warns at exit on Python 3.13.
     arrays = joblib.load(io.BytesIO(lz4.frame.decompress(file.read_bytes())))
     arrays = [np.asarray(array, np.float32) for array in arrays]
     kernel, bias = arrays[0].astype(np.float64), arrays[1]
@@ -67,7 +69,7 @@ def _conv(tf: Any, x: Any, kernel: np.ndarray, bias: np.ndarray) -> Any:
 
 
 def _prelu(tf: Any, x: Any, slope: np.ndarray) -> Any:
-    # In the form that the converter takes for its own operator PRELU.
+    # The converter recognizes this form as its own operator PRELU.
     return tf.nn.relu(x) + -slope.reshape(1, 1, -1) * tf.nn.relu(-x)
 
 
@@ -89,7 +91,7 @@ def _pnet(tf: Any, w: list[np.ndarray]) -> Callable[[Any], Any]:
 
 
 def _refinement(tf: Any, name: str, w: list[np.ndarray]) -> Callable[[Any], Any]:
-    """RNet, and ONet without its output of five facial points."""
+    """Makes RNet, or ONet without its output of five facial points."""
     count = 3 if name == "rnet" else 4
     height, width, channels = _LAST_MAPS[name]
     # The originals flatten column by column.
@@ -114,7 +116,7 @@ def export_networks(folder: Path) -> list[Path]:
     """Writes `pnet.tflite`, `rnet.tflite` and `onet.tflite`.
 
     Args:
-        folder: Where to; it exists.
+        folder: An existing folder.
 
     Returns:
         The files.
@@ -138,6 +140,6 @@ def export_networks(folder: Path) -> list[Path]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Writes MTCNN's networks.")
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent, help="folder")
+    parser.add_argument("--output", type=Path, default=FOLDER, help="folder")
     for written in export_networks(parser.parse_args().output):
         print(f"{written}: {written.stat().st_size} bytes")

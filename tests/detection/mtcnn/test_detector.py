@@ -1,4 +1,4 @@
-"""The box conversion, the detector interface, and MTCNN on a real photo."""
+"""MTCNN on a real photo, compared with the `mtcnn` package."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from keras_facealign.detection import Detection, MTCNNDetector
-from keras_facealign.detection.detectors import as_detections, get_detector, shift_and_scale_box
+from keras_facealign.detection import MTCNNDetector
 from keras_facealign.errors import FaceAlignError
 
 # Measured by hand on the picture: outer edges of the face, brows and chin.
@@ -33,35 +32,6 @@ def overlap(a: np.ndarray, b: np.ndarray) -> float:
     sides = np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None)
     shared = sides.prod()
     return shared / ((a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod() - shared)
-
-
-def test_shift_and_scale_box_by_hand():
-    # 20 wide and 45 high: size 30, center (20, 32.5), moved to (23, 38.5), side 24.
-    box = shift_and_scale_box(np.array([10.0, 10.0, 30.0, 55.0]), (0.1, 0.2), 0.8)
-    np.testing.assert_allclose(box, [11.0, 26.5, 35.0, 50.5])
-    both = shift_and_scale_box(np.array([[10.0, 10, 30, 55], [0, 0, 1, 1]]), (0.1, 0.2), 0.8)
-    np.testing.assert_allclose(both, [[11.0, 26.5, 35.0, 50.5], [0.2, 0.3, 1.0, 1.1]])
-
-
-def test_as_detections_takes_boxes_and_detections():
-    found = [[1, 2, 30, 40], np.array([1.0, 2, 30, 40]), Detection((1, 2, 30, 40), 0.25)]
-    detections = as_detections(found, (100, 100), "photo")
-    assert [d.score for d in detections] == [1.0, 1.0, 0.25]
-    for detection in detections:
-        assert detection.box.dtype == np.float32
-        assert detection.box.tolist() == [1, 2, 30, 40]
-    assert len(as_detections(np.tile([1, 2, 30, 40], (5, 1)), (100, 100), "photo")) == 5
-
-
-def test_get_detector():
-    def own(image):
-        return []
-
-    assert get_detector(own) is own
-    assert get_detector(None) is None
-    assert isinstance(get_detector("mtcnn"), MTCNNDetector)
-    with pytest.raises(FaceAlignError, match="Unknown detector 'MTCNN2'"):
-        get_detector("MTCNN2")
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,21 @@
-"""The files in the package are what the script makes of the `mtcnn` package's weights."""
+"""The bundled MTCNN files equal what the script makes of the `mtcnn` package's weights."""
 
 from __future__ import annotations
 
 import importlib.resources
+import importlib.util
 
 import numpy as np
 import pytest
 
-from keras_facealign.detection.mtcnn import export
 from keras_facealign.runtimes.litert import TFLiteGraph
+from tests.paths import ROOT
+
+spec = importlib.util.spec_from_file_location(
+    "export_mtcnn", ROOT / "benchmarks" / "export_mtcnn.py"
+)
+export = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(export)
 
 
 @pytest.fixture(scope="module")

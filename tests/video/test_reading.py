@@ -1,0 +1,103 @@
+"""Reading videos that are complete, truncated, empty or not videos."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_facealign.errors import FaceAlignError
+from keras_facealign.video import VideoReader
+from tests.video.clips import SIZE, frame, write_clip
+
+
+@pytest.mark.parametrize("ending", [".mp4", ".avi", ".mov", ".mkv"])
+def test_frames_come_back_in_order_with_their_times(ending, tmp_path):
+    path = write_clip(tmp_path / f"clip{ending}")
+    with VideoReader(path) as reader:
+        assert reader.num_frames == 20
+        assert reader.frame_rate == pytest.approx(20)
+        frames = list(reader)
+    assert [f.index for f in frames] == list(range(20))
+    np.testing.assert_allclose([f.time for f in frames], np.arange(20) / 20, atol=2e-3)
+    for item in frames:
+        assert item.image.shape == (64, 96, 3) and item.image.dtype == np.uint8
+        np.testing.assert_allclose(item.image[32, 48], frame(item.index)[0, 0], atol=12)
+    assert reader.num_read == 20 and not reader.cut_off
+    assert frames[3].name == f"{path}, frame 3"
+    assert os.listdir(tmp_path) == [path.name]
+
+
+def test_a_folder_of_pictures_is_a_video(tmp_path):
+    for index in (2, 0, 10, 1):
+        Image.fromarray(frame(index)).save(tmp_path / f"f{index:02d}.png")
+    (tmp_path / "notes.txt").write_text("none")
+    with VideoReader(tmp_path, frame_rate=5) as reader:
+        frames = list(reader)
+    assert [f.time for f in frames] == pytest.approx([0, 0.2, 0.4, 0.6])
+    for item, index in zip(frames, (0, 1, 2, 10), strict=True):
+        np.testing.assert_array_equal(item.image, frame(index))
+
+
+def test_a_picture_that_cannot_be_read_ends_the_video(tmp_path):
+    for index in range(4):
+        Image.fromarray(frame(index)).save(tmp_path / f"f{index}.png")
+    (tmp_path / "f2.png").write_bytes((tmp_path / "f2.png").read_bytes()[:60])
+    reader = VideoReader(tmp_path)
+    assert len(list(reader)) == 2
+    assert reader.cut_off and reader.fault is not None and "f2.png" in reader.fault
+    (tmp_path / "f0.png").write_bytes(b"")
+    with pytest.raises(FaceAlignError, match=r"f0\.png: the file is empty"):
+        list(VideoReader(tmp_path))
+
+
+def test_a_video_that_is_cut_off_gives_what_there_is_of_it(tmp_path):
+    path = write_clip(tmp_path / "clip.avi", 40)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with VideoReader(path) as reader:
+        count = len(list(reader))
+    assert 5 < count < 35
+    assert reader.num_frames == 40 and reader.num_read == count and reader.cut_off
+
+
+def write_cut_mp4(path: Path) -> None:
+    write_clip(path)
+    # The index is at the end.
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize(
+    ("make", "complaint"),
+    [
+        (lambda path: path.write_bytes(b""), "the file is empty"),
+        (lambda path: path.write_bytes(b"no video " * 50), "cannot be read as a video"),
+        (write_cut_mp4, "truncated before its index"),
+        (lambda path: path.mkdir(), "contains no images"),
+        (lambda path: None, "there is no such file"),
+    ],
+)
+def test_what_is_no_video_is_named(make, complaint, tmp_path, capfd):
+    path = tmp_path / "clip.mp4"
+    make(path)
+    with pytest.raises(FaceAlignError, match=complaint) as error:
+        VideoReader(path)
+    assert str(error.value).startswith(f"{path}: ")
+    assert capfd.readouterr().err == ""
+
+
+def test_a_video_without_frames_is_read_as_such(tmp_path):
+    path = tmp_path / "none.avi"
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"MJPG"), 20, SIZE)
+    writer.release()
+    reader = VideoReader(path)
+    assert list(reader) == [] and reader.num_read == 0
+
+
+def test_one_picture_of_a_numbered_series_is_one_frame(tmp_path):
+    for index in range(3):
+        Image.fromarray(frame(index)).save(tmp_path / f"f{index}.png")
+    assert len(list(VideoReader(tmp_path / "f0.png"))) == 1
