@@ -118,7 +118,7 @@ def test_bad_input():
     for landmarks, complaint in (
         (face[:67], r"shape \(67, 2\)"),
         (np.where(np.arange(68)[:, None] == 3, np.nan, face), "landmark 3 is"),
-        (np.full((68, 2), 5.0), "one place"),
+        (np.full((68, 2), 5.0), "coincide"),
     ):
         with pytest.raises(FaceAlignError, match=complaint):
             estimate(landmarks)
