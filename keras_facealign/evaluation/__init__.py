@@ -18,7 +18,8 @@ from keras_facealign.evaluation.prediction_files import read_landmarks
 from keras_facealign.evaluation.predictions import Predictions, predict
 from keras_facealign.evaluation.protocols import PROTOCOLS, Protocol, get_protocol, yaw_groups
 from keras_facealign.evaluation.published import PUBLISHED, PublishedResult, published_for
-from keras_facealign.evaluation.report import THRESHOLDS, EvaluationReport
+from keras_facealign.evaluation.report import EvaluationReport
+from keras_facealign.evaluation.statistics import THRESHOLDS
 
 __all__ = [
     "NORMALIZERS",

@@ -1,4 +1,4 @@
-"""Faces to look at: which ones to show, and small crops of them."""
+"""Selects faces to show, crops them, and averages the shape of a set's faces."""
 
 from __future__ import annotations
 
@@ -9,17 +9,11 @@ from typing import Any
 import numpy as np
 
 from keras_facealign.evaluation.examples import as_example
-from keras_facealign.evaluation.report import EvaluationReport
-from keras_facealign.geometry import (
-    compose,
-    crop_matrix,
-    invert,
-    resize_matrix,
-    transform_points,
-)
+from keras_facealign.evaluation.statistics import ErrorStatistics
+from keras_facealign.geometry import crop_face, crop_matrix, transform_points
 from keras_facealign.landmarks import LandmarkScheme
 
-__all__ = ["KINDS", "ShownFace", "collect_faces", "crop_shown_face", "extreme_faces", "mean_face"]
+__all__ = ["KINDS", "ShownFace", "collect_faces", "crop_shown_face", "extreme_faces", "mean_shape"]
 
 KINDS = ("best", "median", "worst")
 
@@ -28,7 +22,15 @@ _MEAN_FACES = 5000
 
 @dataclass(frozen=True, eq=False)
 class ShownFace:
-    """A crop with landmarks in its own pixels."""
+    """A crop with landmarks in its own pixels.
+
+    Attributes:
+        file_name: Name to show.
+        crop: uint8 (S, S, 3), RGB.
+        prediction: float (K, 2).
+        ground_truth: float (K, 2).
+        labeled: bool (K,), whether the ground truth has a position.
+    """
 
     file_name: str
     crop: np.ndarray
@@ -38,10 +40,10 @@ class ShownFace:
 
 
 def extreme_faces(nmes: np.ndarray, count: int) -> dict[str, list[int]]:
-    """The faces with the smallest, the middle and the largest errors.
+    """Selects the faces with the smallest, the middle and the largest errors.
 
     Args:
-        nmes: (N,) percent; NaN (undefined) is never chosen.
+        nmes: (N,) percent; NaN (undefined) is never selected.
         count: How many of each kind; fewer where there are not as many faces.
 
     Returns:
@@ -59,20 +61,20 @@ def extreme_faces(nmes: np.ndarray, count: int) -> dict[str, list[int]]:
 
 
 def collect_faces(
-    report: EvaluationReport, wanted: Iterable[int], examples: Iterable[Any], size: int = 192
+    report: ErrorStatistics, indices: Iterable[int], examples: Iterable[Any], size: int = 192
 ) -> dict[int, ShownFace]:
-    """Goes through a set once more and cuts out some of its faces.
+    """Reads a set a second time and crops some of its faces.
 
     Args:
         report: The result.
-        wanted: Indices of faces in the report.
-        examples: The labeled faces, with pictures, in the order in which they were evaluated.
+        indices: Faces in the report.
+        examples: The labeled faces, with images, in the order in which they were evaluated.
         size: Side of the crops in pixels.
 
     Returns:
-        The crops by index; a face whose picture does not come is left out.
+        The crops by index; a face without an image is left out.
     """
-    left = set(wanted)
+    left = set(indices)
     found: dict[int, ShownFace] = {}
     index = 0
     for number, given in enumerate(examples):
@@ -88,13 +90,9 @@ def collect_faces(
             continue
         if index in left and example.image is not None:
             left.discard(index)
+            labeled = np.asarray(example.visibility) > 0
             found[index] = crop_shown_face(
-                example.file_name,
-                np.asarray(example.image),
-                np.asarray(report.prediction[index], np.float64),
-                np.asarray(truth, np.float64),
-                np.asarray(example.visibility) > 0,
-                size,
+                example.file_name, example.image, report.prediction[index], truth, labeled, size
             )
         index += 1
     return found
@@ -108,7 +106,7 @@ def crop_shown_face(
     labeled: np.ndarray,
     size: int,
 ) -> ShownFace:
-    """Cuts a square around the labeled ground truth and the predicted points near it.
+    """Crops a square around the labeled ground truth and the predicted points near it.
 
     Args:
         file_name: Name to show.
@@ -118,65 +116,48 @@ def crop_shown_face(
         labeled: bool (K,).
         size: Side of the crop in pixels.
     """
-    import cv2
-
+    prediction, ground_truth = (np.asarray(p, np.float64) for p in (prediction, ground_truth))
     truth = ground_truth[labeled]
     low, high = truth.min(axis=0), truth.max(axis=0)
-    # The prediction may lie far off; a view of up to twice the face still shows where it went.
+    # The prediction may be far off; a view of up to twice the face still shows where it went.
     reach = (high - low).max() / 2
     low = np.minimum(low, np.maximum(prediction.min(axis=0), low - reach))
     high = np.maximum(high, np.minimum(prediction.max(axis=0), high + reach))
     # Half a pixel around the outermost points, so that even a single point spans a box.
-    matrix = crop_matrix(np.concatenate([low - 0.5, high + 0.5]), size, margin=1.15)
-
-    # A large face is shrunk by area averaging first: bilinear sampling alone would alias.
-    shrink = max(min(int(1 / matrix[0, 0]), *image.shape[:2]), 1)
-    height, width = (side // shrink for side in image.shape[:2])
-    whole = np.ascontiguousarray(image[: height * shrink, : width * shrink])
-    small = cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)
-    warp = compose(matrix, invert(resize_matrix(1 / shrink)))
-    return ShownFace(
-        file_name=file_name,
-        crop=cv2.warpAffine(small, warp, (size, size)),
-        prediction=transform_points(matrix, prediction),
-        ground_truth=transform_points(matrix, ground_truth),
-        labeled=labeled,
-    )
+    matrix = crop_matrix(np.concatenate([low - 0.5, high + 0.5]), size, 1.15)
+    crop = crop_face(np.asarray(image), matrix, size)
+    points = (transform_points(matrix, each) for each in (prediction, ground_truth))
+    return ShownFace(file_name, crop, *points, labeled)
 
 
-def mean_face(
+def mean_shape(
     ground_truth: np.ndarray, visibility: np.ndarray | None, scheme: LandmarkScheme
 ) -> np.ndarray | None:
-    """The mean of faces that are centerd, of equal size and upright; made symmetric.
+    """Averages faces that are moved to one center, size and upright position; symmetric.
 
     Args:
         ground_truth: (N, K, 2) pixels.
         visibility: (N, K), 0 where a landmark has no position; all have one if omitted.
-        scheme: What the landmarks are.
+        scheme: Scheme of the landmarks.
 
     Returns:
         float64 (K, 2) about the origin, the eyes' corners one apart; NaN for landmarks that no face
         has. None if no face has both eye corners.
     """
-    points = np.asarray(ground_truth[:_MEAN_FACES], np.float64)
+    # As complex numbers, division by the gap between the eyes rotates and scales at once.
+    points = np.asarray(ground_truth[:_MEAN_FACES], np.float64) @ [1, 1j]
     if visibility is not None:
-        labeled = np.asarray(visibility[:_MEAN_FACES]) > 0
-        points = np.where(labeled[..., None], points, np.nan)
-    right, left = (points[:, corner] for corner in scheme.eye_corners)
-    gap = left - right
-    length = np.hypot(gap[:, 0], gap[:, 1])
-    usable = length > 0
+        points = np.where(np.asarray(visibility[:_MEAN_FACES]) > 0, points, np.nan)
+    right, left = (points[:, corner, None] for corner in scheme.eye_corners)
+    usable = np.abs(left - right)[:, 0] > 0
     if not usable.any():
         return None
-    # As complex numbers, division by the gap turns and scales at once.
-    middle = ((left + right) / 2)[usable, None]
-    offset = points[usable] - middle
-    turned = (offset @ [1, 1j]) / (gap[usable] @ [1, 1j])[:, None]
-    known = ~np.isnan(turned)
-    total = np.where(known, turned, 0).sum(axis=0)
-    number = known.sum(axis=0)
-    mean = np.where(number > 0, total / np.maximum(number, 1), complex(np.nan, np.nan))
-    shape = np.stack([np.real(mean), np.imag(mean)], axis=-1)
-    mirrored = shape[scheme.flip_permutation] * [-1, 1]
-    shape = np.where(np.isnan(shape), mirrored, shape)
-    return (shape + np.where(np.isnan(mirrored), shape, mirrored)) / 2
+    mean = _mean_of_known(((points - (left + right) / 2)[usable]) / (left - right)[usable])
+    mean = _mean_of_known(np.stack([mean, -np.conj(mean[scheme.flip_permutation])]))
+    return np.stack([mean.real, mean.imag], axis=-1)
+
+
+def _mean_of_known(values: np.ndarray) -> np.ndarray:
+    known = ~np.isnan(values)
+    number, total = known.sum(axis=0), np.where(known, values, 0).sum(axis=0)
+    return np.where(number > 0, total / np.maximum(number, 1), complex(np.nan, np.nan))

@@ -1,21 +1,22 @@
-"""A report as one HTML page that opens without a network: no script, no font, no link is loaded.
+"""Writes a report as one HTML page that opens without a network.
 
-Whatever comes from data (file names, presets, titles) is escaped.
+The page loads no script, font or style. Whatever comes from data (file names, presets, titles) is
+escaped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
 import numpy as np
 
-from keras_facealign.evaluation import svg
-from keras_facealign.evaluation.faces import KINDS, ShownFace, extreme_faces, mean_face
+from keras_facealign.evaluation.faces import KINDS, ShownFace, extreme_faces, mean_shape
+from keras_facealign.evaluation.plots import ced_figure, error_figure, faces_figure, to_svg
 from keras_facealign.evaluation.published import PublishedResult, published_for
-from keras_facealign.evaluation.report import EvaluationReport
-from keras_facealign.evaluation.tables import sections
+from keras_facealign.evaluation.statistics import ErrorStatistics
+from keras_facealign.evaluation.tables import HEADINGS, sections
 
 __all__ = ["NORMALIZER_NAMES", "SHOWN", "make_page"]
 
@@ -33,22 +34,23 @@ SHOWN = 5
 _MARKS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _LISTED = 50
 
-_STYLE = """
-body{font:15px/1.45 system-ui,sans-serif;color:#222;background:#fff;margin:2em auto;max-width:64em;
-padding:0 1em}
-h1{font-size:1.6em}h2{font-size:1.2em;margin-top:2em}
-table{border-collapse:collapse}
-td,th{padding:.2em .8em;text-align:right;border-bottom:1px solid #e4e4e4}
-td:first-child,th:first-child,td.t{text-align:left}
-tbody+tbody tr:first-child td{border-top:2px solid #999}
-.row{display:flex;flex-wrap:wrap;gap:1em;align-items:flex-start}svg{max-width:100%;height:auto}
-figure{margin:0}figcaption{font-size:.8em;max-width:192px;overflow-wrap:anywhere}
-.dot{display:inline-block;width:1.6em;height:.35em;margin:0 .4em .2em 0}small,.note{color:#555}
+_PAGE = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">\
+<meta name="viewport" content="width=device-width, initial-scale=1"><title>{title}</title><style>
+body{{font:15px/1.45 system-ui,sans-serif;color:#222;background:#fff;margin:2em auto;
+max-width:64em;padding:0 1em}}
+h1{{font-size:1.6em}}h2{{font-size:1.2em;margin-top:2em}}
+table{{border-collapse:collapse}}
+td,th{{padding:.2em .8em;text-align:right;border-bottom:1px solid #e4e4e4}}
+td:first-child,th:first-child,.text td{{text-align:left}}
+tbody+tbody tr:first-child td{{border-top:2px solid #999}}
+svg{{max-width:100%;height:auto}}small,.note{{color:#555}}
+</style></head><body><h1>{title}</h1>
+{body}</body></html>
 """
 
 
 def make_page(
-    report: EvaluationReport,
+    report: ErrorStatistics,
     title: str = "Evaluation",
     curve_name: str = "this result",
     limit: float = 10.0,
@@ -61,9 +63,9 @@ def make_page(
     Args:
         report: The result.
         title: Heading.
-        curve_name: What the result's curve is called.
+        curve_name: Name of the result's curve.
         limit: Right end of the cumulative error curve, percent.
-        protocol: Name of the protocol, whose published results are shown beside; default: none.
+        protocol: Name of the protocol whose published results are shown; default: none.
         others: Further curves: NMEs (N,) in percent of the main normalizer, by name.
         faces: Crops of faces by their index in the report, as `collect_faces` makes them; those
             among the five best, median and worst are shown.
@@ -71,42 +73,43 @@ def make_page(
     Returns:
         HTML text.
     """
-    summary = report.summary()
-    main = report.normalizer
-    errors = report.nmes[main]
+    summary, main = report.summary(), report.normalizer
     known = published_for(protocol)
-    drawn = [e for e in known if e.normalizer == main and e.measure != "auc"]
-    letters = dict(zip(dict.fromkeys(e.method for e in drawn), _MARKS, strict=False))
-    marks = [(letters[e.method], e) for e in drawn if e.method in letters]
+    drawn = [entry for entry in known if entry.normalizer == main and entry.measure != "auc"]
+    marks = dict(zip(dict.fromkeys(entry.method for entry in drawn), _MARKS, strict=False))
+    marked = [(marks[entry.method], entry) for entry in drawn if entry.method in marks]
     body = [
-        f"<h1>{escape(title)}</h1>",
         _facts(summary),
         "<h2>Cumulative error</h2>",
-        _curves(report, curve_name, limit, marks, others or {}),
+        _curves(report, curve_name, limit, marked, others or {}),
         "<h2>Numbers</h2>",
-        _numbers(summary),
+        _table(("in percent", *HEADINGS[1:]), *sections(summary)),
     ]
     if known:
-        body += ["<h2>PublishedResult results</h2>", _published(known, marks)]
-    shape = mean_face(report.ground_truth, report.visibility, report.scheme)
-    if shape is not None:
+        letters = {id(entry): mark for mark, entry in marked}
+        rows = ((letters.get(id(entry), ""), *_published(entry)) for entry in known)
+        head = ("", "method", "measure", "%", "source")
+        body += ["<h2>Published results</h2>", _table(head, rows, style="text")]
+    shape = mean_shape(report.ground_truth, report.visibility, report.scheme)
+    figure = (
+        None if shape is None else error_figure(report.scheme, shape, report.errors_by_landmark)
+    )
+    if figure is not None:
         body += [
             "<h2>Error by landmark</h2>",
-            f'<p class="note">Mean error in percent of {escape(NORMALIZER_NAMES[main])}, on the '
-            "mean face of the set.</p>",
-            svg.error_face(report.scheme, shape, report.errors_by_landmark),
+            f'<p class="note">Mean error in percent of {NORMALIZER_NAMES[main]}, on the mean face '
+            "of the set; the numbers are those of the landmarks with the largest errors.</p>",
+            to_svg(figure),
         ]
     if faces:
-        body.append(_gallery(report, faces, errors))
+        body += ["<h2>Faces</h2>", *_gallery(report, faces)]
     if report.missed:
-        body.append(_missed(report.missed))
-    return (
-        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>"
-        + "\n".join(body)
-        + "</body></html>\n"
-    )
+        names = [escape(name) for name in report.missed[:_LISTED]]
+        if len(report.missed) > _LISTED:
+            names.append(f"and {len(report.missed) - _LISTED} more")
+        items = "".join(f"<li>{name}</li>" for name in names)
+        body.append(f"<h2>Missed faces</h2><ul>{items}</ul>")
+    return _PAGE.format(title=escape(title), body="\n".join(body))
 
 
 def _facts(summary: dict[str, Any]) -> str:
@@ -124,14 +127,13 @@ def _facts(summary: dict[str, Any]) -> str:
 
 
 def _curves(
-    report: EvaluationReport,
+    report: ErrorStatistics,
     name: str,
     limit: float,
-    marks: Sequence[tuple[str, PublishedResult]],
+    marked: Sequence[tuple[str, PublishedResult]],
     others: Mapping[str, np.ndarray],
 ) -> str:
-    main = report.normalizer
-    values = report.nmes[main]
+    values = report.nmes[report.normalizer]
     values = values[~np.isnan(values)]
     curves = {name: values} if values.size else {}
     if report.missed and values.size:
@@ -139,80 +141,46 @@ def _curves(
     curves |= others
     if not curves:
         return "<p>No face has an error under the main normalizer.</p>"
-    chart = svg.ced_chart(
+    figure = ced_figure(
         curves,
         limit,
-        f"NME, % of {NORMALIZER_NAMES[main]}",
-        lines=[(mark, e.value) for mark, e in marks if e.measure == "nme"],
-        points=[(mark, e.threshold, e.value) for mark, e in marks if e.threshold is not None],
+        f"NME, % of {NORMALIZER_NAMES[report.normalizer]}",
+        lines=[(mark, e.value) for mark, e in marked if e.measure == "nme"],
+        points=[(mark, e.threshold, e.value) for mark, e in marked if e.threshold is not None],
     )
-    colors = [svg.CURVE_COLORS[i % len(svg.CURVE_COLORS)] for i in range(len(curves))]
-    legend = "<br>".join(
-        f'<span class="dot" style="background:{color}"></span>{escape(curve)}'
-        for color, curve in zip(colors, curves, strict=True)
+    note = (
+        "<p><small>Dashed lines: published mean errors; rings: published success rates. The "
+        "letters are explained below.</small></p>"
     )
-    if marks:
-        legend += (
-            "<br><small>Dashed lines: published mean errors; rings: published success rates. "
-            "The letters are explained below.</small>"
-        )
-    return f'<div class="row">{chart}<p>{legend}</p></div>'
+    return to_svg(figure) + note * bool(marked)
 
 
-def _numbers(summary: dict[str, Any]) -> str:
-    groups = []
-    for rows in sections(summary):
-        cells = (
-            "<tr>" + "".join(f"<td>{escape(entry)}</td>" for entry in row) + "</tr>" for row in rows
-        )
-        groups.append(f"<tbody>{''.join(cells)}</tbody>")
-    head = "".join(f"<th>{name}</th>" for name in ("in percent", "mean", "median", "number"))
-    return f"<table><thead><tr>{head}</tr></thead>{''.join(groups)}</table>"
+def _published(entry: PublishedResult) -> tuple[str, ...]:
+    measure = {"nme": "NME", "auc": "AUC", "success": "success rate"}[entry.measure]
+    if entry.threshold is not None:
+        measure += f" @ {entry.threshold:g} %"
+    return entry.method, f"{measure} {entry.normalizer}", f"{entry.value:g}", entry.source
 
 
-def _published(
-    known: Sequence[PublishedResult], marks: Sequence[tuple[str, PublishedResult]]
-) -> str:
-    letters = {id(entry): mark for mark, entry in marks}
-    names = {"nme": "NME", "auc": "AUC", "success": "success rate"}
-    rows = []
-    for entry in known:
-        measure = names[entry.measure]
-        if entry.threshold is not None:
-            measure += f" @ {entry.threshold:g} %"
-        cells = (entry.method, f"{measure} {entry.normalizer}", f"{entry.value:g}", entry.source)
-        mark = letters.get(id(entry), "")
-        rows.append(
-            f"<tr><td>{mark}</td>"
-            + "".join(f'<td class="t">{escape(cell)}</td>' for cell in cells)
-            + "</tr>"
-        )
-    head = "<th></th><th>method</th><th>measure</th><th>%</th><th>source</th>"
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
-
-
-def _gallery(report: EvaluationReport, faces: Mapping[int, ShownFace], errors: np.ndarray) -> str:
-    parts = [
-        "<h2>Faces</h2>",
-        f'<p><span class="dot" style="background:{svg.TRUTH}"></span>ground truth '
-        f'<span class="dot" style="background:{svg.PREDICTED}"></span>prediction</p>',
-    ]
+def _gallery(report: ErrorStatistics, faces: Mapping[int, ShownFace]) -> Iterable[str]:
+    errors = report.nmes[report.normalizer]
     # In a small set the kinds would overlap.
     defined = int(np.sum(~np.isnan(errors)))
     chosen = extreme_faces(errors, min(SHOWN, -(-defined // len(KINDS))))
-    for kind in KINDS:
-        views = []
-        for index in [i for i in chosen[kind] if i in faces]:
-            face = faces[index]
-            caption = f"{escape(face.file_name)}<br>{errors[index]:.2f} %"
-            view = svg.face_view(face, report.scheme)
-            views.append(f"<figure>{view}<figcaption>{caption}</figcaption></figure>")
-        if views:
-            parts.append(f'<h3>{kind.capitalize()}</h3><div class="row">{"".join(views)}</div>')
-    return "".join(parts)
+    for kind, indices in chosen.items():
+        shown = [(float(errors[index]), faces[index]) for index in indices if index in faces]
+        if shown:
+            figure = faces_figure(shown, report.scheme, SHOWN, interpolation="none")
+            yield f"<h3>{kind.capitalize()}</h3>{to_svg(figure)}"
 
 
-def _missed(names: Sequence[str]) -> str:
-    shown = "".join(f"<li>{escape(name)}</li>" for name in list(names)[:_LISTED])
-    more = f"<li>and {len(names) - _LISTED} more</li>" if len(names) > _LISTED else ""
-    return f"<h2>Missed faces</h2><ul>{shown}{more}</ul>"
+def _table(head: Sequence[str], *groups: Iterable[Sequence[str]], style: str = "") -> str:
+    """A table of unescaped cells; its groups of rows are set apart."""
+
+    def row(cells: Iterable[str], tag: str) -> str:
+        return f"<tr>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in cells)}</tr>"
+
+    body = "".join(
+        f"<tbody>{''.join(row(cells, 'td') for cells in rows)}</tbody>" for rows in groups
+    )
+    return f'<table class="{style}"><thead>{row(head, "th")}</thead>{body}</table>'

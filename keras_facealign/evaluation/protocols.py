@@ -1,4 +1,4 @@
-"""PublishedResult evaluation protocols by name: faces, landmarks, normalizer, thresholds and parts.
+"""Published evaluation protocols by name: faces, landmarks, normalizer, thresholds and parts.
 
 All crop by the tight box around a face's labeled landmarks, as comparable publications do, on
 AFLW2000-3D because there is no other; detected boxes are an option of the run, and the report says
@@ -31,7 +31,8 @@ import numpy as np
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.evaluation.legacy_mxnet.protocol import MXNetProtocol
 from keras_facealign.evaluation.predictions import Predictions
-from keras_facealign.evaluation.report import THRESHOLDS, EvaluationReport
+from keras_facealign.evaluation.report import EvaluationReport
+from keras_facealign.evaluation.statistics import THRESHOLDS
 from keras_facealign.landmarks import get_scheme
 
 __all__ = ["PROTOCOLS", "Protocol", "get_protocol", "yaw_groups"]
@@ -69,7 +70,7 @@ def _by_attribute(arrays: Arrays) -> Groups:
     return {name: arrays["attributes"][:, column] > 0 for column, name in enumerate(_WFLW_SUBSETS)}
 
 
-def _by_subset(**prefixes: tuple[str, ...]) -> Callable[[Arrays], Groups]:
+def _by_subset(**prefixes: str | tuple[str, ...]) -> Callable[[Arrays], Groups]:
     """Groups of faces whose subset starts with one of the prefixes."""
 
     def groups(arrays: Arrays) -> Groups:
@@ -89,13 +90,14 @@ class Protocol:
     Attributes:
         name: Key of `PROTOCOLS`.
         title: For people.
-        scheme: Name of the labels' landmark scheme.
+        faces: Faces in the official set.
+        data_set: Data set, as of `keras_facealign.data.catalog.load`.
+        split: Split of the data set.
         normalizer: The main normalizer; all are reported.
         thresholds: As of `EvaluationReport`.
         curve: Right end of the cumulative error curve, percent.
-        faces: Faces in the official set.
-        reader: Module of `keras_facealign.data`, its function, and the function's arguments.
-        grouping: Parts of the set that are reported apart as well.
+        scheme: Name of the labels' landmark scheme.
+        grouping: Parts of the set that are reported separately as well.
         balanced: Groups whose means are averaged with equal weight.
         divide_by: As of `keras_facealign.evaluation.nme`.
         legacy: Set where the original code's own evaluation takes the place of ours.
@@ -103,12 +105,13 @@ class Protocol:
 
     name: str
     title: str
-    scheme: str
-    normalizer: str
-    thresholds: tuple[float | tuple[str, float], ...]
-    curve: float
     faces: int
-    reader: tuple[str, str, dict[str, str]]
+    data_set: str
+    split: str = "test"
+    normalizer: str = "inter_ocular"
+    thresholds: tuple[float | tuple[str, float], ...] = (10.0,)
+    curve: float = 10.0
+    scheme: str = "ibug68"
     grouping: Callable[[Arrays], Groups] | None = None
     balanced: tuple[str, ...] = ()
     divide_by: Literal["labeled", "all"] = "labeled"
@@ -121,7 +124,7 @@ class Protocol:
 
         Args:
             root: The data set's folder.
-            on_skip: Called with the error of every broken file; it is passed over.
+            on_skip: Called with the error of every broken file, which is skipped.
 
         Returns:
             An iterator of examples.
@@ -129,18 +132,16 @@ class Protocol:
         Raises:
             FaceAlignError: If the set, or the part of it that the protocol needs, is not there.
         """
-        import importlib
+        from keras_facealign.data.catalog import load
 
-        module, function, arguments = self.reader
-        load = getattr(importlib.import_module(f"keras_facealign.data.{module}"), function)
-        return load(root, **arguments, on_skip=on_skip)
+        return load(self.data_set, root, self.split, on_skip=on_skip)
 
     def report(self, predictions: Predictions, /, **info: Any) -> EvaluationReport:
         """Measures predictions under this protocol.
 
         Args:
             predictions: The faces.
-            **info: What to keep beside the numbers.
+            **info: What to keep with the numbers.
 
         Returns:
             The report. Bins whose label (pose, attributes) the faces lack are left out.
@@ -161,152 +162,80 @@ class Protocol:
         )
 
 
-def _w300(split: str, title: str, faces: int, **options: Any) -> Protocol:
-    settings: dict[str, Any] = {"thresholds": THRESHOLDS, "curve": 8.0, **options}
+def _ibug_300w(split: str, faces: int, thresholds: Any = THRESHOLDS, **groups: Any) -> Protocol:
+    grouping = _by_subset(**groups) if groups else None
     return Protocol(
-        name=f"300w_{split}",
-        title=title,
-        scheme="ibug68",
-        normalizer="inter_ocular",
-        faces=faces,
-        reader=("ibug_300w", "load_samples", {"split": split}),
-        **settings,
-    )
+        f"300w_{split}", f"300W {split}", faces, "ibug_300w", split,
+        thresholds=thresholds, curve=8.0, grouping=grouping,
+    )  # fmt: skip
 
 
 def _aflw2000(name: str, title: str, labels: str) -> Protocol:
     return Protocol(
-        name=name,
-        title=title,
-        scheme="ibug68",
-        normalizer="box_size",
-        thresholds=(10.0,),
-        curve=10.0,
-        faces=2000,
-        reader=("w300_lp", "load_aflw2000", {"labels": labels}),
-        grouping=_by_pose,
-        balanced=YAW_BINS,
-    )
+        name, title, 2000, f"aflw2000_3d/{labels}", normalizer="box_size",
+        grouping=_by_pose, balanced=YAW_BINS,
+    )  # fmt: skip
 
 
-def _legacy(name: str, title: str, like: Protocol, legacy: MXNetProtocol) -> Protocol:
+def _legacy(suffix: str, title: str, like: Protocol, legacy: MXNetProtocol) -> Protocol:
     return Protocol(
-        name=name,
-        title=title,
-        scheme="ibug68",
-        normalizer=legacy.normalizer,
-        thresholds=THRESHOLDS,
-        curve=10.0,
-        faces=like.faces,
-        reader=like.reader,
-        legacy=legacy,
-    )
+        f"legacy_mxnet{suffix}", title, like.faces, like.data_set, like.split,
+        normalizer=legacy.normalizer, thresholds=THRESHOLDS, legacy=legacy,
+    )  # fmt: skip
 
 
-_CHALLENGE = _w300("challenge", "300W challenge", 135)
+_300W_FULL = {
+    "common": ("helen", "lfpw"),
+    "challenge": ("ibug",),
+    "helen": ("helen",),
+    "lfpw": ("lfpw",),
+}
+_MERL_RAV = _by_subset(
+    frontal=("frontal",), half_profile=("lefthalf", "righthalf"), profile=("left/", "right/")
+)
+_CHALLENGE = _ibug_300w("challenge", 135)
 _COFW68 = Protocol(
-    name="cofw68",
-    title="COFW68",
-    scheme="ibug68",
-    normalizer="eye_center",
-    thresholds=(10.0, ("box_size", 7.0)),
-    curve=10.0,
-    faces=507,
-    reader=("cofw", "load_cofw68", {}),
+    "cofw68", "COFW68", 507, "cofw68", "test", "eye_center", (10.0, ("box_size", 7.0))
 )
 _AFLW2000 = _aflw2000("aflw2000_3d", "AFLW2000-3D", "original")
+_MENPO2D = "Menpo2D, semi-frontal"
 
 PROTOCOLS: dict[str, Protocol] = {
     protocol.name: protocol
     for protocol in (
-        _w300("common", "300W common", 554),
+        _ibug_300w("common", 554),
         _CHALLENGE,
-        _w300(
-            "full",
-            "300W full",
-            689,
-            grouping=_by_subset(
-                common=("helen", "lfpw"), challenge=("ibug",), helen=("helen",), lfpw=("lfpw",)
-            ),
-        ),
-        _w300(
-            "test",
-            "300W test",
-            600,
-            thresholds=(*THRESHOLDS, ("box_size", 7.0)),
-            grouping=_by_subset(indoor=("Test/01",), outdoor=("Test/02",)),
+        _ibug_300w("full", 689, **_300W_FULL),
+        _ibug_300w(
+            "test", 600, (*THRESHOLDS, ("box_size", 7.0)), indoor="Test/01", outdoor="Test/02"
         ),
         Protocol(
-            name="cofw29",
-            title="COFW",
-            scheme="cofw29",
-            normalizer="inter_ocular",
-            thresholds=(10.0, ("eye_center", 10.0)),
-            curve=10.0,
-            faces=507,
-            reader=("cofw", "load_samples", {"split": "test"}),
+            "cofw29", "COFW", 507, "cofw", thresholds=(10.0, ("eye_center", 10.0)), scheme="cofw29"
         ),
         _COFW68,
-        Protocol(
-            name="menpo2d",
-            title="Menpo2D, semi-frontal",
-            scheme="ibug68",
-            normalizer="box_diagonal",
-            thresholds=(3.0,),
-            curve=3.0,
-            faces=5335,
-            reader=("menpo2d", "load_samples", {"split": "test"}),
-        ),
+        Protocol("menpo2d", _MENPO2D, 5335, "menpo2d", "test", "box_diagonal", (3.0,), 3.0),
         _AFLW2000,
         _aflw2000("aflw2000_3d_reannotated", "AFLW2000-3D, re-annotated", "reannotated"),
+        Protocol("wflw", "WFLW", 2500, "wflw", scheme="wflw98", grouping=_by_attribute),
         Protocol(
-            name="wflw",
-            title="WFLW",
-            scheme="wflw98",
-            normalizer="inter_ocular",
-            thresholds=(10.0,),
-            curve=10.0,
-            faces=2500,
-            reader=("wflw", "load_samples", {"split": "test"}),
-            grouping=_by_attribute,
+            "merl_rav", "MERL-RAV", 3865, "merl_rav", "test", "box_size", (7.0,), 7.0,
+            grouping=_MERL_RAV, divide_by="all",
         ),
-        Protocol(
-            name="merl_rav",
-            title="MERL-RAV",
-            scheme="ibug68",
-            normalizer="box_size",
-            thresholds=(7.0,),
-            curve=7.0,
-            faces=3865,
-            reader=("merl_rav", "load_samples", {"split": "test"}),
-            grouping=_by_subset(
-                frontal=("frontal",),
-                half_profile=("lefthalf", "righthalf"),
-                profile=("left/", "right/"),
-            ),
-            divide_by="all",
-        ),
-        _legacy("legacy_mxnet", "iBUG, original code's measure", _CHALLENGE, MXNetProtocol()),
+        _legacy("", "iBUG, original code's measure", _CHALLENGE, MXNetProtocol()),
         _legacy(
-            "legacy_mxnet_cofw68",
-            "COFW68, original code's measure",
-            _COFW68,
+            "_cofw68", "COFW68, original code's measure", _COFW68,
             MXNetProtocol(image_set="cofw_testset"),
         ),
         _legacy(
-            "legacy_mxnet_3d",
-            "AFLW2000-3D, original code's measure",
-            _AFLW2000,
+            "_3d", "AFLW2000-3D, original code's measure", _AFLW2000,
             MXNetProtocol(dimensions=3, image_set="AFLW2000-3D"),
         ),
         _legacy(
-            "legacy_mxnet_insightface",
-            "iBUG, measure of insightface's code",
-            _CHALLENGE,
+            "_insightface", "iBUG, measure of insightface's code", _CHALLENGE,
             MXNetProtocol("insightface"),
         ),
     )
-}
+}  # fmt: skip
 """All protocols by name."""
 
 

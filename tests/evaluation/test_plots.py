@@ -1,5 +1,8 @@
 """The pictures of a result: read back and looked at."""
 
+import base64
+import io
+import re
 import subprocess
 import sys
 
@@ -8,8 +11,10 @@ import pytest
 from PIL import Image
 
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.evaluation import WorstFaces, plot_ced
-from keras_facealign.evaluation.faces import crop_shown_face
+from keras_facealign.evaluation import WorstFaces, ced, plot_ced
+from keras_facealign.evaluation.faces import ShownFace
+from keras_facealign.evaluation.plots import ced_figure, error_figure, faces_figure, to_svg
+from keras_facealign.landmarks import IBUG68
 from tests.paths import ROOT
 
 GREEN, RED = (57, 231, 95), (255, 59, 107)
@@ -29,7 +34,7 @@ def test_ced_curve_is_where_it_should_be(tmp_path):
     # Half of the faces at 2 %, half at 6 %: the curve is level at 0, 50 and 100 %.
     path = plot_ced(tmp_path / "ced.png", {"model": np.array([2.0] * 5 + [6.0] * 5)}, limit=10)
     pixels = np.asarray(Image.open(path).convert("RGB"))
-    blue = np.abs(pixels.astype(int) - (31, 119, 180)).max(axis=-1) < 30
+    blue = np.abs(pixels.astype(int) - (0, 114, 178)).max(axis=-1) < 30
     columns = np.flatnonzero(blue.any(axis=0))
     left, right = columns.min(), columns.max()
 
@@ -78,37 +83,6 @@ def test_worst_agrees_with_sorting():
     assert worst.ranking == [(str(i), errors[i]) for i in order]
 
 
-@pytest.mark.parametrize("side", [200, 3000])
-def test_crop_moves_picture_and_points_together(side):
-    # One bright spot marks a landmark: after cropping it must still lie under that landmark.
-    image = np.zeros((side, side + 60, 3), "uint8")
-    points = face(4, center=(side * 0.4, side * 0.5), size=side * 0.6)
-    x, y = points[20].round().astype(int)
-    points[20] = x, y
-    radius = max(side // 100, 1)
-    image[y - radius : y + radius + 1, x - radius : x + radius + 1] = 255
-    shown = crop_shown_face("a", image, points, points, np.ones(68, bool), 256)
-    weights = shown.crop[..., 0].astype(float)
-    rows, columns = np.indices(weights.shape)
-    spot = np.array([(weights * columns).sum(), (weights * rows).sum()]) / weights.sum()
-    np.testing.assert_allclose(spot, shown.ground_truth[20], atol=0.3)
-    assert (shown.ground_truth >= 0).all()
-    assert (shown.ground_truth <= 255).all()
-
-
-def test_crop_of_odd_faces():
-    image = np.full((20, 30, 3), 200, "uint8")
-    truth = face(center=(10, 10), size=10)
-    # A prediction far off does not shrink the face to a dot.
-    shown = crop_shown_face("a", image, truth + 5000, truth, np.ones(68, bool), 64)
-    spread = np.ptp(shown.ground_truth, axis=0).max()
-    assert spread > 64 / 3
-    # A single labeled landmark, and a face much larger than its picture.
-    only = np.arange(68) == 3
-    assert crop_shown_face("a", image, truth, truth, only, 64).crop.shape == (64, 64, 3)
-    assert crop_shown_face("a", image, truth * 900, truth * 900, only, 64).crop.shape == (64, 64, 3)
-
-
 def test_worst_picture_shows_both_sets_of_landmarks(tmp_path):
     worst = WorstFaces(limit=10, size=128)
     image = np.zeros((200, 200, 3), "uint8")
@@ -136,6 +110,50 @@ def test_unlabeled_landmarks_are_not_drawn(tmp_path):
 def test_nothing_to_draw(tmp_path):
     with pytest.raises(FaceAlignError, match="no face"):
         WorstFaces().save(tmp_path / "worst.png")
+
+
+def test_curve_goes_through_its_shares():
+    nmes = np.random.default_rng(0).uniform(0, 12, 300)
+    figure = ced_figure(
+        {"a": nmes}, 10, "x", lines=[("A", 4.0), ("B", 11.0)], points=[("C", 10, 80)]
+    )
+    (axes,) = figure.axes
+    curve, published, point = axes.lines
+    x, y = curve.get_data()
+    np.testing.assert_allclose(y[1:-1], ced(nmes, x[1:-1])[1])
+    assert (x[0], y[0], x[-1]) == (0, 0, 10)
+    # The published mean at 4 is a dashed line there; the one beyond the axis is left out.
+    assert list(published.get_xdata()) == [4, 4]
+    assert (point.get_xdata()[0], point.get_ydata()[0]) == (10, 80)
+    assert {text.get_text() for text in axes.texts} == {"A", "C"}
+
+
+def test_face_of_errors_draws_what_is_known():
+    shape = np.random.default_rng(0).uniform(0, 1, (68, 2))
+    errors = np.linspace(1, 5, 68)
+    shape[3] = errors[40] = np.nan
+    figure = error_figure(IBUG68, shape, errors)
+    assert figure is not None
+    axes, _ = figure.axes
+    dots = axes.collections[1]
+    assert len(dots.get_offsets()) == 66
+    np.testing.assert_allclose(dots.get_array(), errors[~np.isnan(errors + shape[:, 0])])
+    assert axes.texts[0].get_text() == "67: 5.00" and len(axes.texts) == 5
+    assert error_figure(IBUG68, shape * np.nan, errors) is None
+
+
+def test_svg_holds_text_and_unchanged_crops_and_is_reproducible():
+    crop = np.random.default_rng(0).integers(0, 255, (40, 40, 3), "uint8")
+    points = np.random.default_rng(1).uniform(0, 40, (68, 2))
+    shown = ShownFace("<a $x$ b>.png", crop, points, points, np.ones(68, bool))
+
+    def text():
+        return to_svg(faces_figure([(1.0, shown)], IBUG68, interpolation="none"))
+
+    assert text().startswith("<svg") and "&lt;a $x$ b&gt;.png" in text() and text() == text()
+    (data,) = re.findall(r"data:image/png;base64,([^\"]+)", text())
+    pixels = Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB")
+    np.testing.assert_array_equal(np.asarray(pixels), crop)
 
 
 def test_matplotlib_and_backends_load_only_when_drawing():

@@ -179,7 +179,7 @@ def test_examples_of_tensorflow_datasets():
     assert arrays["visibility"][:, 0].tolist() == [1, 2]
     # Only the first has a pose, so the set has none.
     assert "pose" not in arrays
-    with pytest.raises(FaceAlignError, match="FaceExample 0 has no 'landmarks'; it has image"):
+    with pytest.raises(FaceAlignError, match="Example 0 has no 'landmarks'; it has image"):
         next(iter(predict(aligner, [{"image": 0}])))
 
 
