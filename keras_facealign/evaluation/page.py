@@ -41,7 +41,7 @@ max-width:64em;padding:0 1em}}
 h1{{font-size:1.6em}}h2{{font-size:1.2em;margin-top:2em}}
 table{{border-collapse:collapse}}
 td,th{{padding:.2em .8em;text-align:right;border-bottom:1px solid #e4e4e4}}
-td:first-child,th:first-child,.text td{{text-align:left}}
+td:first-child,th:first-child,.text *{{text-align:left}}
 tbody+tbody tr:first-child td{{border-top:2px solid #999}}
 svg{{max-width:100%;height:auto}}small,.note{{color:#555}}
 </style></head><body><h1>{title}</h1>

@@ -275,8 +275,8 @@ def test_page_and_pictures(data, model, tmp_path):
     output = tmp_path / "results"
     assert evaluate(data, output) == 0
     page = (output / "report.html").read_text(encoding="utf-8")
-    # Two each of the best, the median and the worst of five faces.
-    assert page.count("data:image/png;base64,") == 6
+    # Two each of the best, the median and the worst of five faces, and a color scale.
+    assert page.count("data:image/png;base64,") == 6 + 1
     assert "good on 300W lfpw_test" in page
     assert f"{np.mean([expected_nme(i) for i in range(5)]):.3f}" in page
 
