@@ -1,4 +1,4 @@
-"""Predicting a labeled set face by face, and keeping what an evaluation needs of it."""
+"""Predicts a labeled set face by face, and keeps what an evaluation needs."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from keras_facealign.storage.atomic import atomic_write
 __all__ = ["MIN_OVERLAP", "Predictions", "converter", "predict"]
 
 MIN_OVERLAP = 0.3
-"""Least intersection over union by which a detected box is taken for the labeled face.
+"""Least intersection over union for which a detected box counts as the labeled face's.
 
-The same face boxed by a detector and by its landmarks overlaps far more than this even when the
-detector draws its boxes wide; below it lies another face, or none.
+The box of a detector and that of the landmarks of one face overlap far more than this, even where
+the detector draws wide boxes.
 """
 
 
 class Aligner(Protocol):
-    """What `keras_facealign.inference.FaceAligner` offers to an evaluation."""
+    """The part of `keras_facealign.inference.FaceAligner` that an evaluation uses."""
 
     def align_batch(self, images: Any, boxes: Any = None, names: Any = None) -> list[Any]:
         """Returns a list of faces (`landmarks`, `confidence`, `box`) for each image."""
@@ -51,8 +51,8 @@ def predict(
         aligner: Aligns batches, usually a `FaceAligner`.
         examples: Labeled faces (`image`, `box`, ...) as `keras_facealign.data` reads them, or as
             TensorFlow Datasets yields them.
-        detect: Let the aligner's detector find the face instead of giving it the example's box. Of
-            the faces found, the one whose box overlaps the example's best is taken.
+        detect: Whether the aligner's detector finds the face, instead of using the example's box.
+            The face is the one whose box overlaps the example's most.
         batch_size: Images in a batch; as many are held in memory.
         min_overlap: Least intersection over union of a detected box with the example's.
 
@@ -60,7 +60,8 @@ def predict(
         Each example with its face, or with None where the detector missed it.
 
     Example:
-        >>> for example, face in predict(aligner, load_samples("300w", "lfpw_test")):
+        >>> examples = load_samples("300w", "lfpw_test")  # doctest: +SKIP
+        >>> for example, face in predict(aligner, examples):  # doctest: +SKIP
         ...     print(example.file_name, face.landmarks.shape)
     """
     stream = (as_example(example, index) for index, example in enumerate(examples))
@@ -79,12 +80,12 @@ def predict(
 
 
 def converter(source: str, target: str, name: str) -> Callable[[Any], Any]:
-    """What turns predicted faces into the scheme of the labels, where they are of another.
+    """Makes a function that converts predicted faces to the scheme of the labels.
 
     Args:
         source: Name of the model's landmark scheme.
         target: Name of the labels' scheme.
-        name: What error messages call the model.
+        name: Name of the model or file in error messages.
 
     Returns:
         A function from a face (or None, a missed one) to one whose landmarks and confidence are of
@@ -98,34 +99,34 @@ def converter(source: str, target: str, name: str) -> Callable[[Any], Any]:
     try:
         matrix = conversion_matrix(source, target)
     except FaceAlignError as error:
-        raise FaceAlignError(f"{name} finds landmarks of {source!r}: {error}") from error
+        raise FaceAlignError(f"{name} has landmarks of {source!r}: {error}") from error
     if not matrix.any(axis=1).all():
         raise FaceAlignError(
-            f"{name} finds landmarks of {source!r}, which do not determine all of {target!r}; "
-            "choose another protocol or preset."
+            f"{name} has landmarks of {source!r}, which do not determine all of {target!r}; "
+            "choose another protocol, preset or file."
         )
 
     def convert(face: Any) -> Any:
         if face is None:
             return None
-        return SimpleNamespace(
-            landmarks=convert_landmarks(face.landmarks, source, target),
-            confidence=matrix @ np.asarray(face.confidence, np.float64),
-            box=face.box,
-        )
+        landmarks = convert_landmarks(face.landmarks, source, target)
+        confidence = face.confidence
+        if confidence is not None:
+            confidence = matrix @ np.asarray(confidence, np.float64)
+        return SimpleNamespace(landmarks=landmarks, confidence=confidence, box=face.box)
 
     return convert
 
 
 @dataclass
 class Predictions:
-    """Faces predicted so far, beside their ground truth.
+    """Faces predicted so far, with their ground truth.
 
     Example:
         >>> predictions = Predictions()
-        >>> for example, face in predict(aligner, load_samples("300w", "lfpw_test")):
+        >>> for example, face in predict(aligner, examples):  # doctest: +SKIP
         ...     predictions.add(example, face)
-        >>> predictions.report().summary()["nme"]["inter_ocular"]["mean"]
+        >>> predictions.report().summary()["nme"]["inter_ocular"]["mean"]  # doctest: +SKIP
     """
 
     file_names: list[str] = field(default_factory=list)
@@ -184,8 +185,8 @@ class Predictions:
 
         `prediction` and `ground_truth` (N, K, 2) and `box` and `ground_truth_box` (N, 4) in pixels
         of the images, `confidence` and `visibility` (N, K), `file_names` and `subsets` (N,), the
-        names of `missed` faces (M,), and `pose` and `attributes` where all faces are labeled so.
-        What is of faces is absent while none was predicted.
+        names of `missed` faces (M,), and `pose` and `attributes` where all faces have them.
+        Arrays with a row a face are absent while no face was predicted.
         """
         number = len(self.file_names)
         return {
@@ -217,24 +218,22 @@ class Predictions:
             >>> Predictions.load("report/predictions.npz").report()  # doctest: +SKIP
         """
         arrays = read_arrays(path)
-        missing = [key for key in ("file_names", "subsets", "missed") if key not in arrays]
-        if missing:
+        keys = ("file_names", "subsets", "missed")
+        if missing := [key for key in keys if key not in arrays]:
             raise FaceAlignError(
                 f"{path}: has no array {missing[0]!r}, so it is not a file of predictions with "
                 "their ground truth; give the data as well"
             )
-        names = [arrays.pop(key) for key in ("file_names", "subsets", "missed")]
-        number = len(names[0])
-        if number and not {"prediction", "ground_truth"} <= arrays.keys():
+        names, subsets, missed = ([str(name) for name in arrays.pop(key)] for key in keys)
+        if names and not {"prediction", "ground_truth"} <= arrays.keys():
             raise FaceAlignError(f"{path}: lacks the arrays prediction and ground_truth")
-        for key, value in {**arrays, "subsets": names[1]}.items():
-            if len(value) != number:
+        rows: dict[str, Any] = {key: list(value) for key, value in arrays.items()}
+        for key, value in {**rows, "subsets": subsets}.items():
+            if len(value) != len(names):
                 raise FaceAlignError(
-                    f"{path}: {key} is for {len(value)} faces, but there are {number} names"
+                    f"{path}: {key} is for {len(value)} faces, but there are {len(names)} names"
                 )
-        file_names, subsets, missed = ([str(name) for name in values] for values in names)
-        rows = {key: list(value) for key, value in arrays.items()}
-        return cls(file_names, subsets, missed, rows)
+        return cls(names, subsets, missed, rows)
 
     def report(self, **options: Any) -> EvaluationReport:
         """Measures the faces so far.

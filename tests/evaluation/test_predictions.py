@@ -192,7 +192,7 @@ def test_faces_of_a_model_of_another_scheme_are_converted():
     np.testing.assert_allclose(moved.landmarks, convert_landmarks(points, "wflw98", "ibug68"))
     assert moved.confidence[8] == pytest.approx(found.confidence[16])
     assert converter("ibug68", "ibug68", "mine")(found) is found
-    with pytest.raises(FaceAlignError, match="mine finds landmarks of 'five': There is no"):
+    with pytest.raises(FaceAlignError, match="mine has landmarks of 'five': There is no"):
         converter("five", "ibug68", "mine")
     with pytest.raises(FaceAlignError, match="do not determine all of 'cofw29'"):
         converter("ibug68", "cofw29", "mine")
@@ -206,3 +206,27 @@ def test_a_prediction_that_is_not_finite_is_named():
     hidden = example("a.jpg")
     hidden.visibility[9] = 0
     Predictions().add(hidden, broken)
+
+
+def test_own_predictions_come_back(tmp_path):
+    names = [f"{i}.jpg" for i in range(3)]
+    points = np.random.default_rng(5).uniform(0, 300, (3, 68, 2))
+    kept = Predictions()
+    face = SimpleNamespace(landmarks=points[1], confidence=np.ones(68), box=np.arange(4))
+    first, second, third = (example(name) for name in names)
+    for each, landmarks in zip((first, second, third), points, strict=True):
+        each.landmarks = landmarks
+    first.extras = {"pose": np.array([1.0, 2.0, 3.0])}
+    kept.add(first, face)
+    kept.add(second, None)
+    again = Predictions.load(kept.save(tmp_path / "p.npz"))
+    assert (again.file_names, again.missed) == ([names[0]], [names[1]])
+    for key, value in kept.arrays().items():
+        np.testing.assert_array_equal(again.arrays()[key], value)
+    assert again.arrays()["pose"].tolist() == [[1, 2, 3]]
+    # They can go on, also without a pose, which then counts for no face.
+    again.add(third, face)
+    assert len(again) == 3
+    assert "pose" not in again.arrays()
+    expected = nme(points[[1, 1]], points[[0, 2]])
+    np.testing.assert_allclose(again.report().nmes["inter_ocular"], expected)

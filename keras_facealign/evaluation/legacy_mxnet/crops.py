@@ -1,7 +1,7 @@
-"""Crops, label maps and decoding of the original MXNet code, as its evaluation needs them.
+"""Crops and decodes as the original MXNet code does in its evaluation.
 
-Frames: a *record* is a 384 x 384 picture whose face fills about the middle 256 pixels; the network
-sees a *crop* of 128 x 128 pixels; its *maps* have 64 x 64. All matrices move points from the record
+Frames: a *record* is a 384 x 384 image whose face fills about the middle 256 pixels; the network
+gets a *crop* of 128 x 128 pixels; its *maps* have 64 x 64. All matrices move points from the record
 to the crop. The formulas are those of github.com/deepinx/deep-face-alignment (`img_helper.py`,
 `data.py`, `test_rec_nme.py`, `metric.py`), float32 where it computes in float32.
 """
@@ -11,7 +11,6 @@ from __future__ import annotations
 import numpy as np
 
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.landmarks import IBUG68
 
 __all__ = [
     "CROP_SIZE",
@@ -20,9 +19,7 @@ __all__ = [
     "align_matrix",
     "box_matrix",
     "decode_maps",
-    "label_maps",
     "landmarks_matrix",
-    "mirror_points",
     "move",
     "rotation_matrix",
     "to_record",
@@ -48,19 +45,19 @@ _RECORD_FACE = 200.0
 
 
 def move(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Points (..., 2) moved by a matrix (2, 3), float64."""
+    """Transforms points (..., 2) by a matrix (2, 3), in float64."""
     return np.asarray(points, np.float64) @ matrix[:, :2].T + matrix[:, 2]
 
 
 def warp(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
-    """The picture moved by a matrix (2, 3): bilinear, black outside, (size, size, 3)."""
+    """Transforms an image by a matrix (2, 3): bilinear, black outside, (size, size, 3)."""
     import cv2
 
     return cv2.warpAffine(image, matrix, (size, size))
 
 
 def align_matrix(landmarks: np.ndarray) -> np.ndarray:
-    """The similarity that brings eyes, nose and mouth to their places in an aligned record.
+    """Finds the similarity that moves eyes, nose and mouth to their places in an aligned record.
 
     Args:
         landmarks: (68, 2) pixels.
@@ -81,14 +78,14 @@ def align_matrix(landmarks: np.ndarray) -> np.ndarray:
     if not spread > 0:
         raise FaceAlignError("Eyes, nose and mouth coincide; correct the labels or leave them out.")
     u, singular, v = np.linalg.svd(target.T @ source / len(source))
-    # No mirroring: a reflection is turned into the nearest rotation.
+    # A reflection is replaced by the nearest rotation.
     signs = np.array([1.0, np.sign(np.linalg.det(u) * np.linalg.det(v))])
     linear = (u * signs) @ v * (singular @ signs / spread)
     return np.column_stack([linear, target_mean - linear @ source_mean])
 
 
 def box_matrix(box: np.ndarray, scale: float = 1.2) -> np.ndarray:
-    """The crop around a box: its center, cut to whole pixels, goes to (64, 64).
+    """Makes the matrix of the crop around a box: its center, in whole pixels, moves to (64, 64).
 
     Args:
         box: (4,) x0, y0, x1, y1 in pixels.
@@ -111,14 +108,14 @@ def box_matrix(box: np.ndarray, scale: float = 1.2) -> np.ndarray:
 
 
 def landmarks_matrix(landmarks: np.ndarray, image_set: str = "ibug") -> np.ndarray:
-    """The crop around the landmarks of an aligned record.
+    """Makes the matrix of the crop around the landmarks of an aligned record.
 
     The box starts some pixels above the brows, where a detector's would: 36 for `"ibug"`, 45 for
     `"cofw_testset"`, 40 for `"300W"` and 30 for any other name.
 
     Args:
         landmarks: (68, 2) pixels of the aligned record.
-        image_set: Name of the set, which decides over the margin.
+        image_set: Name of the set, which determines the margin.
 
     Returns:
         float64 (2, 3).
@@ -130,10 +127,10 @@ def landmarks_matrix(landmarks: np.ndarray, image_set: str = "ibug") -> np.ndarr
 
 
 def rotation_matrix(rotation: float, scale: float, center: float = RECORD_SIZE / 2) -> np.ndarray:
-    """The crop around the middle of a record, turned: the one that the original trains on.
+    """Makes the matrix of the rotated crop around a record's middle that the original trains on.
 
     Args:
-        rotation: Degrees; positive turns x towards y.
+        rotation: Degrees; positive rotates x towards y.
         scale: Side in record pixels of the square that the crop shows.
         center: The middle, x and y alike.
 
@@ -142,39 +139,9 @@ def rotation_matrix(rotation: float, scale: float, center: float = RECORD_SIZE /
     """
     angle, factor = np.deg2rad(rotation), CROP_SIZE / scale
     cos, sin = np.cos(angle), np.sin(angle)
-    turn = np.array([[cos, -sin], [sin, cos]])
-    shift = turn @ np.full(2, -center * factor) + CROP_SIZE / 2
-    return np.column_stack([turn * factor, shift])
-
-
-def label_maps(
-    points: np.ndarray, sigma: int = 1, peak: float = 1.0, size: int = MAP_SIZE
-) -> np.ndarray:
-    """The original's ground-truth maps: a Gaussian patch pasted at a whole pixel.
-
-    Args:
-        points: (K, 2) map pixels; they are truncated to whole pixels. Those outside leave an empty
-            map.
-        sigma: 0 for a single pixel, else the standard deviation of a patch of 6 sigma + 1 pixels.
-        peak: Value at the pixel itself; `deep-face-alignment` has 20.
-        size: Side of the maps.
-
-    Returns:
-        float32 (K, size, size).
-    """
-    maps = np.zeros((len(points), size, size), np.float32)
-    reach = 3 * sigma
-    line = np.arange(-reach, reach + 1)
-    squares = line**2 + line[:, None] ** 2
-    patch = np.exp(-squares / (2.0 * max(sigma, 1) ** 2)) * peak
-    for i, (x, y) in enumerate(np.trunc(np.asarray(points, np.float64)).astype(int)):
-        if not (0 <= x < size and 0 <= y < size):
-            continue
-        top, left = max(0, y - reach), max(0, x - reach)
-        bottom, right = min(size, y + reach + 1), min(size, x + reach + 1)
-        rows = slice(top - y + reach, bottom - y + reach)
-        maps[i, top:bottom, left:right] = patch[rows, left - x + reach : right - x + reach]
-    return maps
+    linear = np.array([[cos, -sin], [sin, cos]])
+    shift = linear @ np.full(2, -center * factor) + CROP_SIZE / 2
+    return np.column_stack([linear * factor, shift])
 
 
 def decode_maps(maps: np.ndarray) -> np.ndarray:
@@ -184,7 +151,7 @@ def decode_maps(maps: np.ndarray) -> np.ndarray:
         maps: (64, 64, K), raw.
 
     Returns:
-        float64 (K, 2), whole crop pixels, x before y. Of equal pixels the first row by row.
+        float64 (K, 2), whole crop pixels, x before y. Of equal pixels the first in row order.
     """
     import cv2
 
@@ -194,20 +161,13 @@ def decode_maps(maps: np.ndarray) -> np.ndarray:
     return np.stack([columns, rows], axis=-1).astype(np.float64)
 
 
-def mirror_points(points: np.ndarray, size: int = MAP_SIZE) -> np.ndarray:
-    """Whole map pixels (68, 2) of the mirrored picture: x becomes size - 1 - x, sides change."""
-    mirrored = np.trunc(np.asarray(points, np.float64))
-    mirrored[:, 0] = size - 1 - mirrored[:, 0]
-    return mirrored[IBUG68.flip_permutation]
-
-
 def to_record(
     image: np.ndarray, landmarks: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Brings a picture of any size into a record, unless it has a record's size already.
+    """Crops an image of any size to a record, unless it has a record's size already.
 
-    How the original's records were cut is not published. Here the tight box of the labels is
-    centerd and its longer side becomes 200 pixels, which leaves about the published margin in the
+    How the original's records were cropped is not published. Here the tight box of the labels is
+    centered and its longer side becomes 200 pixels, which leaves about the published margin in the
     middle 256.
 
     Args:
@@ -215,7 +175,8 @@ def to_record(
         landmarks: (68, 2) pixels.
 
     Returns:
-        The record, uint8 (384, 384, 3), the landmarks in it, and the matrix (2, 3) that led there.
+        The record, uint8 (384, 384, 3), the landmarks in it, and the matrix (2, 3) from image to
+        record.
     """
     if image.shape[:2] == (RECORD_SIZE, RECORD_SIZE):
         return image, np.asarray(landmarks, np.float64), np.eye(3)[:2]

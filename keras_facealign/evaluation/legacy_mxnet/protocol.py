@@ -1,4 +1,4 @@
-"""`legacy_mxnet`: the measure behind the accuracy tables of the original MXNet code.
+"""Measures accuracy as the original MXNet code did for its tables: the protocol `legacy_mxnet`.
 
 It is not the paper's protocol. Crops come from the ground truth, prediction *and* ground truth are
 whole pixels of the 128-pixel crop, and lengths are measured on the rounded ground truth. Two
@@ -53,8 +53,10 @@ class MXNetProtocol:
 
     Example:
         >>> protocol = MXNetProtocol(image_set="ibug")
-        >>> report = protocol.evaluate(model, load_samples("300w", "challenge"))
-        >>> report.summary()["nme"]["eye_corner_center"]["mean"]
+        >>> faces = load_samples("300w", "challenge")  # doctest: +SKIP
+        >>> report = protocol.evaluate(model, faces)  # doctest: +SKIP
+        >>> protocol.normalizer
+        'eye_corner_center'
     """
 
     variant: str = "dfa"
@@ -69,13 +71,13 @@ class MXNetProtocol:
 
     @property
     def normalizer(self) -> str:
-        """The normalizer that the original prints."""
+        """Normalizer that the original prints."""
         if self.dimensions == 2:
             return "eye_corner_center"
         return "box_size" if self.variant == "dfa" else "box_diagonal"
 
     def crop(self, record: np.ndarray, landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Cuts what the network sees.
+        """Crops a record to the network's input.
 
         Args:
             record: uint8 (384, 384, 3) RGB, the face in about the middle 256 pixels.
@@ -96,10 +98,10 @@ class MXNetProtocol:
         return crops.warp(aligned, second, crops.CROP_SIZE), compose(second, first)
 
     def quantize(self, landmarks: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-        """Ground truth (68, 2) on whole crop pixels, in record pixels again."""
+        """Rounds the ground truth (68, 2) to whole crop pixels; returns it in record pixels."""
         points = crops.move(matrix, landmarks)
-        third = self.variant == "dfa" and self.dimensions == 3
-        return crops.move(invert(matrix), np.round(points) if third else np.floor(points))
+        nearest = self.variant == "dfa" and self.dimensions == 3
+        return crops.move(invert(matrix), np.round(points) if nearest else np.floor(points))
 
     def predictions(
         self,
@@ -111,10 +113,10 @@ class MXNetProtocol:
         """Runs a network over labeled faces.
 
         Args:
-            model: A Keras model or a callable that takes uint8 RGB crops (B, 128, 128, 3) and gives
-                raw maps (B, 64, 64, 68), or a list of them a stack, of which the last counts.
+            model: A Keras model or a callable from uint8 RGB crops (B, 128, 128, 3) to raw maps
+                (B, 64, 64, 68), or to a list of them, one a stack, of which the last is used.
             examples: Labeled faces (`image`, `landmarks`, `visibility`, `file_name`, `subset`).
-                Pictures that are not 384 x 384 are first brought into a record.
+                Images that are not 384 x 384 are first cropped to a record.
             batch_size: Crops in a batch.
             on_skip: Called with the error of each face that cannot be cropped; without it they
                 only count as missed.
@@ -164,23 +166,22 @@ class MXNetProtocol:
         return kept.report(normalizer=self.normalizer, info=info)
 
     def _prepare(self, example: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        name = example.file_name
-        landmarks = np.asarray(example.landmarks, np.float64)
+        name, landmarks = example.file_name, np.asarray(example.landmarks, np.float64)
+        labeled = np.asarray(example.visibility) > 0
         if landmarks.shape != (_NUM_LANDMARKS, 2):
             raise FaceAlignError(
                 f"{name}: has landmarks of shape {landmarks.shape}; legacy_mxnet needs (68, 2)."
             )
-        if not (np.asarray(example.visibility) > 0).all() or not np.isfinite(landmarks).all():
+        if not (labeled.all() and np.isfinite(landmarks).all()):
             raise FaceAlignError(
                 f"{name}: has landmarks without a position; legacy_mxnet needs all 68; leave the "
                 "face out."
             )
         try:
             record, points, _ = crops.to_record(np.asarray(example.image), landmarks)
-            crop, matrix = self.crop(record, points)
+            return (*self.crop(record, points), points)
         except FaceAlignError as error:
             raise type(error)(f"{name}: {error}") from error
-        return crop, matrix, points
 
     def _middle(self, landmarks: np.ndarray) -> np.ndarray:
         for attempt in range(_TRIES):
@@ -214,7 +215,7 @@ class MXNetProtocol:
 
 
 class _DoesNotFit(FaceAlignError):
-    """A face that the original passes over."""
+    """A face that the original skips."""
 
 
 def _run(model: Any, batch: np.ndarray) -> np.ndarray:
