@@ -1,4 +1,4 @@
-"""MkDocs hook that adds generated pages: one for each room of the package, and the model cards."""
+"""MkDocs hook that adds generated pages: API, model cards, changelog and contributing."""
 
 from __future__ import annotations
 
@@ -75,6 +75,10 @@ def on_files(files: Files, config: Any) -> Files:
     lines += ["", "The most used names are also exported by `keras_facealign` itself:", ""]
     lines += ["::: keras_facealign", "    options:", "      members: false", ""]
     files.append(File.generated(config, "api/index.md", content="\n".join(lines)))
+    for page in ("CHANGELOG.md", "CONTRIBUTING.md"):
+        # Links in the repository's root start with this folder.
+        text = (ROOT / page).read_text(encoding="utf-8").replace("](docs/", "](")
+        files.append(File.generated(config, page.lower(), content=text))
     for card in model_cards():
         name = card.parent.name
         # The card shows the figure that lies next to it in its preset's folder.

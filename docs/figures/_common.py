@@ -6,15 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-
-matplotlib.use("Agg")
-matplotlib.rcParams["axes.titlesize"] = 8
-
 import matplotlib.pyplot as plt
 import numpy as np
 
 from keras_facealign import from_preset, read_image
 from keras_facealign.geometry import crop_face, crop_matrix
+
+matplotlib.use("Agg")
+matplotlib.rcParams["axes.titlesize"] = 8
 
 FOLDER = Path(__file__).resolve().parent
 PHOTO = FOLDER.parents[1] / "examples" / "astronaut.jpg"

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Builds the documentation site, fails on any warning and on anything that the site would load from
+# another host, and runs the code of its tutorials.
+#
+#     .ci/check_docs.sh
+#
+# `mkdocs` and `python` are taken from PATH; they need the extras docs and dev.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet --site-dir "$work/site"
+if grep -rnoE --include='*.html' --include='*.css' \
+    '(<(script|img|iframe|source)[^>]* src|<link[^>]*rel="?(stylesheet|preconnect|icon)[^>]* href|url\()["'"'"'=(]*https?:[^ >"]*' \
+    "$work/site"; then
+    echo "The site loads these from other hosts." >&2
+    exit 1
+fi
+for figure in docs/figures/*.py; do
+    name=$(basename "$figure" .py)
+    case $name in
+    _* | equations) ;;
+    *) [ -f "docs/figures/$name.png" ] || { echo "$figure has no picture" >&2; exit 1; } ;;
+    esac
+done
+python .ci/run_tutorials.py
