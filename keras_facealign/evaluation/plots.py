@@ -29,6 +29,7 @@ __all__ = [
     "ced_figure",
     "error_figure",
     "faces_figure",
+    "new_figure",
     "plot_ced",
     "save_faces",
     "to_svg",
@@ -176,7 +177,7 @@ def ced_figure(
     """
     if not curves:
         raise FaceAlignError("There is no curve to draw; give at least one set of NMEs.")
-    with _new_figure(6.4, 4.4) as figure:
+    with new_figure(6.4, 4.4) as figure:
         axes = figure.add_subplot()
         axes.set_prop_cycle(color=_CURVES)
         # Over the frame and not cut by it: a curve may run along 0 or 100 %.
@@ -224,7 +225,7 @@ def error_figure(scheme: LandmarkScheme, shape: np.ndarray, errors: np.ndarray) 
         return None
     # The largest value may be an outlier that would give all others one color.
     top = max(float(np.quantile(errors[known], 0.98)), 1e-9)
-    with _new_figure(5.6, 4.8) as figure:
+    with new_figure(5.6, 4.8) as figure:
         axes = figure.add_subplot()
         axes.set(aspect="equal")
         axes.invert_yaxis()
@@ -266,7 +267,7 @@ def faces_figure(
     if not faces:
         raise FaceAlignError("There is no face with a defined NME to draw.")
     rows = -(-len(faces) // columns)
-    with _new_figure(2.6 * columns, 2.9 * rows + 0.4) as figure:
+    with new_figure(2.6 * columns, 2.9 * rows + 0.4) as figure:
         handles: dict[str, Any] = {}
         for place, (error, face) in enumerate(faces, start=1):
             axes = figure.add_subplot(rows, columns, place)
@@ -308,7 +309,7 @@ def to_svg(figure: Figure) -> str:
 
 
 @contextmanager
-def _new_figure(width: float, height: float) -> Iterator[Figure]:
+def new_figure(width: float, height: float) -> Iterator[Figure]:
     """Makes a figure apart from pyplot's global state, in whose texts "$" starts no formula."""
     import matplotlib
     from matplotlib.figure import Figure

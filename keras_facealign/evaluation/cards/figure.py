@@ -1,138 +1,97 @@
-"""The picture of a model card: what a network makes of faces that are drawn, turned, disturbed."""
+"""Draws the figure of a model card: the landmarks that a network finds on faces that are hard."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-import cv2
-import numpy as np
+from keras_facealign.evaluation.cards.trials import FAILED, Trial
+from keras_facealign.evaluation.plots import new_figure
 
-from keras_facealign.evaluation.cards.trials import FAILED, Outcome, Row
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-__all__ = ["draw_strip", "palette_png"]
+__all__ = ["draw_trials", "palette_png"]
 
-_PANEL = 144  # pixels
-_GAP = 4
-_CAPTION, _HEADING, _LEGEND = 18, 22, 34
-_LEGEND_WIDTH = 560
-_VOTES = 50_000
-_INK, _PALE, _RED = (40, 40, 40), (120, 120, 120), (208, 24, 24)
-_CROSS = (255, 64, 64)
+_TRUTH, _FAILURE = "#ff4040", "#d01818"
 # Standard deviations at the ends of the colors, in percent of the crop's side.
 _SIGMA_RANGE = (1.0, 6.0)
-_BITS = 4  # of cv2's coordinates behind the point
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
-def draw_strip(rows: list[Row], calibrated: bool) -> np.ndarray:
-    """Draws all rows below each other.
+def draw_trials(rows: Mapping[str, Sequence[Trial]], calibrated: bool) -> Figure:
+    """Draws rows of crops with the landmarks found and their true places.
 
     Landmarks found are dots, colored (viridis) by standard deviation if the network is
-    `calibrated`, else by confidence; places that count are red crosses; the caption has the error,
-    in red above `FAILED`.
-
-    Returns:
-        uint8 (H, W, 3), RGB.
-    """
-    columns = max(len(row.outcomes) for row in rows)
-    width = max(columns * (_PANEL + _GAP) + _GAP, _LEGEND_WIDTH)
-    height = len(rows) * (_HEADING + _PANEL + _CAPTION) + _LEGEND
-    canvas = np.full((height, width, 3), 255, np.uint8)
-    for index, row in enumerate(rows):
-        top = index * (_HEADING + _PANEL + _CAPTION)
-        _write(canvas, row.heading, _GAP, top + _HEADING - 7, _INK, 0.46)
-        for column, outcome in enumerate(row.outcomes):
-            left = _GAP + column * (_PANEL + _GAP)
-            panel = canvas[top + _HEADING : top + _HEADING + _PANEL, left : left + _PANEL]
-            panel[:] = _panel(outcome, calibrated)
-            _caption(canvas, outcome, left, top + _HEADING + _PANEL + 13)
-    _legend(canvas, calibrated)
-    return canvas
-
-
-def palette_png(picture: np.ndarray, most_bytes: int = 195_000) -> bytes:
-    """Packs a picture as a PNG of few colors.
+    `calibrated`, else by confidence; yellow is certain. Places that count are red crosses. The
+    caption has the error, in red above `FAILED`.
 
     Args:
-        picture: uint8 (H, W, 3), RGB.
-        most_bytes: The colors are made fewer, down to 16, until the file is no larger.
+        rows: Judged trials by the heading of their row.
+        calibrated: Whether `certainty` is a standard deviation in pixels of the crop.
+    """
+    low, high = _SIGMA_RANGE if calibrated else (0.0, 1.0)
+    colors = "viridis_r" if calibrated else "viridis"
+    label = "standard deviation, % of the crop's side" if calibrated else "confidence"
+    columns = max(map(len, rows.values()))
+    with new_figure(1.48 * columns, 1.85 * len(rows) + 0.5) as figure:
+        grid = figure.subplots(len(rows), columns, squeeze=False)
+        for axes in grid.flat:
+            axes.set_axis_off()
+        for line, (heading, trials) in zip(grid, rows.items(), strict=True):
+            line[0].set_title(heading, fontsize=9, loc="left")
+            for axes, trial in zip(line, trials, strict=False):
+                size = len(trial.view.crop)
+                axes.imshow(trial.view.crop)
+                truth = trial.view.landmarks[trial.counted]
+                crosses = axes.scatter(*truth.T, s=14, c=_TRUTH, marker="+", lw=0.8)
+                certainty = trial.certainty * (100 / size if calibrated else 1)
+                dots = axes.scatter(
+                    *trial.landmarks.T,
+                    8,
+                    certainty,
+                    "o",
+                    colors,
+                    vmin=low,
+                    vmax=high,
+                    ec="k",
+                    lw=0.4,
+                )
+                axes.set(xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5))
+                caption = {"transform": axes.transAxes, "va": "top", "fontsize": 7.5}
+                axes.text(0, -0.03, trial.name, **caption)
+                if trial.error is not None:
+                    color = _FAILURE if trial.error > FAILED else "black"
+                    axes.text(1, -0.03, f"{trial.error:.1f} %", ha="right", color=color, **caption)
+        figure.legend([crosses], ["true place"], loc="outside lower left", fontsize=8)
+        bar = figure.colorbar(
+            dots,
+            ax=grid,
+            location="bottom",
+            shrink=0.3,
+            aspect=30,
+            pad=0.01,
+            label=f"found; {label}",
+        )
+        bar.ax.tick_params(labelsize=7)
+    return figure
+
+
+def palette_png(figure: Figure, max_bytes: int = 195_000) -> bytes:
+    """Renders a figure as a PNG file of few colors.
+
+    Args:
+        figure: The figure.
+        max_bytes: Colors are reduced, down to 16, until the file is no larger.
     """
     from PIL import Image
 
-    whole, packed = Image.fromarray(picture), b""
-    # Choosing colors takes long: of every so many pixels one has a say.
-    step = max(1, round((picture.shape[0] * picture.shape[1] / _VOTES) ** 0.5))
-    some = Image.fromarray(np.ascontiguousarray(picture[::step, ::step]))
-    for colors in (256, 192, 128, 96, 64, 32, 16):
-        palette = some.quantize(colors, Image.Quantize.MAXCOVERAGE, kmeans=3)
-        buffer = io.BytesIO()
-        few = whole.quantize(palette=palette, dither=Image.Dither.NONE)
-        few.save(buffer, format="png", optimize=True)
-        packed = buffer.getvalue()
-        if len(packed) <= most_bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=100)
+    image = Image.open(buffer).convert("RGB")
+    for colors in (256, 128, 64, 32, 16):
+        packed = io.BytesIO()
+        image.quantize(colors, dither=Image.Dither.NONE).save(packed, "png", optimize=True)
+        if packed.tell() <= max_bytes:
             break
-    return packed
-
-
-def _panel(outcome: Outcome, calibrated: bool) -> np.ndarray:
-    """uint8 (_PANEL, _PANEL, 3): the crop, crosses, dots."""
-    crop = outcome.trial.view.crop
-    size = len(crop)
-    way = cv2.INTER_AREA if size > _PANEL else cv2.INTER_CUBIC
-    panel = cv2.resize(crop, (_PANEL, _PANEL), interpolation=way)
-
-    def fixed(points: np.ndarray) -> np.ndarray:
-        moved = (points + 0.5) * (_PANEL / size) - 0.5
-        return np.rint(np.clip(moved, -_PANEL, 2 * _PANEL) * (1 << _BITS)).astype(int)
-
-    arm = 2 << _BITS
-    for x, y in fixed(outcome.trial.view.landmarks[outcome.trial.counted]).tolist():
-        cv2.line(panel, (x - arm, y), (x + arm, y), _CROSS, 1, cv2.LINE_8, _BITS)
-        cv2.line(panel, (x, y - arm), (x, y + arm), _CROSS, 1, cv2.LINE_8, _BITS)
-    colors = _colors(outcome.certainty, size, calibrated)
-    for (x, y), color in zip(fixed(outcome.landmarks).tolist(), colors, strict=True):
-        cv2.circle(panel, (x, y), round(2.1 * (1 << _BITS)), (0, 0, 0), -1, cv2.LINE_AA, _BITS)
-        cv2.circle(panel, (x, y), round(1.4 * (1 << _BITS)), color, -1, cv2.LINE_AA, _BITS)
-    return panel
-
-
-def _colors(certainty: np.ndarray, size: int, calibrated: bool) -> list[tuple[int, ...]]:
-    """RGB of each landmark; yellow is sure."""
-    low, high = _SIGMA_RANGE
-    sure = 1 - (certainty * 100 / size - low) / (high - low) if calibrated else certainty
-    steps = np.rint(255 * np.clip(sure, 0, 1)).astype(np.uint8)
-    drawn = cv2.applyColorMap(steps.reshape(-1, 1), cv2.COLORMAP_VIRIDIS)[:, 0, ::-1]
-    return [tuple(color) for color in drawn.tolist()]
-
-
-def _caption(canvas: np.ndarray, outcome: Outcome, left: int, baseline: int) -> None:
-    _write(canvas, outcome.trial.what, left + 1, baseline, _INK, 0.4)
-    if outcome.error is None:
-        return
-    error, color = f"{outcome.error:.1f} %", _RED if outcome.error > FAILED else _INK
-    (width, _), _ = cv2.getTextSize(error, _FONT, 0.4, 1)
-    _write(canvas, error, left + _PANEL - width - 1, baseline, color, 0.4)
-
-
-def _legend(canvas: np.ndarray, calibrated: bool) -> None:
-    top = len(canvas) - _LEGEND + 12
-    x, y = _GAP + 6, top + 5
-    cv2.line(canvas, (x - 4, y), (x + 4, y), _CROSS, 1)
-    cv2.line(canvas, (x, y - 4), (x, y + 4), _CROSS, 1)
-    right = _write(canvas, "true place", x + 12, top + 10, _PALE, 0.4)
-    low, high = (f"{end:g} %" for end in _SIGMA_RANGE)
-    word = "standard deviation, of the crop's side" if calibrated else "confidence"
-    right = _write(canvas, f"found; {word}:", right + 30, top + 10, _PALE, 0.4)
-    right = _write(canvas, high if calibrated else "0", right + 8, top + 10, _PALE, 0.4)
-    ramp = np.arange(120, dtype=np.uint8) * 2
-    bar = cv2.applyColorMap(ramp[:, None], cv2.COLORMAP_VIRIDIS)[None, :, 0, ::-1]
-    canvas[top : top + 11, right + 6 : right + 126] = bar
-    _write(canvas, low if calibrated else "1", right + 132, top + 10, _PALE, 0.4)
-
-
-def _write(
-    canvas: np.ndarray, text: str, x: int, y: int, color: tuple[int, int, int], scale: float
-) -> int:
-    """Writes a line, ASCII, from (x, y) on; returns where it ends."""
-    cv2.putText(canvas, text, (x, y), _FONT, scale, color, 1, cv2.LINE_AA)
-    return x + cv2.getTextSize(text, _FONT, scale, 1)[0][0]
+    return packed.getvalue()

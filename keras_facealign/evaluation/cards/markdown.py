@@ -1,4 +1,4 @@
-"""Markdown out of data that nobody has checked: escaped text, tables, sections of nested facts."""
+"""Writes Markdown from unchecked data: escaped text, tables, sections of nested facts."""
 
 from __future__ import annotations
 
@@ -9,150 +9,135 @@ from typing import Any
 
 __all__ = ["block", "code", "escape", "facts", "label", "number", "section", "table"]
 
-# Signs that mean something anywhere in a line; $ starts a formula on GitHub. An underscore within
-# a word does not.
-_SIGNS = re.compile(r"[\\`*<>\[\]|~&$]|(?<![^\W_])_|_(?![^\W_])")
-# What makes a list, a heading or a rule at the start of one.
-_START = re.compile(r"([-+=#]|\d+(?=[.)]))")
+# Characters with a meaning anywhere in a line; $ starts a formula on GitHub. An underscore within a
+# word has none.
+_SPECIAL = re.compile(r"[\\`*<>\[\]|~&$]|(?<![^\W_])_|_(?![^\W_])")
+# Starts of a list, a heading or a rule.
+_START = re.compile(r"^(\d+(?=[.)])|(?=[-+=#]))")
 _WORDS = {
     word.lower(): word
     for word in ("2D", "3D", "300W", "AFLW", "AUC", "AUROC", "COFW", "MERL", "MTCNN", "NME", "WFLW")
 }
 _DEEPEST = 6
-# Keys of a group that say how its numbers came about.
+# Keys of a group that describe how its numbers were measured.
 _DATA, _COMMAND, _NORMALIZER = "data", "command", "normalizer"
 
 
 def escape(text: Any) -> str:
-    """One line of text that Markdown shows as it is.
+    """Escapes one line of text so that Markdown shows it unchanged.
 
     Example:
         >>> escape("a*b | <c>")
         'a\\\\*b \\\\| \\\\<c\\\\>'
     """
-    line = _SIGNS.sub(r"\\\g<0>", _line(text))
-    start = _START.match(line)
-    if start is None:
-        return line
-    end = start.end()
-    return f"{line[:end]}\\{line[end:]}" if line[0].isdigit() else f"\\{line}"
+    return _START.sub(r"\1\\", _SPECIAL.sub(r"\\\g<0>", _line(text)))
 
 
 def code(text: Any, in_table: bool = False) -> str:
-    """One line of code within a text."""
+    """Formats one line of code within a text."""
     line = _line(text)
     fence = _fence(line, 1)
-    room = " " if line.startswith("`") or line.endswith("`") else ""
-    if in_table:
-        line = line.replace("|", "\\|")
-    return f"{fence}{room}{line}{room}{fence}" if line else ""
+    space = " " if line.startswith("`") or line.endswith("`") else ""
+    line = line.replace("|", "\\|") if in_table else line
+    return f"{fence}{space}{line}{space}{fence}" if line else ""
 
 
 def block(text: str, language: str = "") -> str:
-    """A block of code; a line break of the text is one of the block."""
-    lines = "\n".join(_printable(line) for line in text.splitlines())
+    """Formats a block of code."""
+    lines = "\n".join(map(_printable, text.splitlines()))
     fence = _fence(lines, 3)
     return f"{fence}{language}\n{lines}\n{fence}"
 
 
 def table(rows: Iterable[Sequence[str]], head: Sequence[str] = ("", "")) -> str:
-    """A table of cells that are Markdown already; numbers to the right, but for the first column.
+    """Formats a table; columns of numbers, except for the first, are aligned right.
 
     Args:
-        rows: Cells of each line.
-        head: Cells above them.
+        rows: Cells of each row, which are Markdown already.
+        head: Cells of the header.
     """
-    lines = [list(row) for row in rows]
-
-    def numeric(column: int) -> bool:
-        return all(re.match(r"[-*\d–]", row[column]) for row in lines)
-
-    rule = ["---", *("---:" if numeric(i) else "---" for i in range(1, len(head)))]
-    return "\n".join(f"| {' | '.join(row)} |" for row in (list(head), rule, *lines))
+    rows = list(rows)
+    numeric = [all(re.match(r"[-*\d–]", row[i]) for row in rows) for i in range(1, len(head))]
+    rule = ["---", *("---:" if right else "---" for right in numeric)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *rows))
 
 
 def label(key: Any) -> str:
-    """A key of a JSON object as words: "mtcnn_boxes" is "MTCNN boxes"."""
-    words = [_WORDS.get(word.lower(), word) for word in _line(key).replace("_", " ").split()]
+    """Formats a key of a JSON object as words: "mtcnn_boxes" is "MTCNN boxes"."""
+    words = (_WORDS.get(word.lower(), word) for word in _line(key).replace("_", " ").split())
     text = " ".join(words)
     return escape(text[:1].upper() + text[1:])
 
 
 def number(value: Any) -> str:
-    """A value of a JSON object as a cell: whole numbers in groups of three, others to 4 digits."""
+    """Formats a value of a JSON object: whole numbers in groups of three, others to 4 digits."""
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "–"}[value]
-    if isinstance(value, int):
-        return f"{value:,}".replace(",", " ")
-    if isinstance(value, float):
-        return f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}".replace(",", " ")
+    if isinstance(value, float) and abs(value) < 1e4:
+        return f"{value:.4g}"
+    if isinstance(value, (int, float)):
+        return f"{value:,.0f}".replace(",", " ")
     return escape(value)
 
 
 def facts(value: dict[str, Any], deepest: int = _DEEPEST) -> list[tuple[str, str]]:
-    """The leaves of nested objects: names, joined where they are nested, and values."""
+    """Lists the leaves of nested objects: names, joined where they are nested, and values."""
     rows = []
     for key, item in value.items():
-        if isinstance(item, dict) and item and deepest > 0:
-            inner = facts(item, deepest - 1)
-            rows += [(f"{label(key)}: {_within(name)}", cell) for name, cell in inner]
+        nested = isinstance(item, (dict, list))
+        if isinstance(item, dict) and item and deepest:
+            for name, cell in facts(item, deepest - 1):
+                # Acronyms keep their capitals.
+                name = name if name[1:2].isupper() else name[:1].lower() + name[1:]
+                rows.append((f"{label(key)}: {name}", cell))
         elif isinstance(item, list) and not any(isinstance(part, (dict, list)) for part in item):
-            rows.append((label(key), ", ".join(number(part) for part in item)))
-        elif isinstance(item, (dict, list)):
-            rows.append((label(key), code(json.dumps(item), in_table=True)))
-        elif key == _COMMAND:
-            rows.append((label(key), code(item, in_table=True)))
+            rows.append((label(key), ", ".join(map(number, item))))
+        elif nested or key == _COMMAND:
+            rows.append((label(key), code(json.dumps(item) if nested else item, in_table=True)))
         else:
             rows.append((label(key), number(item)))
     return rows
 
 
 def section(title: str, value: dict[str, Any], level: int = 2) -> list[str]:
-    """A group of metrics: on which data, the numbers, and the command that gives them again.
+    """Formats a group of metrics: its data, its numbers, and the command that measures them.
 
     A group within it that has data or a command of its own becomes a section within the section.
 
     Args:
         title: Markdown.
         value: The group; `data`, `command` and `normalizer` are texts about the other values.
-        level: Of the heading.
+        level: Level of the heading.
 
     Returns:
         Paragraphs.
     """
     about = {key: value[key] for key in (_DATA, _NORMALIZER, _COMMAND) if _is_text(value.get(key))}
-    groups: list[tuple[str, dict[str, Any]]] = []
-    rest = {}
-    for key, item in value.items():
-        members: list[Any] = item if isinstance(item, list) and item else [item]
-        if level < _DEEPEST and all(isinstance(m, dict) and _stands_alone(m) for m in members):
-            groups += [(label(key), member) for member in members]
-        elif key not in about:
-            rest[key] = item
-    parts = [f"{'#' * level} {title}"]
+    inner = {k: v for k, v in value.items() if level < _DEEPEST and _stands_alone(v)}
+    rest = {k: v for k, v in value.items() if k not in about and k not in inner}
     lead = []
     if _DATA in about:
         lead.append(f"On {escape(about[_DATA])}.")
     if _NORMALIZER in about:
         lead.append(f"Mean errors are in percent; the normalizer is {code(about[_NORMALIZER])}.")
-    if lead:
-        parts.append(" ".join(lead))
+    parts = [f"{'#' * level} {title}", *([" ".join(lead)] if lead else [])]
     if rest:
         parts.append(table(facts(rest)))
     if _COMMAND in about:
         parts.append(block(about[_COMMAND].strip()))
-    for name, group in groups:
-        parts += section(name, group, level + 1)
+    for key, groups in inner.items():
+        for group in groups if isinstance(groups, list) else [groups]:
+            parts += section(label(key), group, level + 1)
     return parts
 
 
-def _stands_alone(group: dict[str, Any]) -> bool:
-    return any(_is_text(group.get(key)) for key in (_DATA, _COMMAND))
-
-
-def _within(name: str) -> str:
-    """A label within a line: capitals stay in words that have more of them."""
-    return name if name[1:2].isupper() else name[:1].lower() + name[1:]
+def _stands_alone(value: Any) -> bool:
+    """Whether a value is a group, or a list of groups, with data or commands of their own."""
+    groups = value if isinstance(value, list) and value else [value]
+    return all(
+        isinstance(group, dict) and any(_is_text(group.get(key)) for key in (_DATA, _COMMAND))
+        for group in groups
+    )
 
 
 def _is_text(value: Any) -> bool:
@@ -164,11 +149,11 @@ def _line(text: Any) -> str:
 
 
 def _printable(text: str) -> str:
-    """Without control signs and halves of pairs, which no file in UTF-8 can have."""
+    """Removes control characters and unpaired surrogates, which UTF-8 cannot encode."""
     return "".join(sign for sign in text if sign.isprintable())
 
 
 def _fence(text: str, least: int) -> str:
-    """More backticks than the text has next to each other."""
-    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    """Makes a fence of more backticks than the text has in a row."""
+    longest = max(map(len, re.findall("`+", text)), default=0)
     return "`" * max(least, longest + 1)

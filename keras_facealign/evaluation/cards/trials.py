@@ -1,9 +1,9 @@
-"""What model cards try a network on: turned heads, and crops that are hard to read."""
+"""Tries a network on the faces of model cards: turned heads, and crops that are hard to read."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,14 +18,12 @@ if TYPE_CHECKING:
     from keras_facealign.models import FaceAlignModel
 
 __all__ = [
-    "DISTURBANCES",
+    "CORRUPTIONS",
+    "CORRUPTION_STRENGTHS",
     "FAILED",
-    "THE_HARD",
     "YAWS",
-    "Outcome",
-    "Row",
     "Trial",
-    "disturbed_trials",
+    "corrupted_trials",
     "judge",
     "try_preset",
     "turned_trials",
@@ -35,65 +33,42 @@ YAWS = (0, 15, 30, 45, 60, 75, 90)
 """Degrees, without sign."""
 
 FAILED = 8.0
-"""Error in percent of the face's size above which a picture counts as a failure."""
+"""Error in percent of the face's size above which a trial counts as a failure."""
 
-# Drawn faces: one to turn, one to disturb.
-_TURNED_SEED, _DISTURBED_SEED = 3, 8
+# Drawn faces: one to turn, one to corrupt.
+_TURNED_SEED, _CORRUPTED_SEED = 3, 8
 _NOISE_SEED = 0
+_SIDE = 128  # of the crops that are corrupted
 
 _LIGHT, _BLUR, _PIXELS, _NOISE, _LEAN = 1 / 16, 5.0, 16, 60.0, 45.0
-THE_HARD = (
+CORRUPTION_STRENGTHS = (
     f"In the dark 1/{1 / _LIGHT:.0f} of the light is left; blur has a standard deviation of "
-    f"{_BLUR:g} pixels in 128, noise one of {_NOISE:g} in 255."
+    f"{_BLUR:g} pixels in {_SIDE}, noise one of {_NOISE:g} in 255."
 )
-"""What the words for disturbances do not say."""
+"""Explanation of the corruptions' names."""
 
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """One crop to find landmarks in.
+    """One crop to find landmarks in, and, once judged, what a network found.
 
     Attributes:
-        what: A word for what was done, such as "yaw 30" or "dark".
+        name: Word for what was done, such as "yaw 30" or "dark".
         view: The crop and its landmarks.
         counted: bool (68,), the landmarks by which the network is judged.
-    """
-
-    what: str
-    view: HeadView
-    counted: np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """What a network made of a trial.
-
-    Attributes:
-        trial: The trial.
-        landmarks: float32 (68, 2), pixels of the crop.
+        landmarks: float32 (68, 2), found, in pixels of the crop.
         certainty: float32 (68,): the standard deviation in pixels of the crop of a calibrated
             network, else the confidence, 0 to 1.
         error: Mean distance of the landmarks that count from their places, in percent of the size
             of the face (the root of the area of the box around all landmarks); None if none counts.
     """
 
-    trial: Trial
-    landmarks: np.ndarray
-    certainty: np.ndarray
-    error: float | None
-
-
-@dataclass(frozen=True, eq=False)
-class Row:
-    """A line of pictures.
-
-    Attributes:
-        heading: What they have in common.
-        outcomes: From left to right.
-    """
-
-    heading: str
-    outcomes: list[Outcome]
+    name: str
+    view: HeadView
+    counted: np.ndarray
+    landmarks: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))
+    certainty: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    error: float | None = None
 
 
 def try_preset(
@@ -101,17 +76,17 @@ def try_preset(
     all_landmarks: bool,
     photo: str | Path | None = None,
     head_model: str | Path | None = None,
-) -> list[Row]:
-    """Has a network find the landmarks of faces that are drawn, turned and disturbed.
+) -> dict[str, list[Trial]]:
+    """Finds the landmarks of faces that are drawn, turned and corrupted.
 
     Args:
         model: The network.
         all_landmarks: See `turned_trials`.
-        photo: A photo of a face to turn and disturb as well.
+        photo: A photo of a face to turn and corrupt as well.
         head_model: ICT-FaceKit's head, to lay the photo over, see `photo_head`.
 
     Returns:
-        Rows of pictures.
+        Judged trials by the heading of their row.
 
     Raises:
         FaceAlignError: If the network's landmarks are not the 68 of iBUG, or a file cannot be used.
@@ -122,106 +97,88 @@ def try_preset(
             f"{model.scheme.name}; leave the figure out (--no-figure)."
         )
     size = model.input_size
-    trials = {
+    rows = {
         "Drawn face, turned": turned_trials(drawn_head(_TURNED_SEED), size, 1, all_landmarks),
-        "Drawn face, disturbed": disturbed_trials(drawn_head(_DISTURBED_SEED), size),
+        "Drawn face, disturbed": corrupted_trials(drawn_head(_CORRUPTED_SEED), size),
     }
     if photo is not None:
         head = photo_head(model, photo, head_model, outline=not all_landmarks)
-        trials["Photo, turned"] = turned_trials(head, size, -1, all_landmarks, reference=True)
-        trials["Photo, disturbed"] = disturbed_trials(head, size)
-    return [Row(heading, judge(model, some)) for heading, some in trials.items()]
+        rows["Photo, turned"] = turned_trials(head, size, -1, all_landmarks, reference=True)
+        rows["Photo, disturbed"] = corrupted_trials(head, size)
+    return {heading: judge(model, trials) for heading, trials in rows.items()}
 
 
 def turned_trials(
     head: Head, size: int, side: int, all_landmarks: bool, reference: bool = False
 ) -> list[Trial]:
-    """The head at growing yaws.
+    """Turns the head by growing yaws.
 
     Args:
         head: The head.
         size: Side of the crops in pixels.
-        side: 1 to turn the face to the left of the picture, -1 to the right.
-        all_landmarks: Whether the network was taught where hidden landmarks of turned heads are,
-            and the jaw's as points of the head; otherwise they do not count.
+        side: 1 to turn the face to the left of the image, -1 to the right.
+        all_landmarks: Whether the network was trained on hidden landmarks of turned heads, and on
+            the jaw's as points of the head; otherwise they do not count.
         reference: Whether the head has its landmarks from the network's own answer to the unturned
-            picture, which then is shown, but says nothing.
+            image, which then is shown without an error.
 
     Returns:
         A trial for each of `YAWS`.
     """
     trials = []
     for yaw in YAWS:
-        # A photo comes as it is, instead of turned by the degree or two that it looks aside.
+        # A photo stays as it is, instead of being turned by the few degrees that it looks aside.
         view = head.view(size, float(side * yaw) if yaw else None)
-        counted = view.labeled | all_landmarks
-        if reference and not yaw:
-            trials.append(Trial("reference", view, np.zeros_like(counted)))
-        else:
-            trials.append(Trial(f"yaw {yaw}", view, counted))
+        compared = bool(yaw) or not reference
+        name = f"yaw {yaw}" if compared else "reference"
+        trials.append(Trial(name, view, (view.labeled | all_landmarks) & compared))
     return trials
 
 
-def disturbed_trials(head: Head, size: int) -> list[Trial]:
-    """The picture as it is, with something that makes it hard to read; one for each of
-    `DISTURBANCES`."""
+def corrupted_trials(head: Head, size: int) -> list[Trial]:
+    """Makes the unturned face hard to read; a trial for each of `CORRUPTIONS`."""
     trials = []
-    for what, disturb in DISTURBANCES.items():
-        view = head.view(size, lean=_LEAN if what == _LEANING else 0.0)
-        points = view.landmarks * (128 / size)
-        large = cv2.resize(view.crop, (128, 128), interpolation=cv2.INTER_AREA).astype(np.float32)
-        changed = np.rint(np.clip(disturb(large, points), 0, 255)).astype(np.uint8)
-        crop = cv2.resize(changed, (size, size), interpolation=cv2.INTER_LINEAR)
-        trials.append(Trial(what, replace(view, crop=crop), np.full(len(points), True)))
+    for name, corrupt in CORRUPTIONS.items():
+        view = head.view(size, lean=_LEAN if name == _LEANING else 0.0)
+        large = cv2.resize(view.crop, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+        changed = corrupt(large.astype(np.float32), view.landmarks * (_SIDE / size))
+        crop = cv2.resize(np.rint(np.clip(changed, 0, 255)).astype(np.uint8), (size, size))
+        trials.append(Trial(name, replace(view, crop=crop), np.full(68, True)))
     return trials
 
 
-def judge(model: FaceAlignModel, trials: list[Trial]) -> list[Outcome]:
-    """Has a network find the landmarks of all trials.
+def judge(model: FaceAlignModel, trials: list[Trial]) -> list[Trial]:
+    """Finds the landmarks of all trials and measures their errors.
 
     Args:
-        model: Of the 68 iBUG landmarks.
-        trials: Of crops of the model's `input_size`.
+        model: A network for the 68 iBUG landmarks.
+        trials: Trials with crops of the model's `input_size`.
     """
     found = model.predict_outputs(np.stack([trial.view.crop for trial in trials]))
     certainty = found.get("sigma", found["confidence"])
-    outcomes = []
+    judged = []
     for trial, landmarks, sure in zip(trials, found["landmarks"], certainty, strict=True):
-        true = trial.view.landmarks
-        distance = np.linalg.norm(landmarks - true, axis=1)[trial.counted]
-        size = np.sqrt(np.prod(np.ptp(true, axis=0)))
+        truth = trial.view.landmarks
+        distance = np.linalg.norm(landmarks - truth, axis=1)[trial.counted]
+        size = np.sqrt(np.prod(np.ptp(truth, axis=0)))
         error = float(100 * distance.mean() / size) if len(distance) else None
-        outcomes.append(Outcome(trial, landmarks, sure, error))
-    return outcomes
-
-
-# Corruptions take a crop, float32 (128, 128, 3), and its landmarks, and give a crop.
+        judged.append(replace(trial, landmarks=landmarks, certainty=sure, error=error))
+    return judged
 
 
 def _half_covered(crop: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """A dark board before the right half of the picture."""
-    edge = round(float(points[27:31, 0].mean()))
-    crop[:, edge:] = (52, 48, 44)
+    """Draws a dark board over the right half of the image."""
+    crop[:, round(float(points[27:31, 0].mean())) :] = (52, 48, 44)
     return crop
 
 
 def _mouth_covered(crop: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """A mask over nose, mouth and chin."""
+    """Draws a mask over nose, mouth and chin."""
     outline = np.concatenate([points[2:15], points[29:30]])
-    cv2.fillPoly(crop, [np.rint(outline).astype(np.int32)], (170, 205, 215), cv2.LINE_AA)
-    return crop
+    return cv2.fillPoly(crop, [np.rint(outline).astype(np.int32)], (170, 205, 215), cv2.LINE_AA)
 
 
-def _dark(crop: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """So little light that few steps of brightness are left."""
-    return np.rint(crop * _LIGHT)
-
-
-def _blurred(crop: np.ndarray, points: np.ndarray) -> np.ndarray:
-    return cv2.GaussianBlur(crop, (0, 0), _BLUR)
-
-
-def _small(crop: np.ndarray, points: np.ndarray) -> np.ndarray:
+def _low_resolution(crop: np.ndarray, points: np.ndarray) -> np.ndarray:
     small = cv2.resize(crop, (_PIXELS, _PIXELS), interpolation=cv2.INTER_AREA)
     return cv2.resize(small, crop.shape[:2], interpolation=cv2.INTER_LINEAR)
 
@@ -232,13 +189,13 @@ def _noisy(crop: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 _LEANING = f"leaning {_LEAN:.0f}"
 
-DISTURBANCES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+CORRUPTIONS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "half covered": _half_covered,
     "mask": _mouth_covered,
-    "dark": _dark,
-    "blurred": _blurred,
-    f"{_PIXELS} pixels": _small,
+    "dark": lambda crop, points: np.rint(crop * _LIGHT),  # few steps of brightness are left
+    "blurred": lambda crop, points: cv2.GaussianBlur(crop, (0, 0), _BLUR),
+    f"{_PIXELS} pixels": _low_resolution,
     "noise": _noisy,
     _LEANING: lambda crop, points: crop,
 }
-"""What makes crops hard to read; changes the crop, float32 (128, 128, 3), 0 to 255."""
+"""Functions from a crop, float32 (128, 128, 3), 0 to 255, and its landmarks to a changed crop."""

@@ -13,7 +13,7 @@ from PIL import Image
 from keras_facealign.calibration import Calibration, weights_fingerprint
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.evaluation.cards.card import card_text, write_card
-from keras_facealign.evaluation.cards.trials import DISTURBANCES, YAWS
+from keras_facealign.evaluation.cards.trials import CORRUPTIONS, YAWS
 from keras_facealign.landmarks import IBUG68
 from keras_facealign.presets import find_preset, list_presets, save_to_preset
 from tests.evaluation.cards.markdown import cells, shown
@@ -123,7 +123,7 @@ def test_the_figure_names_what_failed_and_comes_out_the_same_again(tiny_preset, 
     written = write_card(tiny_preset)
     assert [path.name for path in written] == ["card.png", "README.md"]
     picture = Image.open(tiny_preset / "card.png")
-    assert picture.mode == "P" and picture.width > 7 * 144
+    assert picture.mode == "P" and picture.width > 7 * 130
     text = (tiny_preset / "README.md").read_text(encoding="utf-8")
     assert "![Landmarks found in drawn and turned faces](card.png)" in text
     assert "All 68 landmarks count" in text
@@ -132,7 +132,7 @@ def test_the_figure_names_what_failed_and_comes_out_the_same_again(tiny_preset, 
     (limit,) = re.findall(r"- Mean errors above 8 % .*", text)
     for what, error in zip([f"yaw {yaw}" for yaw in YAWS], turned, strict=True):
         assert f"{what} ({error} %)" in limit
-    for what, error in zip(DISTURBANCES, disturbed, strict=True):
+    for what, error in zip(CORRUPTIONS, disturbed, strict=True):
         assert f"{what} ({error} %)" in limit
     before = [path.read_bytes() for path in written]
     assert [path.read_bytes() for path in write_card(tiny_preset)] == before
