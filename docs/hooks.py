@@ -23,6 +23,8 @@ EXTRA_MODULES = {
     "storage": ["atomic", "preset_folders"],
 }
 
+BASE_CLASS_OPTIONS = ("inherited_members", "show_root_heading", "show_root_toc_entry")
+
 
 def rooms() -> list[str]:
     """Names of the package's rooms that have something to document, in alphabetical order."""
@@ -38,6 +40,12 @@ def room_page(room: str) -> str:
         if path.with_suffix(".py").is_file() or path.is_dir():
             modules.append(f"keras_facealign.{room}.{name}")
     parts = [f"# {room}", "", f"::: {modules[0]}", ""]
+    if room == "models":
+        # What the base class inherits is shown once, and not again for each family.
+        parts[3:] = ["    options:", "      filters: ['!^_', '!^FaceAlignModel$']", ""]
+        parts += ["::: keras_facealign.models.FaceAlignModel", "    options:"]
+        parts += [f"      {option}: true" for option in BASE_CLASS_OPTIONS]
+        parts.append("")
     for module in modules[1:]:
         parts += [f"## {module}", "", f"::: {module}", "    options:", "      heading_level: 3", ""]
     return "\n".join(parts)
