@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Fails unless the wheel installs and works where there is no compiler, with TensorFlow.
 #
-#     .ci/check_no_compiler.sh WHEEL
+#     .ci/check_no_compiler.sh WHEEL [ENVIRONMENT]
 #
+# ENVIRONMENT is the folder of the virtual environment, which then stays; default: a temporary one.
 # Needs python3 and pip's access to a package index.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -11,6 +12,7 @@ python3=$(command -v python3)
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+env=$(realpath -m "${2:-$work/env}")
 cd "$work" # away from the source tree, which Python would otherwise import
 
 if "$python3" -m zipfile -l "$wheel" | grep -q '\.so '; then
@@ -20,9 +22,9 @@ fi
 # PATH names the environment alone, and so does not lead to a compiler; CC and CXX are not passed on.
 without_compiler() {
     env -u CC -u CXX -u KERAS_BACKEND -u PYTHONPATH -u KERAS_FACEALIGN_NATIVE \
-        PATH="$work/env/bin" KERAS_FACEALIGN_CACHE="$work/cache" TF_CPP_MIN_LOG_LEVEL=3 "$@"
+        PATH="$env/bin" KERAS_FACEALIGN_CACHE="$work/cache" TF_CPP_MIN_LOG_LEVEL=3 "$@"
 }
-"$python3" -m venv env
+"$python3" -m venv "$env"
 without_compiler python -m pip install -qq --upgrade pip
 without_compiler python -m pip install -qq "$wheel[tensorflow]"
 without_compiler keras-facealign --version

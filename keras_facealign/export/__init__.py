@@ -1,4 +1,4 @@
-"""Networks as files for other programs: SavedModel, TFLite and ONNX."""
+"""Writes networks as files for other programs: SavedModel, TFLite and ONNX."""
 
 from __future__ import annotations
 
@@ -11,7 +11,4 @@ if TYPE_CHECKING:
 
 __all__ = ["ExportReport", "export_model"]
 
-__getattr__, __dir__ = attach(
-    __name__,
-    {"exporting": ("ExportReport", "export_model")},
-)
+__getattr__, __dir__ = attach(__name__, {"exporting": ("ExportReport", "export_model")})

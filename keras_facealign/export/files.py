@@ -1,58 +1,46 @@
-"""Frozen graphs written as SavedModel, TFLite and ONNX files that carry their metadata."""
+"""Writes frozen graphs as SavedModel, TFLite and ONNX files that carry their metadata."""
 
 from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.export.frozen_graph import FrozenGraph
 from keras_facealign.runtimes.metadata import METADATA_NAME, SIGNATURE
 
-__all__ = ["Frozen", "write_onnx", "write_saved_model", "write_tflite"]
+__all__ = ["WRITERS", "write_onnx", "write_saved_model", "write_tflite"]
 
 _OPSET = 17
-# Arrays with fewer values stay in float32: they would save nothing.
-_HALF_FROM = 256
+# Smaller arrays stay in float32, because halving them would save next to nothing.
+_MIN_HALVED = 256
 
 
-@dataclass(frozen=True)
-class Frozen:
-    """A TensorFlow graph in which all weights are constants.
-
-    Args:
-        graph_def: The graph.
-        input: Name of the tensor that images come in by.
-        outputs: Names of the result tensors, by what files call them.
-        shape: (B or None, S, S, 3) of the images, uint8.
-    """
-
-    graph_def: Any
-    input: str
-    outputs: dict[str, str]
-    shape: tuple[int | None, ...]
-
-
-def write_saved_model(frozen: Frozen, folder: Path, quantize: str, metadata: str) -> None:
-    """Writes a version folder as TensorFlow Serving takes it.
+def write_saved_model(
+    frozen: FrozenGraph, folder: Path, quantize: str, metadata: dict[str, Any]
+) -> None:
+    """Writes a version folder for TensorFlow Serving.
 
     Args:
         frozen: The graph.
         folder: The version's folder.
-        quantize: "none", or "float16" for weights that are stored in half precision.
-        metadata: JSON for `assets.extra`.
+        quantize: "none"; or "float16", which stores the weights in half precision.
+        metadata: Written as JSON into `assets.extra`.
     """
     _save(frozen, folder, half=quantize == "float16")
     extra = folder / "assets.extra"
     extra.mkdir()
-    (extra / f"{METADATA_NAME}.json").write_text(metadata + "\n", encoding="utf-8")
+    (extra / f"{METADATA_NAME}.json").write_text(_as_json(metadata) + "\n", encoding="utf-8")
 
 
-def _save(frozen: Frozen, folder: Path, half: bool) -> None:
+def _save(frozen: FrozenGraph, folder: Path, half: bool) -> None:
     import tensorflow as tf
 
     graph_def = _halve_graph(frozen.graph_def) if half else frozen.graph_def
@@ -73,7 +61,7 @@ def _save(frozen: Frozen, folder: Path, half: bool) -> None:
 
 
 def _halve_graph(graph_def: Any) -> Any:
-    """A copy whose large constants are stored in half precision and read through a cast."""
+    """Returns a copy that stores its large constants in half precision and casts them back."""
     import tensorflow as tf
 
     result = tf.compat.v1.GraphDef()
@@ -82,7 +70,7 @@ def _halve_graph(graph_def: Any) -> Any:
         if node.op != "Const" or node.attr["dtype"].type != tf.float32.as_datatype_enum:
             continue
         values = tf.make_ndarray(node.attr["value"].tensor)
-        if values.size < _HALF_FROM:
+        if values.size < _MIN_HALVED:
             continue
         cast = result.node.add(name=node.name, op="Cast")
         node.name += "/half"
@@ -101,24 +89,22 @@ def _half(values: np.ndarray, name: str) -> np.ndarray:
     return values.astype(np.float16)
 
 
-def write_tflite(frozen: Frozen, path: Path, quantize: str, metadata: str) -> None:
-    """Writes a TFLite file that needs built-in operators only.
+def write_tflite(frozen: FrozenGraph, path: Path, quantize: str, metadata: dict[str, Any]) -> None:
+    """Writes a TFLite file that uses built-in operators only.
 
     Args:
-        frozen: The graph; with the rounding written in where `quantize` is "int8".
+        frozen: The graph; for "int8" it includes the rounding.
         path: The file.
         quantize: "none", "float16" or "int8".
-        metadata: JSON for the metadata buffer.
+        metadata: Written as JSON into a metadata buffer.
 
     Raises:
         FaceAlignError: If the graph has an operation that TFLite lacks.
     """
-    import tempfile
-
     import tensorflow as tf
 
     with tempfile.TemporaryDirectory() as folder:
-        # From a SavedModel, because only so the file gets a named signature.
+        # Only the conversion of a SavedModel gives the file a named signature.
         _save(frozen, Path(folder) / "network", half=False)
         converter = tf.lite.TFLiteConverter.from_saved_model(
             str(Path(folder) / "network"), signature_keys=[SIGNATURE]
@@ -130,23 +116,25 @@ def write_tflite(frozen: Frozen, path: Path, quantize: str, metadata: str) -> No
         try:
             content = converter.convert()
         except Exception as error:  # the converter's own class is private
-            raise FaceAlignError(f"TFLite cannot hold this network: {_reason(error)}.") from error
+            raise FaceAlignError(
+                f"TFLite does not support this network: {_reason(error)}."
+            ) from error
     path.write_bytes(_with_metadata(content, metadata))
 
 
 def _reason(error: Exception) -> str:
-    """The first line of a converter's message that says what is wrong."""
+    """The first line of a converter's message that names an error."""
     lines = [line for line in str(error).splitlines() if "error:" in line]
     return (lines[0].partition("error:")[2] if lines else str(error)[:200]).strip().rstrip(".")
 
 
-def _with_metadata(content: bytes, metadata: str) -> bytes:
+def _with_metadata(content: bytes, metadata: dict[str, Any]) -> bytes:
     import flatbuffers
     from tensorflow.lite.python import schema_py_generated as schema
 
     model = schema.ModelT.InitFromPackedBuf(content, 0)
     buffer = schema.BufferT()
-    buffer.data = np.frombuffer(metadata.encode("utf-8"), np.uint8)
+    buffer.data = np.frombuffer(_as_json(metadata).encode("utf-8"), np.uint8)
     entry = schema.MetadataT()
     entry.name, entry.buffer = METADATA_NAME, len(model.buffers)
     model.buffers = [*model.buffers, buffer]
@@ -156,51 +144,57 @@ def _with_metadata(content: bytes, metadata: str) -> bytes:
     return bytes(builder.Output())
 
 
-def write_onnx(frozen: Frozen, path: Path, quantize: str, metadata: str) -> None:
+def write_onnx(frozen: FrozenGraph, path: Path, quantize: str, metadata: dict[str, Any]) -> None:
     """Writes an ONNX file.
 
     Args:
         frozen: The graph.
         path: The file.
-        quantize: "none", or "float16" for weights that are stored in half precision.
-        metadata: JSON for the file's properties.
+        quantize: "none"; or "float16", which stores the weights in half precision.
+        metadata: Written as JSON into the file's properties.
 
     Raises:
-        FaceAlignError: If the packages for it are missing, or a weight does not fit into float16.
+        FaceAlignError: If the ONNX packages are missing, or a weight does not fit into float16.
     """
     try:
         import onnx
         import tf2onnx
     except ImportError as error:
         raise FaceAlignError(
-            f"{error.name} is not installed; get it with: pip install 'keras_facealign[onnx]'."
+            f"{error.name} is not installed; run: pip install 'keras_facealign[onnx]'."
         ) from error
-    # Both warn of what the user can do nothing about.
-    loggers = [logging.getLogger(name) for name in ("tensorflow", "tf2onnx")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
+    with _errors_only("tensorflow", "tf2onnx"):
         model, _ = tf2onnx.convert.from_graph_def(
             frozen.graph_def,
             input_names=[frozen.input],
             output_names=list(frozen.outputs.values()),
             opset=_OPSET,
         )
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
     names = {tensor: name for name, tensor in frozen.outputs.items()}
     _rename(model.graph, {frozen.input: "images", **names})
     if quantize == "float16":
         _halve_onnx(onnx, model.graph)
-    onnx.helper.set_model_props(model, {METADATA_NAME: metadata})
+    onnx.helper.set_model_props(model, {METADATA_NAME: _as_json(metadata)})
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())
 
 
+@contextmanager
+def _errors_only(*names: str) -> Iterator[None]:
+    """Silences the warnings of loggers, which concern nothing that a user could change."""
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
 def _rename(graph: Any, names: dict[str, str]) -> None:
-    """Renames tensors; where a new name is taken, the old bearer gets another."""
+    """Renames tensors; a tensor that already has one of the new names gets another one."""
     for node in graph.node:
         for side in (node.input, node.output):
             for i, name in enumerate(side):
@@ -211,10 +205,11 @@ def _rename(graph: Any, names: dict[str, str]) -> None:
 
 
 def _halve_onnx(onnx: Any, graph: Any) -> None:
+    """Stores the large constants in half precision and casts them back."""
     casts = []
     for weights in graph.initializer:
         values = onnx.numpy_helper.to_array(weights)
-        if values.dtype != np.float32 or values.size < _HALF_FROM:
+        if values.dtype != np.float32 or values.size < _MIN_HALVED:
             continue
         name = weights.name
         half = onnx.numpy_helper.from_array(_half(values, name), f"{name}/half")
@@ -225,6 +220,13 @@ def _halve_onnx(onnx: Any, graph: Any) -> None:
     graph.node.extend(nodes)
 
 
-def metadata_json(metadata: dict[str, Any]) -> str:
-    """The metadata as the text that files carry."""
+def _as_json(metadata: dict[str, Any]) -> str:
     return json.dumps(metadata, indent=1, ensure_ascii=False)
+
+
+WRITERS: dict[str, Callable[[FrozenGraph, Path, str, dict[str, Any]], None]] = {
+    "saved_model": write_saved_model,
+    "tflite": write_tflite,
+    "onnx": write_onnx,
+}
+"""Functions that write each format: (graph, path, quantization, metadata)."""

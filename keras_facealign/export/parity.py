@@ -1,4 +1,4 @@
-"""Whether an exported file finds the landmarks that the Keras model finds."""
+"""Compares the landmarks of an exported file with those of the Keras model."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from keras_facealign.runtimes.metadata import SIGNATURE
 
 __all__ = ["Parity", "compare", "load_export"]
 
-# Where a file takes any number of faces, they come so many at a time; the last are fewer.
+# Batch size for files that accept any number of faces; 5 also tests an incomplete last batch.
 _BATCH = 5
 
 
 @dataclass(frozen=True)
 class Parity:
-    """Differences between the landmarks of a file and of the Keras model, in pixels of the crop.
+    """Distances between the landmarks of a file and of the Keras model, in pixels of the crop.
 
     Args:
         mean: Mean distance over all landmarks and faces.
-        p99: Distance that 99 % of the landmarks stay below.
-        faces: How many faces were compared.
-        limit: Greatest mean that is good.
+        p99: 99th percentile of the distance.
+        faces: Number of faces that were compared.
+        limit: Largest mean that is accepted.
     """
 
     mean: float
@@ -39,7 +39,7 @@ class Parity:
 
     @property
     def good(self) -> bool:
-        """Whether the mean is within the limit; a NaN never is."""
+        """Whether the mean is within the limit; NaN is not."""
         return self.mean <= self.limit
 
     def __str__(self) -> str:
@@ -59,10 +59,10 @@ def compare(
         format: "saved_model", "tflite" or "onnx".
         path: The file, or the SavedModel's version folder.
         faces: uint8 (N, S, S, 3).
-        limit: Greatest mean distance in pixels.
+        limit: Largest mean distance in pixels.
 
     Returns:
-        The comparison. Files that give heatmaps are compared by the landmarks in them.
+        The comparison. The heatmaps of a file without decoding are decoded first.
     """
     found = load_export(format, path)(faces)
     with deform_implementation("portable"):
@@ -84,7 +84,7 @@ def load_export(format: str, path: Path) -> Callable[[np.ndarray], dict[str, np.
         path: The file, or the SavedModel's version folder.
 
     Returns:
-        A function of any number of images, uint8 (N, S, S, 3), that gives the outputs by name.
+        A function from any number of images, uint8 (N, S, S, 3), to the outputs by name.
     """
     if format == "saved_model":
         graph = _SavedModelGraph(path)
@@ -109,13 +109,13 @@ def load_export(format: str, path: Path) -> Callable[[np.ndarray], dict[str, np.
 
 
 class _SavedModelGraph:
-    """A SavedModel's signature, with the face of a `TFLiteGraph`."""
+    """A SavedModel's signature, with the interface of the graphs of `runtimes`."""
 
     def __init__(self, folder: Path) -> None:
         import tensorflow as tf
 
         self._tensor = tf.constant
-        # The whole is kept: it owns what its signature refers to.
+        # The loaded object owns the variables of its signature, so it has to be kept.
         self._loaded: Any = tf.saved_model.load(str(folder))
         self._serve = self._loaded.signatures[SIGNATURE]
         (given,) = self._serve.structured_input_signature[1].values()

@@ -1,4 +1,4 @@
-"""Faces to calibrate and compare exported networks on."""
+"""Faces for calibration and comparison."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_unusable_sources_are_named(tmp_path):
     for bad in (good[:0], good[0], good.astype("float32"), good[:, :4]):
         with pytest.raises(FaceAlignError, match="calibration_images"):
             face_crops(bad, 8, 4)
-    with pytest.raises(FaceAlignError, match="no folder"):
+    with pytest.raises(FaceAlignError, match="not a folder"):
         face_crops(tmp_path / "nowhere", 8, 4)
-    with pytest.raises(FaceAlignError, match="no pictures"):
+    with pytest.raises(FaceAlignError, match="no images"):
         face_crops(tmp_path, 8, 4)
