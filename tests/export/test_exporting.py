@@ -159,8 +159,8 @@ def test_all_that_is_known_of_landmarks_for_any_number_of_faces_or_one_number(
 @pytest.mark.parametrize(
     ("fields", "quantize"),
     [
-        ({"topology": "hourglass", "dcn": 3}, "none"),
-        ({"topology": "sat", "dcn": 2}, "int8"),
+        ({"topology": "hourglass", "block": "resnet", "dcn": 3}, "none"),
+        ({"topology": "sat", "stem": "light", "dcn": 2}, "int8"),
         ({"topology": "sat", "depth": 2, "variant": "insightface_2018"}, "int8"),
         ({"topology": "hourglass", "block": "hpm"}, "int8"),
         ({"topology": "sat", "spatial_transformer": True}, "none"),
@@ -196,7 +196,7 @@ def test_every_kind_of_network_goes_into_built_in_operators(fields, quantize, tm
 
 
 def test_a_deformable_network_as_onnx_and_saved_model(tmp_path):
-    model = network(topology="sat", dcn=2)
+    model = network(topology="hourglass", block="resnet", stem="light", dcn=2)
     for format in ("onnx", "saved_model"):
         report = export_model(model, tmp_path, format)
         found = load_export(format, report.path)(pictures())

@@ -1,4 +1,4 @@
-"""The files of a checkpoint: `PREFIX-0000.params`, one an epoch, and `PREFIX-symbol.json`."""
+"""Finds a checkpoint's files: one `PREFIX-0000.params` per epoch, and `PREFIX-symbol.json`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from keras_facealign.errors import FaceAlignError
 __all__ = ["find_params", "symbol_has_gate"]
 
 _EPOCH = re.compile(r"-(\d{4,9})\.params$")
-# The largest graph of the original code is written in half a megabyte.
+# The largest graph of the original code has half a megabyte.
 _MAX_SYMBOL_BYTES = 20_000_000
 
 
@@ -20,8 +20,8 @@ def find_params(prefix: str | Path, epoch: int | None = None) -> Path:
     """Finds the parameter file of a checkpoint.
 
     Args:
-        prefix: What stands before `-0000.params`, as MXNet takes it, or a file itself.
-        epoch: Which epoch's file to take; None takes the newest.
+        prefix: The path up to `-0000.params`, as in MXNet, or the file itself.
+        epoch: Number of the epoch; None chooses the newest.
 
     Returns:
         The file.
@@ -33,8 +33,7 @@ def find_params(prefix: str | Path, epoch: int | None = None) -> Path:
     if prefix.is_file():
         if epoch is not None:
             raise FaceAlignError(
-                f"{prefix} is a file already; leave epoch={epoch} out, or give what stands before "
-                "the number in its name."
+                f"{prefix} is a file; omit epoch={epoch}, or give the path up to the number."
             )
         return prefix
     epochs = {}
@@ -45,8 +44,8 @@ def find_params(prefix: str | Path, epoch: int | None = None) -> Path:
                 epochs[int(match[1])] = path
     if not epochs:
         raise FaceAlignError(
-            f"{prefix}: there is neither such a file nor one named {prefix.name}-0000.params (any "
-            "four digits); give a .params file, or its path up to the number."
+            f"{prefix}: there is neither such a file nor {prefix.name}-0000.params (any four "
+            "digits); give a .params file, or its path up to the number."
         )
     if epoch is None:
         epoch = max(epochs)
@@ -57,19 +56,18 @@ def find_params(prefix: str | Path, epoch: int | None = None) -> Path:
 
 
 def symbol_has_gate(params: Path) -> bool | None:
-    """Whether the graph beside a parameter file has the grid's gate (`net_sat` 2).
+    """Reads from the graph in a parameter file's folder whether grids have the gate (`net_sat` 2).
 
-    The gate multiplies by the average of a map: it is the only average pooling of the original
-    code.
+    The gate multiplies by the average of a map, the only average pooling of the original code.
 
     Args:
         params: The parameter file.
 
     Returns:
-        Yes or no, or None if there is no `PREFIX-symbol.json`.
+        Whether there is a gate, or None without `PREFIX-symbol.json`.
 
     Raises:
-        FaceAlignError: If there is one that is no graph of MXNet.
+        FaceAlignError: If that file is not an MXNet graph.
     """
     match = _EPOCH.search(params.name)
     if match is None:
@@ -83,7 +81,7 @@ def symbol_has_gate(params: Path) -> bool | None:
 def _averages(node: dict[str, Any]) -> bool:
     if node.get("op") != "Pooling":
         return False
-    # The key changed its name twice.
+    # MXNet renamed this key twice.
     attributes = (node.get(key) for key in ("attrs", "attr", "param"))
     return any(isinstance(a, dict) and a.get("pool_type") == "avg" for a in attributes)
 

@@ -1,11 +1,9 @@
-"""Which arrays the original code stores for an architecture: their names, shapes and order.
+"""Lists names, shapes and order of the arrays that the original code stores for an architecture.
 
-The arguments come in the order in which the outputs of the training graph lead back to them, each
-node's inputs from left to right, and the running statistics of the batch norms follow in the same
-order. That is MXNet's own order, so a file written from this list is laid out as the original's.
+Arguments are in MXNet's order: depth first from the outputs of the training graph, with the inputs
+of each node from left to right. The running statistics of the batch norms follow in the same order.
 
-Nothing here takes memory for weights: what a file claims to be is checked before a network is
-built.
+No memory is allocated for weights, so that a file can be checked before a network is built.
 """
 
 from __future__ import annotations
@@ -27,7 +25,7 @@ def expected_arrays(arch: Architecture) -> Arrays:
     """Lists the arrays of an architecture.
 
     Args:
-        arch: An architecture with the original stem; `stem` is not looked at.
+        arch: An architecture with the original stem; `stem` is ignored.
 
     Yields:
         Name and shape in MXNet's layout. Grids have the prefix `sat{i}`.
@@ -85,8 +83,8 @@ def _head(arch: Architecture, i: int) -> Arrays:
     width, points, deformable = arch.filters, arch.num_landmarks, arch.dcn >= 2
     conv = _deformable if deformable else _conv
     side = 3 if deformable else 1
-    # Such a network forms the way to the next stack in the last one too, and trains the maps at
-    # its end, so the graph is walked through them.
+    # These networks have the connection to the next stack in the last stack too, and train the
+    # maps at its end, so these are part of the graph.
     onward = arch.heads_between_stacks
 
     norm_first = deformable and arch.variant == "insightface_2018"
@@ -128,7 +126,7 @@ def _hourglass(arch: Architecture, name: str, depth: int) -> Arrays:
 
 
 def _grid(arch: Architecture, name: str) -> Arrays:
-    """Column after column, each from its highest resolution down the laterals and back up."""
+    """Columns one by one, each from its highest resolution down the laterals and back up."""
     width, n = arch.filters, arch.depth + 1
     for w in range(arch.depth, 0, -1):
         for h in range(w, n):

@@ -1,7 +1,7 @@
-"""MXNet's `.params` files, read and written without MXNet.
+"""Reads and writes MXNet's `.params` files without MXNet.
 
-A file holds a list of arrays and then the list of their names, all little endian. It may come from
-anywhere, so nothing in it is believed before it is checked against the file's own size.
+A file holds a list of arrays and then the list of their names, all little endian. Files are
+untrusted: every size in them is checked against the size of the file before it is used.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ _DENSE = 0
 _CPU = (1, 0)  # device type and number
 _FLOAT32 = 0
 _MAX_DIMENSIONS = 8
-# Bytes of one element by MXNet's type code; only float32 is accepted in the end.
+# Bytes per element by MXNet's type code; only float32 is accepted.
 _ITEM_SIZES = {_FLOAT32: 4, 1: 8, 2: 2, 3: 1, 4: 4, 5: 1, 6: 8}
-# The largest network of the original code takes 132 MB.
+# The largest network of the original code has 132 MB.
 _MAX_BYTES = 2**31
 
 
 class _Reader:
-    """Takes values off the front of a byte string that may end too early."""
+    """Reads values from a file that may be truncated."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
             about = path.stat()
             if not stat.S_ISREG(about.st_mode):
-                raise FaceAlignError(f"{path} cannot be read: it is no file.")
+                raise FaceAlignError(f"{path} cannot be read: it is not a file.")
             if about.st_size > _MAX_BYTES:
                 raise FaceAlignError(
                     f"{path} has {about.st_size} bytes, more than any network's {_MAX_BYTES}."
@@ -74,8 +74,8 @@ class _Reader:
 def read_params(path: str | Path) -> dict[str, np.ndarray]:
     """Reads the arrays of an MXNet `.params` file.
 
-    The file is treated as untrusted: it is parsed, never unpickled, and no size in it is acted on
-    before the file is known to be that large.
+    The file may be untrusted: it is parsed, never unpickled, and memory is only allocated for what
+    the file really holds.
 
     Args:
         path: The file, as `mxnet.model.save_checkpoint` writes it.
@@ -86,8 +86,8 @@ def read_params(path: str | Path) -> dict[str, np.ndarray]:
 
     Raises:
         FaceAlignError: If the file cannot be read, is truncated or has bytes left over, or an array
-            is not dense float32, has a bad shape or values that are not finite, or two arrays have
-            the same name.
+            is not dense float32, has an invalid shape or values that are not finite, or two arrays
+            have the same name.
 
     Example:
         >>> arrays = read_params("model-0000.params")  # doctest: +SKIP
@@ -99,7 +99,7 @@ def read_params(path: str | Path) -> dict[str, np.ndarray]:
     if magic != _LIST_MAGIC:
         raise reader.fail(f"it begins with {magic:#x} instead of {_LIST_MAGIC:#x}")
     count = reader.number("Q", "the number of arrays")
-    # Names follow the arrays, so a malformed array can only be told by its number.
+    # Names follow the arrays, so messages can only give the number of a malformed array.
     found = [_read_array(reader, f"array {i + 1} of {count}") for i in range(count)]
     names = _read_names(reader, len(found))
     left = len(reader.data) - reader.position
@@ -118,7 +118,7 @@ def read_params(path: str | Path) -> dict[str, np.ndarray]:
 
 
 def _read_array(reader: _Reader, what: str) -> tuple[int, tuple[int, ...], memoryview]:
-    """Type code, shape and bytes of the array at the reader's position."""
+    """Returns type code, shape and bytes of the array at the reader's position."""
     magic, storage, dimensions = reader.numbers("IiI", what)
     if magic != _ARRAY_MAGIC:
         raise reader.fail(f"{what} begins with {magic:#x} instead of {_ARRAY_MAGIC:#x}")
@@ -128,8 +128,8 @@ def _read_array(reader: _Reader, what: str) -> tuple[int, tuple[int, ...], memor
         raise reader.fail(f"{what} has {dimensions} dimensions instead of 1 to {_MAX_DIMENSIONS}")
     shape = reader.numbers(f"{dimensions}q", what)
     if min(shape) < 1:
-        raise reader.fail(f"{what} has shape {shape}, whose sides are not all positive")
-    _, _, code = reader.numbers("iii", what)  # the device it was on does not matter
+        raise reader.fail(f"{what} has shape {shape}, which is not positive")
+    _, _, code = reader.numbers("iii", what)  # the device it was on is irrelevant
     if code not in _ITEM_SIZES:
         raise reader.fail(f"{what} has the unknown type code {code}")
     return code, shape, reader.take(math.prod(shape) * _ITEM_SIZES[code], f"{what}, {shape},")
@@ -151,12 +151,12 @@ def _read_names(reader: _Reader, count: int) -> list[str]:
 
 
 def write_params(path: str | Path, arrays: Mapping[str, Any]) -> Path:
-    """Writes arrays as an MXNet `.params` file, which `read_params` and MXNet read back equal.
+    """Writes arrays as an MXNet `.params` file.
 
-    The file appears complete or not at all.
+    The file is written atomically.
 
     Args:
-        path: Where to write; a file that is there is replaced.
+        path: The file; an existing one is replaced.
         arrays: Arrays of finite numbers by MXNet name, in the file's order; stored as float32.
 
     Returns:
@@ -177,7 +177,9 @@ def write_params(path: str | Path, arrays: Mapping[str, Any]) -> Path:
 def _checked(path: Path, name: str, value: Any) -> np.ndarray:
     array = np.asarray(value, "<f4")
     if not 1 <= array.ndim <= _MAX_DIMENSIONS or not array.size:
-        raise FaceAlignError(f"{path}: {name!r} has shape {array.shape}, which the format lacks.")
+        raise FaceAlignError(
+            f"{path}: {name!r} has shape {array.shape}, which the format does not support."
+        )
     if not np.isfinite(array).all():
         raise FaceAlignError(f"{path}: {name!r} has values that are not finite.")
     return array

@@ -1,4 +1,4 @@
-"""How large an architecture's checkpoint is, without writing one."""
+"""Computes the size of an architecture's checkpoint without writing it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from keras_facealign.networks.architecture import Architecture
 
 __all__ = ["CheckpointSize", "checkpoint_size"]
 
-# The list's header with its two counts; what the format spends on an array, on each of its
-# dimensions, and on its name's length.
+# Bytes of the list's header with its two counts, and per array, dimension and name.
 _LIST_BYTES, _ARRAY_BYTES, _DIMENSION_BYTES, _NAME_BYTES = 32, 24, 8, 8
 
 
@@ -20,9 +19,9 @@ class CheckpointSize:
     """Size of a `.params` file of the original code.
 
     Attributes:
-        arguments: Learned numbers.
-        statistics: Running means and variances.
-        file_bytes: Size of the file, all numbers float32.
+        arguments: Number of learned values.
+        statistics: Number of running means and variances.
+        file_bytes: Size of the file in bytes, with float32 values.
     """
 
     arguments: int
@@ -31,7 +30,7 @@ class CheckpointSize:
 
 
 def checkpoint_size(arch: Architecture) -> CheckpointSize:
-    """Sizes of the checkpoint that the original code writes for an architecture.
+    """Computes the size of the checkpoint that the original code writes for an architecture.
 
     Args:
         arch: An architecture with the original stem.

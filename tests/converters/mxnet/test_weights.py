@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_facealign.converters import load_weights
-from keras_facealign.converters.mxnet.weights import _to_keras_layout, to_mxnet_layout
+from keras_facealign.converters import load_mxnet_weights
+from keras_facealign.converters.mxnet.weights import to_keras_layout, to_mxnet_layout
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.layers import ConvBatchNorm
 from keras_facealign.layers.upsampling import DepthwiseUpsampling2D
@@ -70,7 +70,7 @@ def weights_of(model):
 @pytest.mark.parametrize("prefix", ["sat0", "sta0", "dla0"])
 def test_layouts_and_grid_prefixes(write, prefix):
     model, arrays = small_model(), small_arrays(prefix)
-    load_weights(model, save(write, arrays))
+    load_mxnet_weights(model, save(write, arrays))
     expect(weights_of(model), arrays, prefix)
 
 
@@ -79,7 +79,7 @@ def test_one_channel_everywhere(write):
     x = keras.layers.DepthwiseConv2D(2, use_bias=False, name="a")(inputs)
     model = keras.Model(inputs, keras.layers.Conv2D(1, 2, use_bias=False, name="b")(x))
     arrays = {"arg:a_weight": random((1, 1, 2, 2), 1), "arg:b_weight": random((1, 1, 2, 2), 2)}
-    load_weights(model, save(write, arrays))
+    load_mxnet_weights(model, save(write, arrays))
     for layer in "ab":
         kernel = weights_of(model)[f"{layer}/kernel"]
         np.testing.assert_array_equal(kernel[:, :, 0, 0], arrays[f"arg:{layer}_weight"][0, 0])
@@ -87,7 +87,7 @@ def test_one_channel_everywhere(write):
 
 def test_a_layer_may_bear_the_models_name(write):
     model, arrays = small_model(name="heatmap"), small_arrays()
-    load_weights(model, save(write, arrays))
+    load_mxnet_weights(model, save(write, arrays))
     expect(weights_of(model), arrays)
 
 
@@ -104,7 +104,7 @@ def test_the_models_own_name_in_front_of_paths_does_not_count(write):
     model(np.zeros((1, 2, 2, 3), np.float32))
     assert [v.path for v in model.weights] == ["mine/conv0/kernel", "mine/conv0/bias"]
     arrays = {"arg:conv0_weight": random((2, 3, 1, 1)), "arg:conv0_bias": random(2, 1)}
-    load_weights(model, save(write, arrays))
+    load_mxnet_weights(model, save(write, arrays))
     np.testing.assert_array_equal(weights_of(model)["mine/conv0/bias"], arrays["arg:conv0_bias"])
 
 
@@ -118,7 +118,7 @@ def test_dense_layers_and_depthwise_upsampling(write):
         "arg:loc_weight": random((48, 48), 2),
         "arg:loc_bias": random(48, 3),
     }
-    load_weights(model, save(write, arrays))
+    load_mxnet_weights(model, save(write, arrays))
     weights = weights_of(model)
     for (c, _, y, x), value in np.ndenumerate(arrays["arg:dla0_upsampling_w1_h3_weight"]):
         assert weights["sat0_upsampling_w1_h3/kernel"][y, x, c, 0] == value
@@ -134,7 +134,7 @@ def test_the_layouts_are_each_others_inverse(shape):
     array = random(shape)
     keras_shapes = {tuple(np.transpose(array, order).shape) for order in permutations_of(array)}
     for keras_shape in keras_shapes:
-        there = _to_keras_layout(array, keras_shape)
+        there = to_keras_layout(array, keras_shape)
         np.testing.assert_array_equal(to_mxnet_layout(there, shape), array)
 
 
@@ -165,7 +165,7 @@ BAD_FITS = {
     ),
     "grid under two names": (
         small_arrays() | {"arg:sta0_w1_h3_x_conv_weight": random((5, 1, 2, 2))},
-        "names its grids in several ways, 'arg:sat0_w1_h3_x_conv_weight', 'arg:sta0_",
+        "has grids of several prefixes, 'arg:sat0_w1_h3_x_conv_weight', 'arg:sta0_",
     ),
 }
 
@@ -175,7 +175,7 @@ def test_a_file_that_does_not_fit_leaves_the_model_alone(write, arrays, message)
     model, path = small_model(), save(write, arrays)
     before = weights_of(model)
     with pytest.raises(FaceAlignError) as caught:
-        load_weights(model, path)
+        load_mxnet_weights(model, path)
     assert str(path) in str(caught.value)
     assert message in str(caught.value)
     for name, value in weights_of(model).items():
@@ -187,5 +187,5 @@ def test_two_weights_of_one_name_are_refused(write):
     x = ConvBatchNorm(1, 1, name="a")(inputs)
     model = keras.Model(inputs, keras.layers.Conv2D(1, 1, name="a_conv")(x))
     assert {"a/conv/kernel", "a_conv/kernel"} <= {v.path for v in model.weights}
-    with pytest.raises(FaceAlignError, match="Two weights of the model stand for 'arg:a_conv_wei"):
-        load_weights(model, save(write, {}))
+    with pytest.raises(FaceAlignError, match="Two weights of the model are called 'arg:a_conv_wei"):
+        load_mxnet_weights(model, save(write, {}))

@@ -1,7 +1,7 @@
-"""Tells from the names and shapes of a checkpoint's arrays which network they belong to.
+"""Recognizes an architecture from the names and shapes of a checkpoint's arrays.
 
-A few arrays give each property of the architecture; then every array is compared with what that
-architecture has, so that a wrong guess cannot pass.
+A few arrays determine each property of the architecture. Then all arrays are compared with those of
+the recognized architecture, so that a wrong guess is detected.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from keras_facealign.networks.architecture import ENCODER_DECODERS, Architecture
 
 __all__ = ["GRID_PREFIXES", "canonical_arrays", "describe", "listed", "recognize", "with_prefix"]
 
-# The aggregation grid's names in the original code: since 2019, before, and in 2018.
+# The aggregation grid's names in the original code: since 2019, before 2019, and in 2018.
 GRID_PREFIXES = ("sat", "sta", "dla")
 _GRID_NAME = re.compile(rf"^(arg|aux):({'|'.join(GRID_PREFIXES)})(?=\d+_)")
 _TITLES = {
@@ -33,7 +33,7 @@ Shape = tuple[int, ...]
 
 
 def describe(arch: Architecture) -> str:
-    """An architecture in one phrase."""
+    """Returns a description of an architecture in one phrase."""
     parts = [
         f"{arch.stacks} x {_TITLES[arch.topology]}",
         f"depth {arch.depth}",
@@ -49,7 +49,7 @@ def describe(arch: Architecture) -> str:
 
 
 def listed(names: Sequence[str], limit: int = 5) -> str:
-    """The first names, and how many more there are."""
+    """Returns the first names and the number of the others."""
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(repr(name) for name in names[:limit]) + more
 
@@ -57,17 +57,17 @@ def listed(names: Sequence[str], limit: int = 5) -> str:
 def canonical_arrays(
     path: str | Path, arrays: Mapping[str, Any]
 ) -> tuple[dict[str, Any], str | None]:
-    """Brings all names of the grid to the one that this library's networks use.
+    """Renames the arrays of grids to the names in this library's networks.
 
     Args:
-        path: The file they come from, for messages.
-        arrays: By MXNet name.
+        path: The file, for error messages.
+        arrays: Arrays, or anything else, by MXNet name.
 
     Returns:
-        The arrays with grids named `sat{i}`, and the prefix that the file has, None without a grid.
+        The arrays with grids named `sat{i}`, and the prefix in the file, None without a grid.
 
     Raises:
-        FaceAlignError: If grids of several prefixes occur, which could stand for the same array.
+        FaceAlignError: If grids have several prefixes, so that two names could mean the same array.
     """
     result: dict[str, Any] = {}
     first: dict[str, str] = {}
@@ -79,14 +79,14 @@ def canonical_arrays(
         result[name] = array
     if len(first) > 1:
         raise FaceAlignError(
-            f"{path} names its grids in several ways, {listed(list(first.values()))}; one file has "
-            f"one of the prefixes {', '.join(GRID_PREFIXES)}."
+            f"{path} has grids of several prefixes, {listed(list(first.values()))}; a valid file "
+            f"has one of {', '.join(GRID_PREFIXES)}."
         )
     return result, next(iter(first), None)
 
 
 def with_prefix(name: str, prefix: str | None) -> str:
-    """The name of an array in a file whose grids have that prefix, from the canonical one."""
+    """Converts a canonical name to that in a file whose grids have the prefix."""
     match = _GRID_NAME.match(name) if prefix else None
     return f"{match[1]}:{prefix}{name[match.end() :]}" if match else name
 
@@ -94,15 +94,16 @@ def with_prefix(name: str, prefix: str | None) -> str:
 def recognize(
     path: str | Path, shapes: Mapping[str, Shape], prefix: str | None = None
 ) -> Architecture:
-    """Finds the architecture that a checkpoint's arrays belong to.
+    """Recognizes the architecture of a checkpoint.
 
-    Where arrays fit several, it is the simplest: a single stack without what would lie between
-    stacks, "dfa" of the variants that do not differ, and no gate, which has no arrays.
+    Where the arrays fit several architectures, the simplest is taken: nothing between stacks if
+    there is one stack, the variant "dfa" if variants do not differ, and no gate, since gates have
+    no arrays.
 
     Args:
-        path: The file, for messages.
+        path: The file, for error messages.
         shapes: Shapes by canonical name, see `canonical_arrays`.
-        prefix: What the file calls its grids, for messages.
+        prefix: Prefix of the grids in the file, for error messages.
 
     Returns:
         The architecture.
@@ -125,7 +126,7 @@ def _check_arrays(
     for name, shape in expected_arrays(arch):
         if name not in shapes:
             missing.append(with_prefix(name, prefix))
-            # Names can claim more stacks than there is memory for their lists.
+            # A damaged name can claim more stacks than fit into memory.
             if len(missing) > len(shapes):
                 break
             continue
@@ -139,11 +140,11 @@ def _check_arrays(
         raise FaceAlignError(f"{found}, but it lacks {listed(missing)}; give a complete file.")
     unknown = [with_prefix(name, prefix) for name in shapes if name not in known]
     if unknown:
-        raise FaceAlignError(f"{found}, but it has {listed(unknown)} besides.")
+        raise FaceAlignError(f"{found}, but has unknown arrays, {listed(unknown)}.")
 
 
 class _Evidence:
-    """Reads one property of the architecture after the other off the arrays."""
+    """Determines the properties of the architecture from the arrays."""
 
     def __init__(self, path: str | Path, shapes: Mapping[str, Shape]) -> None:
         self.path = path
@@ -153,25 +154,25 @@ class _Evidence:
         return f"arg:{name}" in self.shapes
 
     def shape(self, name: str, rank: int, why: str) -> Shape:
-        """Shape of an array that the property `why` is read from."""
+        """The shape of an array that determines the property `why`."""
         shape = self.shapes.get(f"arg:{name}")
         if shape is None:
             raise self.fail(f"it lacks 'arg:{name}', which gives the {why}")
         if len(shape) != rank:
             raise self.fail(
-                f"'arg:{name}', which gives the {why}, has shape {shape} instead of {rank} sides"
+                f"'arg:{name}', which gives the {why}, has shape {shape} instead of {rank} axes"
             )
         return shape
 
     def fail(self, reason: str) -> FaceAlignError:
         some = listed(list(self.shapes), 3) or "none"
         return FaceAlignError(
-            f"{self.path} is no checkpoint of the original networks: {reason} (its "
+            f"{self.path} is not a checkpoint of the original networks: {reason} (its "
             f"{len(self.shapes)} arrays: {some})."
         )
 
     def numbers(self, pattern: str) -> list[int]:
-        """What the group of a pattern matches, as numbers, over all arguments."""
+        """The numbers that the group of a pattern matches in the names of all arguments."""
         found = (re.match(f"arg:{pattern}", name) for name in self.shapes)
         return [int(match[1]) for match in found if match]
 
@@ -198,7 +199,7 @@ class _Evidence:
             raise self.fail(str(error).rstrip(".")) from error
 
     def topology(self) -> tuple[str, int]:
-        """Topology and depth."""
+        """The topology and its depth."""
         rows = self.numbers(r"sat0_w\d{1,2}_h(\d{1,2})_")
         if rows:
             depth = max(rows) - 1
@@ -213,12 +214,12 @@ class _Evidence:
                 "it has neither an hourglass, 'arg:stack0_hg_...', nor an aggregation grid, "
                 "'arg:sat0_...', 'arg:sta0_...' or 'arg:dla0_...'"
             )
-        # An hourglass inside another is named by the poolings that it has left.
+        # The name of a nested hourglass has the number of its remaining poolings.
         depth = 1 + max(self.numbers(r"stack0_hg_(\d{1,2})_"), default=0)
         return ("unet" if self.has("stack0_hg_up1_0_conv_weight") else "hourglass"), depth
 
     def block(self) -> str:
-        """Kind of block, from one that keeps its width."""
+        """The kind of block, from a block that keeps its width."""
         name = "stack0_unit0"
         if self.has(f"{name}_block35_conv_conv_weight"):
             return "inception"
@@ -230,18 +231,18 @@ class _Evidence:
         return "hpm" if side == 3 else "resnet"
 
     def width(self, filters: int) -> float:
-        """The multiplier of channels that gives a number of them, all over the network."""
+        """The channel multiplier, which must fit the whole network."""
         width = filters / 256
         channels = self.shape("conv0_weight", 4, "stem")[0]
         if channels != stem_widths(width)[0]:
             raise self.fail(
                 f"'arg:conv0_weight' has {channels} channels, but 'arg:heatmap_weight' with "
-                f"{filters} means width {width:g}, where it has {stem_widths(width)[0]}"
+                f"{filters} means width {width:g} and {stem_widths(width)[0]} channels"
             )
         return width
 
     def sizes(self) -> tuple[int, int]:
-        """Sides of maps and input: 64, unless the spatial transformer's dense layer tells."""
+        """Sides of heatmaps (64 unless a spatial transformer shows another size) and input."""
         side = self.shape("conv0_weight", 4, "stem")[2]
         if side not in (3, 7):
             raise self.fail(

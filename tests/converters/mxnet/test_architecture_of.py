@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_facealign.converters.mxnet.detection import canonical_arrays, describe, recognize
+from keras_facealign.converters.mxnet.architecture_of import canonical_arrays, describe, recognize
 from keras_facealign.converters.mxnet.manifest import expected_arrays
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.networks import Architecture
@@ -92,7 +92,9 @@ def test_names_that_only_resemble_a_grid_are_left_alone():
 @pytest.mark.parametrize("other", ["arg:dla0_w1_h1_4_gamma", "aux:dla3_y"])
 def test_grids_of_two_prefixes_are_refused(other):
     arrays = {"arg:sta0_w1_h1_4_gamma": 1, other: 2}
-    with pytest.raises(FaceAlignError, match=f"several ways, 'arg:sta0_w1_h1_4_gamma', '{other}'"):
+    with pytest.raises(
+        FaceAlignError, match=f"several prefixes, 'arg:sta0_w1_h1_4_gamma', '{other}'"
+    ):
         canonical_arrays("a.params", arrays)
 
 
@@ -109,7 +111,7 @@ REFUSED = {
     "nothing": ({}, "lacks 'arg:heatmap_weight', which gives the landmarks and width (its 0 arr"),
     "another network": (
         {"arg:fc1_weight": (10, 512), "arg:fc1_bias": (10,)},
-        "no checkpoint of the original networks: it lacks 'arg:heatmap_weight', which gives the "
+        "not a checkpoint of the original networks: it lacks 'arg:heatmap_weight', which gives the "
         "landmarks and width (its 2 arrays: 'arg:fc1_weight', 'arg:fc1_bias')",
     ),
     "no topology": (
@@ -140,8 +142,8 @@ REFUSED = {
     ),
     "width of the stem": (
         HOURGLASS | {"arg:conv0_weight": (48, 3, 3, 3)},
-        "'arg:conv0_weight' has 48 channels, but 'arg:heatmap_weight' with 64 means width 0.25, "
-        "where it has 32",
+        "'arg:conv0_weight' has 48 channels, but 'arg:heatmap_weight' with 64 means width 0.25 "
+        "and 32 channels",
     ),
     "too deep": (
         {n.replace("_hg_1_", "_hg_7_"): s for n, s in HOURGLASS.items()},
@@ -166,10 +168,10 @@ REFUSED = {
         "'arg:stack1_unit0_w3_h4_1_bn_beta', 'arg:stack1_unit0_w2_h3_2_conv_weight', "
         "'arg:stack1_unit0_w2_h3_2_bn_gamma' and 28 more; give a complete file.",
     ),
-    "unknown": (SAT | {"arg:fc1_weight": (10, 512)}, "but it has 'arg:fc1_weight' besides"),
+    "unknown": (SAT | {"arg:fc1_weight": (10, 512)}, "has unknown arrays, 'arg:fc1_weight'"),
     "in the wrong place": (
         SAT | {"arg:bn0_moving_mean": (32,)},
-        "but it has 'arg:bn0_moving_mean' besides",
+        "has unknown arrays, 'arg:bn0_moving_mean'",
     ),
     "another shape": (
         SAT | {"arg:sat0_upsampling_w2_h2_weight": (64, 1, 2, 2)},
@@ -198,7 +200,7 @@ def test_arrays_are_named_as_in_the_file(prefix):
     for shapes in (without(SAT, name), SAT | {name: (1,)}):
         with pytest.raises(FaceAlignError, match=f"'arg:{prefix}0_upsampling_w2_h2_weight'"):
             recognize("a.params", shapes, prefix)
-    with pytest.raises(FaceAlignError, match=f"'aux:{prefix}9_x' besides"):
+    with pytest.raises(FaceAlignError, match=f"unknown arrays, 'aux:{prefix}9_x'"):
         recognize("a.params", SAT | {"aux:sat9_x": (1,)}, prefix)
 
 
