@@ -57,7 +57,6 @@ _MODULES = {
     "inference.mtcnn.cascade": "detection.mtcnn.cascade",
     "inference.runtimes": "runtimes",
     "inference.runtimes.choice": "runtimes.choice",
-    "inference.runtimes.decoding": "runtimes.decoding",
     "inference.runtimes.exported": "runtimes.exported",
     "inference.runtimes.interpreter": "runtimes.litert",
     "inference.runtimes.openvino": "runtimes.openvino",
@@ -67,7 +66,7 @@ _MODULES = {
     "inference.writers": "formats.files",
     "losses": "objective.losses",
     "metrics": "objective.metrics",
-    "mirroring": "models.flip_test",
+    "mirroring": "prediction.flip_test",
     "models.architecture": "networks.architecture",
     "models.complexity": "networks.complexity",
     "models.landmark_offset": "training.landmark_offset",
@@ -81,12 +80,14 @@ _MODULES = {
     "presets.card_trials": "evaluation.cards.trials",
     "presets.cards": "evaluation.cards.card",
     "presets.folders": "storage.preset_folders",
+    "presets.registry": "presets",
     "presets.half_precision": "storage.half_precision",
     "targets": "objective.targets",
 }
 
 # Old name: new name, with its module. Names that moved along with their module need no entry.
 _NAMES = {
+    "presets.folders.replacing": "storage.preset_folders.replace_preset",
     "augmentation.Disturbances": "objective.Corruptions",
     "augmentation.View": "objective.AugmentedView",
     "augmentation.disturbances.Disturbances": "objective.Corruptions",
@@ -129,6 +130,7 @@ _NAMES = {
     "inference.writers.write_image": "formats.write_image",
     "mirroring.check_mirrors": "models.flip_test.check_flip_pairs",
     "mirroring.predict_with_mirror": "models.flip_test.predict_with_flip_test",
+    "mirroring.check_mirrors": "prediction.check_flip_pairs",
     "models.Architecture": "networks.Architecture",
     "models.COHERENT_TERMS": "objective.COHERENT_TERMS",
     "models.CoherentTerm": "objective.CoherentTerm",
@@ -137,7 +139,7 @@ _NAMES = {
     "models.TRAINING_RECIPES": "objective.TRAINING_RECIPES",
     "models.build_network": "networks.build_network",
     "models.count_macs": "networks.count_macs",
-    "models.landmark_offset.check_offset": "models.prediction.check_offset",
+    "models.landmark_offset.check_offset": "prediction.check_offset",
     "models.measure_landmark_offset": "training.measure_landmark_offset",
     "presets.published.Published": "presets.published.PaperNetwork",
     "training.Schedule": "training.TrainingConfig",

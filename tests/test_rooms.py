@@ -22,6 +22,7 @@ ROOMS = (
     "networks",
     "objective",
     "calibration",
+    "prediction",
     "models",
     "presets",
     "data",

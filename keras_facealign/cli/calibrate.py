@@ -85,7 +85,7 @@ def calibrate(
     from keras_facealign.data.catalog import load
     from keras_facealign.data.partition import take_part
     from keras_facealign.presets import find_preset, from_preset
-    from keras_facealign.presets.registry import CALIBRATION
+    from keras_facealign.storage.preset_folders import CALIBRATION
 
     if part not in ("all", "validation"):
         raise FaceAlignError(f"There is no part {part!r} to check on; choose all or validation.")

@@ -30,7 +30,7 @@ def presets(
     percent; GFLOP counts the network's forward pass for one face (a multiply-add is two).
     """
     from keras_facealign.presets import find_preset, list_presets
-    from keras_facealign.presets.registry import WEIGHTS
+    from keras_facealign.storage.preset_folders import WEIGHTS
 
     known = list_presets()
     if as_json:

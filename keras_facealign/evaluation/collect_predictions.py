@@ -15,6 +15,7 @@ from keras_facealign.data.examples import FaceExample
 from keras_facealign.data.reregistration import register_labels
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.geometry import crop_face
+from keras_facealign.prediction import landmark_outputs
 
 if TYPE_CHECKING:
     from keras_facealign.models import FaceAlignModel
@@ -65,7 +66,7 @@ def observe(
     scheme, size = model.scheme, model.input_size
     if views < 1:
         raise FaceAlignError(f"views is {views}; each face takes at least 1.")
-    rng, observer = np.random.default_rng(seed), _observer(model)
+    rng = np.random.default_rng(seed)
     crops: list[np.ndarray] = []
     labels: list[np.ndarray] = []
     visibility: list[np.ndarray] = []
@@ -91,12 +92,12 @@ def observe(
             visibility.append(marks)
         faces += 1
         while len(crops) >= _BATCH:
-            said.append(_say(observer, crops[:_BATCH]))
+            said.append(_predict_batch(model, crops[:_BATCH]))
             del crops[:_BATCH]
         if on_face is not None:
             on_face()
     if crops:
-        said.append(_say(observer, crops))
+        said.append(_predict_batch(model, crops))
     if not said:
         raise FaceAlignError("There is no face to look at; check the folder, split and part.")
     outputs = {name: np.concatenate([part[name] for part in said]) for name in said[0]}
@@ -118,25 +119,19 @@ def observe(
     )
 
 
-def _observer(model: FaceAlignModel) -> Any:
-    """The network with landmarks, confidence, spread and turn as its outputs."""
-    import keras
-
-    images = model.inputs[0]
-    heatmaps, frames = model.heatmaps_and_frames(images, training=False)
-    outputs = model.landmark_outputs(heatmaps, frames)
-    wanted = {name: outputs[name] for name in ("landmarks", "confidence")}
-    wanted["spread"] = spread_of_heatmaps(heatmaps[-1], model.input_size)
-    wanted["turn"] = turn_of_faces(wanted["landmarks"], turn_sides(model.scheme))
-    return keras.Model(images, wanted)
-
-
-def _say(observer: Any, crops: list[np.ndarray]) -> dict[str, np.ndarray]:
-    count = len(crops)
-    # A short last batch would have the network traced once more.
-    images = np.stack(crops + crops[-1:] * (_BATCH - count)).astype(np.float32)
-    outputs = observer.predict_on_batch(images)
-    return {name: np.asarray(value)[:count] for name, value in outputs.items()}
+def _predict_batch(model: FaceAlignModel, crops: list[np.ndarray]) -> dict[str, np.ndarray]:
+    """Landmarks, confidence, spread of the heatmaps and yaw of the faces in crops."""
+    maps = model.predict_heatmaps(np.stack(crops), _BATCH)
+    outputs = landmark_outputs(
+        maps["heatmaps"],
+        maps.get("frames"),
+        input_size=model.input_size,
+        decode_method=model.decode_method,
+        landmark_offset=model.landmark_offset,
+    )
+    outputs["spread"] = spread_of_heatmaps(maps["heatmaps"], model.input_size)
+    outputs["turn"] = turn_of_faces(outputs["landmarks"], turn_sides(model.scheme))
+    return outputs
 
 
 def _errors(found: np.ndarray, labels: np.ndarray, register: bool) -> tuple[np.ndarray, int]:

@@ -179,7 +179,7 @@ def _describe(model: Any) -> tuple[str, str]:
     if isinstance(model, FaceAlignModel):
         return model.name, "unknown"
     from keras_facealign.presets import find_preset
-    from keras_facealign.presets.registry import METADATA
+    from keras_facealign.storage.preset_folders import METADATA
 
     folder = find_preset(model)
     try:

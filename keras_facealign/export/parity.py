@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
 from keras_facealign.models import FaceAlignModel
-from keras_facealign.ops import decode_heatmaps, deform_implementation
+from keras_facealign.ops import deform_implementation
+from keras_facealign.prediction import any_size, fixed_size, landmark_outputs, run_batches
 from keras_facealign.runtimes.exported import load_graph
 from keras_facealign.runtimes.metadata import SIGNATURE
 
@@ -68,9 +68,12 @@ def compare(
     with deform_implementation("portable"):
         expected = model.predict_landmarks(faces, batch_size=_BATCH)[0]
     if "heatmaps" in found:
-        landmarks, _ = decode_heatmaps(found["heatmaps"], model.input_size, model.decode_method)
-        landmarks = keras.ops.convert_to_numpy(landmarks)
-        found = {"landmarks": landmarks + np.asarray(model.landmark_offset, np.float32)}
+        found = landmark_outputs(
+            found["heatmaps"],
+            input_size=model.input_size,
+            decode_method=model.decode_method,
+            landmark_offset=model.landmark_offset,
+        )
     distance = np.linalg.norm(found["landmarks"].astype(np.float64) - expected, axis=-1)
     percentile = float(np.percentile(distance, 99))
     return Parity(float(distance.mean()), percentile, len(faces), limit)
@@ -92,20 +95,8 @@ def load_export(format: str, path: Path) -> Callable[[np.ndarray], dict[str, np.
         graph = load_graph(path, "litert" if format == "tflite" else "onnx")
     batch = graph.input_shape[0]  # -1: any
 
-    def run(images: np.ndarray) -> dict[str, np.ndarray]:
-        size = batch if batch > 0 else _BATCH
-        parts = []
-        for start in range(0, len(images), size):
-            chunk = images[start : start + size]
-            missing = batch - len(chunk)
-            if missing > 0:  # a file of fixed batch takes no fewer
-                chunk = np.concatenate([chunk, np.repeat(chunk[-1:], missing, axis=0)])
-            parts.append(graph(chunk))
-        return {
-            name: np.concatenate([part[name] for part in parts])[: len(images)] for name in parts[0]
-        }
-
-    return run
+    plan = fixed_size(batch) if batch > 0 else any_size(_BATCH)
+    return lambda images: run_batches(graph, images, plan)
 
 
 class _SavedModelGraph:

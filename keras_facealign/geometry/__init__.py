@@ -17,12 +17,11 @@ if TYPE_CHECKING:
         translation_matrix,
     )
     from keras_facealign.geometry.boxes import CROP_SCALE, box_overlap, crop_matrix, landmarks_box
-    from keras_facealign.geometry.crops import check_crops, crop_face
+    from keras_facealign.geometry.crops import crop_face
 
 __all__ = [
     "CROP_SCALE",
     "box_overlap",
-    "check_crops",
     "compose",
     "crop_face",
     "crop_matrix",
@@ -48,6 +47,6 @@ __getattr__, __dir__ = attach(
             "translation_matrix",
         ),
         "boxes": ("CROP_SCALE", "box_overlap", "crop_matrix", "landmarks_box"),
-        "crops": ("check_crops", "crop_face"),
+        "crops": ("crop_face",),
     },
 )

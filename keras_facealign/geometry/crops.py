@@ -9,12 +9,11 @@ import cv2
 import numpy as np
 
 from keras_facealign import geometry
-from keras_facealign.errors import FaceAlignError
 
 if TYPE_CHECKING:
     pass
 
-__all__ = ["check_crops", "crop_face"]
+__all__ = ["crop_face"]
 
 # Bilinear sampling reads the 2 x 2 pixels around a point: below half size it would skip pixels.
 _SAFE_SCALE = 0.5
@@ -49,29 +48,6 @@ def crop_face(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
     return cv2.warpAffine(
         image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT
     )
-
-
-def check_crops(images: np.ndarray, size: int) -> None:
-    """Checks that images are what a network takes.
-
-    Args:
-        images: (B, size, size, 3), RGB 0 to 255.
-        size: Side of the network's input in pixels.
-
-    Raises:
-        FaceAlignError: If they have another shape or range.
-    """
-    if images.ndim != 4 or images.shape[1:] != (size, size, 3):
-        raise FaceAlignError(
-            f"images have shape {images.shape}, but this model takes (batch, {size}, {size}, 3); "
-            "crop and resize faces first, or use FaceAligner, which does."
-        )
-    if images.dtype != np.uint8 and images.size:
-        low, high = float(np.min(images)), float(np.max(images))
-        if not (low >= 0 and high <= 255):
-            raise FaceAlignError(
-                f"images have values from {low:g} to {high:g}; give RGB between 0 and 255."
-            )
 
 
 def _reduce(

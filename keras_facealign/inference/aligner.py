@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from numbers import Real
 from os import PathLike
 from pathlib import Path
@@ -17,13 +16,10 @@ from keras_facealign.data.images import read_image
 from keras_facealign.detection import Detection, Detector, as_detections, get_detector
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.geometry import crop_face
-from keras_facealign.models.flip_test import check_flip_pairs, predict_with_flip_test
-from keras_facealign.runtimes import LandmarkModel, check_runtime, choose_runtime, load_model
+from keras_facealign.prediction import LandmarkModel, check_flip_pairs
+from keras_facealign.runtimes import check_runtime, choose_runtime, load_model
 
 __all__ = ["Face", "FaceAligner"]
-
-# What networks may say of each landmark; the first two always.
-_OUTPUTS = ("landmarks", "confidence", "sigma", "visibility")
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +91,7 @@ class FaceAligner:
             later do not reach it.
         flip_test: Look at the mirror image of every face too, whatever the runtime, and give the
             mean of both: more exact, in twice the network's time. With `sat1_cab_mobile` the error
-            falls by 3 % (see `keras_facealign.models.flip_test`).
+            falls by 3 % (see `keras_facealign.prediction.flip_test`).
 
     Raises:
         FaceAlignError: If the detector or the runtime is none of these, or `flip_test` is asked for
@@ -121,7 +117,7 @@ class FaceAligner:
         self.flip_test = flip_test
         self.detector = get_detector(detector)
         # An exported file says which crops its network was trained on.
-        self._margin = getattr(model, "box_scale", geometry.CROP_SCALE)
+        self._crop_scale = getattr(model, "crop_scale", geometry.CROP_SCALE)
         self._wanted_runtime = runtime
         self._running: tuple[str, LandmarkModel] | None = None
 
@@ -136,7 +132,7 @@ class FaceAligner:
         return self._network()[0]
 
     def _network(self) -> tuple[str, LandmarkModel]:
-        # Not in the constructor: compiling takes a second, which no one is to wait for in vain.
+        # Compiled lazily: it takes about 1 s and may not be needed.
         if self._running is None:
             self._running = choose_runtime(self.model, self._wanted_runtime)
         return self._running
@@ -261,7 +257,7 @@ class FaceAligner:
             detections.sort(key=lambda d: -_area(d.box))
         pending = []
         for detection in detections:
-            matrix = geometry.crop_matrix(detection.box, self.model.input_size, self._margin)
+            matrix = geometry.crop_matrix(detection.box, self.model.input_size, self._crop_scale)
             crop = crop_face(pixels, matrix, self.model.input_size)
             pending.append(_Pending(crop, matrix, detection, index))
         return pending
@@ -270,31 +266,19 @@ class FaceAligner:
         """Runs the network once and files the faces under their photos."""
         crops = np.stack([item.crop for item in batch])
         _, network = self._network()
-        predict = partial(_outputs, network)
-        if self.flip_test:
-            offset = getattr(self.model, "landmark_offset", (0.0, 0.0))
-            outputs = predict_with_flip_test(predict, crops, self.model.scheme, offset)
-        else:
-            outputs = predict(crops)
+        outputs = network.predict_outputs(crops, len(crops), self.flip_test)
         # float64 keeps a tenth of a pixel in crops of pictures a hundred thousand pixels wide.
         inverse = geometry.invert(np.stack([item.matrix for item in batch]).astype(np.float64))
         points = np.asarray(outputs["landmarks"], np.float64)
-        outputs["landmarks"] = geometry.transform_points(inverse, points)
-        if "sigma" in outputs:
-            outputs["sigma"] = outputs["sigma"] * inverse[:, :1, 0]
+        arrays = dict(outputs)
+        arrays["landmarks"] = geometry.transform_points(inverse, points)
+        if "sigma" in arrays:
+            arrays["sigma"] = arrays["sigma"] * inverse[:, :1, 0]
         for index, item in enumerate(batch):
-            fields = {name: np.asarray(v[index], np.float32) for name, v in outputs.items()}
+            fields = {name: np.asarray(v[index], np.float32) for name, v in arrays.items()}
             faces[item.image_index].append(
                 Face(box=item.detection.box, score=item.detection.score, **fields)
             )
-
-
-def _outputs(network: Any, crops: np.ndarray) -> dict[str, Any]:
-    """What a network says of the landmarks of crops, by the names of `Face`'s fields."""
-    if hasattr(network, "predict_outputs"):
-        found = network.predict_outputs(crops, batch_size=len(crops))
-        return {name: found[name] for name in _OUTPUTS if name in found}
-    return dict(zip(_OUTPUTS, network.predict_landmarks(crops, len(crops)), strict=False))
 
 
 def _area(box: np.ndarray) -> float:

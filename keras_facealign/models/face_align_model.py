@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_facealign import geometry
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.landmarks import LandmarkScheme, get_scheme
 from keras_facealign.models.prediction import LandmarkPrediction
+from keras_facealign.models.preset_io import load_preset, save_preset
 from keras_facealign.models.steps import BackendSteps
 from keras_facealign.networks.architecture import Architecture
 from keras_facealign.networks.stacked import build_network
@@ -23,8 +24,12 @@ from keras_facealign.objective.recipes import CoherentTerm, TrainingSettings
 from keras_facealign.objective.targets import TARGETS
 from keras_facealign.objective.view_pair import Pair, check_batch
 from keras_facealign.ops.heatmap import input_to_map, local_soft_argmax
+from keras_facealign.prediction import landmark_outputs
 
-__all__ = ["FaceAlignModel", "Pair"]
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["FaceAlignModel"]
 
 # Beyond this error, in map pixels, the window around a peak does not hold the true position, and
 # shaping its values would teach nothing.
@@ -342,6 +347,17 @@ class FaceAlignModel(LandmarkPrediction, BackendSteps, keras.Model):
         down, up = (ops.broadcast_to(m, shape) for m in (down, up))
         return geometry.compose(down, geometry.compose(matrix, up))
 
+    def _decode(self, heatmaps: Any, frames: Any, offset: tuple[float, float]) -> Any:
+        """Landmarks in pixels of the input for the metric, float32 (B, K, 2)."""
+        outputs = landmark_outputs(
+            heatmaps,
+            frames,
+            input_size=self.input_size,
+            decode_method=self.decode_method,
+            landmark_offset=offset,
+        )
+        return outputs["landmarks"]
+
     def training_loss(self, data: Any) -> Any:
         batch = check_batch(data, self.input_size, self.num_landmarks)
         pair = self.make_views(batch)
@@ -351,7 +367,7 @@ class FaceAlignModel(LandmarkPrediction, BackendSteps, keras.Model):
         first, second = [h[:count] for h in heatmaps], [h[count:] for h in heatmaps]
         shown = pair if frames is None else pair.in_frames(frames, self.input_size)
         terms = self.pair_loss(shown, first, second)
-        found, _ = self._decode(ops.stop_gradient(first[-1]), _first(frames, count))
+        found = self._decode(ops.stop_gradient(first[-1]), _first(frames, count), (0.0, 0.0))
         self._update_metrics(terms, pair.first, found)
         return terms["loss"]
 
@@ -365,9 +381,7 @@ class FaceAlignModel(LandmarkPrediction, BackendSteps, keras.Model):
         heatmap, landmark = self.view_loss(shown, heatmaps)
         settings = self._training
         total = settings.heatmap_weight * heatmap + settings.landmark_weight * landmark
-        found = ops.add(
-            self._decode(heatmaps[-1], frames)[0], np.asarray(self.landmark_offset, np.float32)
-        )
+        found = self._decode(heatmaps[-1], frames, self.landmark_offset)
         terms = {"loss": total, "heatmap_loss": heatmap, "coherent_loss": None}
         self._update_metrics(terms, view, found)
         return total
@@ -388,6 +402,58 @@ class FaceAlignModel(LandmarkPrediction, BackendSteps, keras.Model):
             if terms[name] is not None:
                 tracker.update_state(terms[name], sample_weight=count)
         self._nme_tracker.update_state(view.landmarks, found, sample_weight=view.visible)
+
+    # ---- presets --------------------------------------------------------------------------------
+
+    @classmethod
+    def from_preset(cls, name: str | Path, load_weights: bool = True) -> Self:
+        """Builds a model from a preset.
+
+        `FaceAlignModel.from_preset` gives a model of the preset's own class, such as
+        `SATFaceAlign`. A class derived from that class builds a model of itself.
+
+        Args:
+            name: A bundled preset's name, see `keras_facealign.presets.list_presets`, or a folder
+                that `save_to_preset` wrote.
+            load_weights: Whether to load the trained weights; False gives the untrained network,
+                without `landmark_offset`.
+
+        Returns:
+            The model.
+
+        Raises:
+            FaceAlignError: If the preset is unknown, damaged, of another class, or has no trained
+                weights.
+
+        Example:
+            >>> type(FaceAlignModel.from_preset("sat1_cab_mobile")).__name__
+            'SATFaceAlign'
+        """
+        return load_preset(cls, name, load_weights)
+
+    def save_to_preset(self, folder: str | Path, metadata: dict[str, Any] | None = None) -> Path:
+        """Writes the model as a preset folder.
+
+        A preset that is there already is replaced as a whole once the new one is written: whenever
+        the program is stopped, there is either the old one or the new one. Its model card
+        (README.md and card.png) is kept. Its exports (model.tflite and so on) are removed with the
+        old weights that they were made of, with a warning.
+
+        Args:
+            folder: Where to write; made if missing. A model of a user's class is written as the
+                class of this package that it derives from.
+            metadata: What `list_presets` shows: description, license, accuracy and so on. The
+                number of parameters and the operations of a forward pass are added.
+
+        Returns:
+            The folder.
+
+        Raises:
+            FaceAlignError: If the folder holds anything but a preset, or cannot be written.
+        """
+        name_of = keras.saving.get_registered_name
+        ours = (c for c in type(self).__mro__ if name_of(c) == f"keras_facealign>{c.__name__}")
+        return save_preset(self, next(ours), folder, metadata)
 
     # ---- serialization --------------------------------------------------------------------------
 

@@ -16,9 +16,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 import numpy as np
-from keras import ops
 
 from keras_facealign.errors import FaceAlignError
 
@@ -63,11 +61,47 @@ def draw_heatmaps(landmarks: Any, map_size: int, sigma: float = 1.5) -> Any:
     """
     if sigma <= 0:
         raise FaceAlignError(f"sigma is {sigma}; a Gaussian needs a positive one, such as 1.5.")
+    from keras import ops
+
     landmarks = ops.cast(landmarks, "float32")
     grid = ops.reshape(ops.arange(map_size, dtype="float32"), (1, map_size, 1))
     x = ops.exp(-ops.square(grid - landmarks[:, None, :, 0]) / (2.0 * sigma**2))
     y = ops.exp(-ops.square(grid - landmarks[:, None, :, 1]) / (2.0 * sigma**2))
     return ops.expand_dims(y, 2) * ops.expand_dims(x, 1)
+
+
+def _backend(heatmaps: Any) -> Any:
+    """NumPy for arrays, else `keras.ops`: the functions used here have the same names in both."""
+    if isinstance(heatmaps, np.ndarray):
+        return np
+    from keras import ops
+
+    return ops
+
+
+def _cast(x: Any, dtype: str) -> Any:
+    return x.astype(dtype, copy=False) if isinstance(x, np.ndarray) else _backend(x).cast(x, dtype)
+
+
+def _sigmoid(x: Any) -> Any:
+    if isinstance(x, np.ndarray):
+        return 0.5 * (1.0 + np.tanh(0.5 * x))  # does not overflow
+    return _backend(x).sigmoid(x)
+
+
+def _argmax(values: Any, axis: int) -> Any:
+    """Index of the first highest value along an axis, int32.
+
+    For floats, Keras on TensorFlow tells -0 from 0 by their bits, for which TFLite has no operator.
+    """
+    if not isinstance(values, np.ndarray):
+        import keras
+
+        if keras.backend.backend() == "tensorflow" and not isinstance(values, keras.KerasTensor):
+            import tensorflow as tf
+
+            return tf.argmax(values, axis=axis, output_type="int32")
+    return _cast(_backend(values).argmax(values, axis=axis), "int32")
 
 
 def _peak(heatmaps: Any) -> tuple[Any, Any]:
@@ -77,69 +111,63 @@ def _peak(heatmaps: Any) -> tuple[Any, Any]:
     `argmax` of the flattened map, which takes TFLite seven times as long, as it walks through all
     pixels in steps of K.
     """
-    width = int(heatmaps.shape[2])
-    row = ops.cast(_argmax(ops.max(heatmaps, axis=2), axis=1), "int32")
-    columns = np.arange(width, dtype="int32").reshape(1, 1, -1)
-    values = _take_pixels(heatmaps, ops.expand_dims(row, -1), columns)
-    return row, ops.cast(_argmax(values, axis=2), "int32")
-
-
-def _argmax(values: Any, axis: int) -> Any:
-    """Index of the first highest value along an axis.
-
-    For floats, Keras on TensorFlow tells -0 from 0 by their bits, for which TFLite has no operator.
-    """
-    if keras.backend.backend() == "tensorflow" and not isinstance(values, keras.KerasTensor):
-        import tensorflow as tf
-
-        return tf.argmax(values, axis=axis)
-    return ops.argmax(values, axis=axis)
+    xp = _backend(heatmaps)
+    row = _argmax(xp.max(heatmaps, axis=2), axis=1)
+    columns = np.arange(int(heatmaps.shape[2]), dtype="int32").reshape(1, 1, -1)
+    values = _take_pixels(heatmaps, xp.expand_dims(row, -1), columns)
+    return row, _argmax(values, axis=2)
 
 
 def _take_pixels(heatmaps: Any, rows: Any, columns: Any) -> Any:
     """Values at (B, K, N) rows and columns of every map, replicating the border."""
+    xp = _backend(heatmaps)
     height, width, k = (int(n) for n in heatmaps.shape[1:])
-    rows = ops.clip(rows, 0, height - 1)
-    columns = ops.clip(columns, 0, width - 1)
-    batch = ops.reshape(ops.arange(ops.shape(heatmaps)[0], dtype="int32"), (-1, 1, 1))
-    channel = ops.reshape(ops.arange(k, dtype="int32"), (1, k, 1))
-    index = ((batch * height + rows) * width + columns) * k + channel
-    return ops.take(ops.reshape(heatmaps, (-1,)), index, axis=0)
+    rows = xp.clip(rows, 0, height - 1)
+    columns = xp.clip(columns, 0, width - 1)
+    channel = np.arange(k, dtype="int32").reshape(1, k, 1)
+    if xp is np:
+        batch = np.arange(len(heatmaps)).reshape(-1, 1, 1)
+        return heatmaps[batch, rows, columns, channel]
+    batch = xp.reshape(xp.arange(xp.shape(heatmaps)[0], dtype="int32"), (-1, 1, 1))
+    index = ((batch * height + rows) * width + columns) * k + xp.convert_to_tensor(channel)
+    return xp.take(xp.reshape(heatmaps, (-1,)), index, axis=0)
 
 
 def _window(heatmaps: Any, rows: Any, columns: Any, radius: int) -> tuple[Any, Any, Any]:
     """Values, row and column indices, each (B, K, N), of a square window around (B, K) pixels."""
+    xp = _backend(heatmaps)
     offsets = np.arange(-radius, radius + 1, dtype="int32")
     dy, dx = (v.reshape(1, 1, -1) for v in np.meshgrid(offsets, offsets, indexing="ij"))
-    rows = ops.add(ops.expand_dims(rows, -1), dy)
-    columns = ops.add(ops.expand_dims(columns, -1), dx)
+    rows = xp.add(xp.expand_dims(rows, -1), dy)
+    columns = xp.add(xp.expand_dims(columns, -1), dx)
     return _take_pixels(heatmaps, rows, columns), rows, columns
 
 
 def local_soft_argmax(heatmaps: Any, radius: int = WINDOW_RADIUS) -> Any:
-    """Center of mass of the sigmoid probability in a window around the highest pixel.
+    """Computes the center of mass of the probability in a window around the highest pixel.
 
-    Differentiable with respect to the values in the window, so it serves as a training target too.
+    Differentiable with respect to the values in the window, so it can also serve in a loss.
 
     Args:
-        heatmaps: float (B, H, W, K), logits.
+        heatmaps: float (B, H, W, K), logits; a NumPy array or a tensor.
         radius: Radius of the square window in pixels. Pixels outside the map do not count.
 
     Returns:
         float32 (B, K, 2) in map pixels, x before y.
     """
+    xp = _backend(heatmaps)
     height, width = (int(n) for n in heatmaps.shape[1:3])
-    heatmaps = ops.cast(heatmaps, "float32")
+    heatmaps = _cast(heatmaps, "float32")
     row, column = _peak(heatmaps)
     values, rows, columns = _window(heatmaps, row, column, radius)
-    inside = ops.logical_and(
-        ops.logical_and(rows >= 0, rows < height), ops.logical_and(columns >= 0, columns < width)
+    inside = xp.logical_and(
+        xp.logical_and(rows >= 0, rows < height), xp.logical_and(columns >= 0, columns < width)
     )
-    mass = ops.sigmoid(values) * ops.cast(inside, "float32") + 1e-12
-    total = ops.sum(mass, axis=-1)
-    x = ops.sum(mass * ops.cast(columns, "float32"), axis=-1) / total
-    y = ops.sum(mass * ops.cast(rows, "float32"), axis=-1) / total
-    return ops.stack([x, y], axis=-1)
+    mass = _sigmoid(values) * _cast(inside, "float32") + 1e-12
+    total = xp.sum(mass, axis=-1)
+    x = xp.sum(mass * _cast(columns, "float32"), axis=-1) / total
+    y = xp.sum(mass * _cast(rows, "float32"), axis=-1) / total
+    return xp.stack([x, y], axis=-1)
 
 
 def _taylor(heatmaps: Any) -> Any:
@@ -148,18 +176,19 @@ def _taylor(heatmaps: Any) -> Any:
     At the border the derivatives are taken at the nearest pixel whose window lies inside the map:
     a Gaussian's logarithm is a parabola, so that a step from there ends in the same place.
     """
+    xp = _backend(heatmaps)
     height, width = (int(n) for n in heatmaps.shape[1:3])
     row, column = _peak(heatmaps)
-    peak = ops.cast(ops.stack([column, row], axis=-1), "float32")
-    row = ops.clip(row, 2, max(height - 3, 2))
-    column = ops.clip(column, 2, max(width - 3, 2))
+    peak = _cast(xp.stack([column, row], axis=-1), "float32")
+    row = xp.clip(row, 2, max(height - 3, 2))
+    column = xp.clip(column, 2, max(width - 3, 2))
     values, _, _ = _window(heatmaps, row, column, 2)
-    batch, k = ops.shape(values)[0], int(values.shape[1])
-    window = ops.reshape(ops.sigmoid(values), (batch, k, 5, 5))
+    batch, k = xp.shape(values)[0], int(values.shape[1])
+    window = xp.reshape(_sigmoid(values), (batch, k, 5, 5))
     # Binomial 3x3 smoothing of the 5x5 window leaves the 3x3 that the derivatives need.
     rows = window[:, :, :-2] + 2.0 * window[:, :, 1:-1] + window[:, :, 2:]
     smooth = (rows[..., :-2] + 2.0 * rows[..., 1:-1] + rows[..., 2:]) / 16.0
-    p = ops.log(ops.maximum(smooth, 1e-10))
+    p = xp.log(xp.maximum(smooth, 1e-10))
     dx = 0.5 * (p[:, :, 1, 2] - p[:, :, 1, 0])
     dy = 0.5 * (p[:, :, 2, 1] - p[:, :, 0, 1])
     dxx = p[:, :, 1, 2] - 2.0 * p[:, :, 1, 1] + p[:, :, 1, 0]
@@ -167,46 +196,66 @@ def _taylor(heatmaps: Any) -> Any:
     dxy = 0.25 * (p[:, :, 2, 2] - p[:, :, 2, 0] - p[:, :, 0, 2] + p[:, :, 0, 0])
     det = dxx * dyy - dxy * dxy
     # Only a maximum has a negative definite Hessian; elsewhere the step would be meaningless.
-    good = ops.logical_and(det > 1e-12, dxx < 0)
-    safe = ops.where(good, det, 1.0)
+    good = xp.logical_and(det > 1e-12, dxx < 0)
+    safe = xp.where(good, det, 1.0)
     step_x = -(dyy * dx - dxy * dy) / safe
     step_y = -(dxx * dy - dxy * dx) / safe
-    center = ops.cast(ops.stack([column, row], axis=-1), "float32")
-    step = center + ops.stack([step_x, step_y], axis=-1) - peak
-    return peak + ops.where(ops.expand_dims(good, -1), ops.clip(step, -1.0, 1.0), 0.0)
+    center = _cast(xp.stack([column, row], axis=-1), "float32")
+    step = center + xp.stack([step_x, step_y], axis=-1) - peak
+    return peak + xp.where(xp.expand_dims(good, -1), xp.clip(step, -1.0, 1.0), 0.0)
+
+
+def _resize(heatmaps: Any, size: int) -> Any:
+    """Resizes maps bilinearly, with half-pixel centers, to (B, size, size, K)."""
+    if not isinstance(heatmaps, np.ndarray):
+        resize = _backend(heatmaps).image.resize
+        return resize(heatmaps, (size, size), interpolation="bilinear", data_format="channels_last")
+    source = heatmaps.shape[1]
+    position = np.clip((np.arange(size) + 0.5) * (source / size) - 0.5, 0, source - 1)
+    # The weight of each source pixel falls linearly to zero at a distance of one pixel.
+    weights = np.maximum(0, 1 - np.abs(position[:, None] - np.arange(source))).astype(np.float32)
+    return np.einsum("yh,bhwk,xw->byxk", weights, heatmaps, weights, optimize=True)
 
 
 def decode_heatmaps(heatmaps: Any, input_size: int, method: str = "taylor") -> tuple[Any, Any]:
-    """Reads landmarks and confidence out of raw heatmaps.
+    """Decodes landmarks and confidence from raw heatmaps.
 
     Args:
-        heatmaps: float (B, H, W, K), logits of a network, H == W.
+        heatmaps: float (B, H, W, K), logits of a network, H == W: a tensor of Keras's backend, or a
+            NumPy array, for which Keras is not needed.
         input_size: Side of the network's input in pixels.
         method: One of `DECODE_METHODS`.
 
     Returns:
         A tuple of landmarks, float32 (B, K, 2) in input pixels, x before y, and confidence, float32
-        (B, K) between 0 and 1: the sigmoid of each map's highest value.
+        (B, K) between 0 and 1: the sigmoid of each map's highest value. Both are of the kind that
+        the heatmaps are.
 
     Raises:
         FaceAlignError: If `method` is unknown.
+
+    Example:
+        >>> heatmaps = np.full((1, 8, 8, 1), -5.0, "float32")
+        >>> heatmaps[0, 2, 4] = 5.0  # row 2, column 4
+        >>> landmarks, confidence = decode_heatmaps(heatmaps, input_size=32)
+        >>> landmarks.round(2).tolist(), confidence.round(3).tolist()
+        ([[[17.5, 9.5]]], [[0.993]])
     """
-    heatmaps = ops.cast(heatmaps, "float32")
+    if method not in DECODE_METHODS:
+        raise FaceAlignError(
+            f"Unknown decoding method {method!r}; choose one of: {', '.join(DECODE_METHODS)}."
+        )
+    xp = _backend(heatmaps)
+    heatmaps = _cast(heatmaps, "float32")
     map_size = int(heatmaps.shape[1])
-    confidence = ops.sigmoid(ops.max(heatmaps, axis=(1, 2)))
-    if method == "upsample":
-        resized = ops.image.resize(heatmaps, (input_size, input_size), interpolation="bilinear")
-        row, column = _peak(resized)
-        return ops.cast(ops.stack([column, row], axis=-1), "float32"), confidence
-    if method == "argmax":
-        row, column = _peak(heatmaps)
-        points = ops.cast(ops.stack([column, row], axis=-1), "float32")
-    elif method == "taylor":
+    confidence = _sigmoid(xp.max(heatmaps, axis=(1, 2)))
+    if method == "taylor":
         points = _taylor(heatmaps)
     elif method == "soft_argmax":
         points = local_soft_argmax(heatmaps)
     else:
-        raise FaceAlignError(
-            f"Unknown decoding method {method!r}; choose one of: {', '.join(DECODE_METHODS)}."
-        )
+        row, column = _peak(_resize(heatmaps, input_size) if method == "upsample" else heatmaps)
+        points = _cast(xp.stack([column, row], axis=-1), "float32")
+        if method == "upsample":
+            return points, confidence
     return map_to_input(points, input_size, map_size), confidence

@@ -1,8 +1,7 @@
-"""What the network of a `FaceAligner` runs on."""
+"""Runtimes: Keras, LiteRT, ONNX Runtime and OpenVINO behind one protocol, crops to landmarks."""
 
 from keras_facealign.runtimes.choice import (
     RUNTIMES,
-    LandmarkModel,
     check_runtime,
     choose_runtime,
     load_model,
@@ -13,7 +12,6 @@ from keras_facealign.runtimes.metadata import read_metadata
 __all__ = [
     "RUNTIMES",
     "ExportedModel",
-    "LandmarkModel",
     "check_runtime",
     "choose_runtime",
     "load_model",

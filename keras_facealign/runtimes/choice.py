@@ -5,31 +5,22 @@ from __future__ import annotations
 import importlib.util
 import shutil
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.runtimes.decoding import decode
+from keras_facealign.prediction import (
+    LandmarkModel,
+    LandmarkOutputs,
+    any_size,
+    predict_outputs,
+)
 from keras_facealign.runtimes.exported import FILE_RUNTIMES, ExportedModel
 
-__all__ = ["RUNTIMES", "LandmarkModel", "check_runtime", "choose_runtime", "load_model"]
+__all__ = ["RUNTIMES", "check_runtime", "choose_runtime", "load_model"]
 
 RUNTIMES = ("auto", "keras", "openvino", "openvino_bfloat16", "litert", "onnx")
-
-
-class LandmarkModel(Protocol):
-    """What finds the landmarks of cropped faces, such as a `FaceAlignModel`.
-
-    It may also have `predict_outputs` with the same arguments, which gives a dictionary of
-    `landmarks`, `confidence` and, where it knows them, `sigma` and `visibility`.
-    """
-
-    def predict_landmarks(
-        self, images: np.ndarray, batch_size: int = 32
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Landmarks (B, K, 2) and confidence (B, K) of images (B, S, S, 3), RGB 0 to 255."""
-        ...
 
 
 def check_runtime(runtime: str) -> None:
@@ -131,7 +122,8 @@ def choose_runtime(model: Any, runtime: str = "auto") -> tuple[str, LandmarkMode
     """Puts a model on a runtime.
 
     Args:
-        model: A `FaceAlignModel`, an `ExportedModel`, or any `LandmarkModel`.
+        model: A `FaceAlignModel`, an `ExportedModel`, or any object with `input_size` and either
+            `predict_outputs(images, batch_size)` or `predict_landmarks(images, batch_size)`.
         runtime: "keras" is the model itself. "openvino" is a float32 copy of it on the processor,
             equal up to rounding; "openvino_bfloat16" computes the larger convolutions in bfloat16.
             "litert" and "onnx" are those of exported files. "auto" is "openvino" where that is
@@ -139,7 +131,7 @@ def choose_runtime(model: Any, runtime: str = "auto") -> tuple[str, LandmarkMode
             exported file its own.
 
     Returns:
-        The name of the runtime that was taken, and what to call.
+        The name of the chosen runtime, and the model on it.
 
     Raises:
         FaceAlignError: If the runtime is unknown, or was asked for by name and is not installed or
@@ -153,17 +145,19 @@ def choose_runtime(model: Any, runtime: str = "auto") -> tuple[str, LandmarkMode
             f"runtime={runtime!r} runs exported files, not a {type(model).__name__}; use "
             "FaceAligner.from_preset with a preset's name or a file's path"
         )
-    if runtime == "keras":
-        return "keras", model
     if not _is_keras_model(model):
-        if runtime == "auto":
-            return "keras", model
-        raise FaceAlignError(f"{type(model).__name__} is no FaceAlignModel; use runtime='keras'.")
-    if runtime == "auto" and _has_gpu():
+        if runtime not in ("auto", "keras"):
+            raise FaceAlignError(
+                f"{type(model).__name__} is not a FaceAlignModel; use runtime='keras'."
+            )
+        return "keras", _CallableModel(model)
+    if runtime == "keras" or (runtime == "auto" and _has_gpu()):
         return "keras", model
     name = "openvino" if runtime == "auto" else runtime
     try:
-        return name, _OpenVINOLandmarks(model, "bfloat16" if "bfloat16" in name else "float32")
+        from keras_facealign.runtimes.openvino import OpenVINOModel
+
+        return name, OpenVINOModel(model, "bfloat16" if "bfloat16" in name else "float32")
     except (ImportError, RuntimeError, FaceAlignError) as error:
         if runtime == "auto":
             return "keras", model
@@ -171,7 +165,7 @@ def choose_runtime(model: Any, runtime: str = "auto") -> tuple[str, LandmarkMode
             raise
         raise FaceAlignError(
             f"runtime={runtime!r} needs OpenVINO, which does not start ({error}); "
-            "pip install keras_facealign[openvino], or use runtime='keras'."
+            "pip install \"keras_facealign[openvino]\", or use runtime='keras'."
         ) from error
 
 
@@ -197,28 +191,28 @@ def _has_gpu() -> bool:
         return False
 
 
-class _OpenVINOLandmarks:
-    """What a model says of landmarks, its network on OpenVINO."""
+class _CallableModel:
+    """A model of the user's own that has `predict_landmarks` only."""
 
-    def __init__(self, model: Any, precision: str) -> None:
-        from keras_facealign.runtimes.openvino import OpenVINONetwork
-
+    def __init__(self, model: Any) -> None:
         self._model = model
-        self._network = OpenVINONetwork(model, precision)
 
-    def predict_landmarks(
-        self, images: np.ndarray, batch_size: int = 32
-    ) -> tuple[np.ndarray, np.ndarray]:
-        outputs = self.predict_outputs(images, batch_size)
-        return outputs["landmarks"], outputs["confidence"]
-
-    def predict_outputs(self, images: np.ndarray, batch_size: int = 32) -> dict[str, np.ndarray]:
+    def predict_outputs(
+        self, images: np.ndarray, batch_size: int = 32, flip_test: bool = False
+    ) -> LandmarkOutputs:
         model = self._model
-        heatmaps = self._network(np.asarray(images, np.float32))
-        landmarks, confidence = decode(heatmaps, model.input_size, model.decode_method)
-        outputs = {"landmarks": landmarks, "confidence": confidence}
-        if model.calibration is not None:
-            maps = heatmaps.transpose(0, 2, 3, 1)
-            outputs |= model.calibration(maps, landmarks, confidence)
-        outputs["landmarks"] = landmarks + np.asarray(model.landmark_offset, np.float32)
-        return outputs
+        return predict_outputs(
+            self._run,
+            images,
+            any_size(2 * batch_size if flip_test else batch_size),
+            input_size=model.input_size,
+            flip_test=flip_test,
+            scheme=getattr(model, "scheme", None),
+            landmark_offset=getattr(model, "landmark_offset", (0.0, 0.0)),
+        )
+
+    def _run(self, images: np.ndarray) -> LandmarkOutputs:
+        if hasattr(self._model, "predict_outputs"):
+            return self._model.predict_outputs(images, len(images))
+        landmarks, confidence = self._model.predict_landmarks(images, len(images))
+        return {"landmarks": landmarks, "confidence": confidence}

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import importlib
 import os
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.geometry import check_crops
 from keras_facealign.landmarks import get_scheme
-from keras_facealign.models.flip_test import predict_with_flip_test
-from keras_facealign.runtimes.decoding import decode
+from keras_facealign.prediction import (
+    LandmarkOutputs,
+    fixed_size,
+    landmark_outputs,
+    one_or_many,
+    predict_outputs,
+)
 from keras_facealign.runtimes.litert import TFLiteGraph, available_cores
 from keras_facealign.runtimes.metadata import read_metadata
 
@@ -60,7 +64,7 @@ class ExportedModel:
         self.metadata = read_metadata(self.path)
         self.input_size: int = self.metadata["input_size"]
         self.num_landmarks: int = self.metadata["num_landmarks"]
-        self.box_scale: float = self.metadata["box_scale"]
+        self.crop_scale: float = self.metadata["box_scale"]
         """Side of the crop in units of the face box's longer side."""
         self.scheme = get_scheme(self.metadata["scheme"])
         self.landmark_offset: tuple[float, float] = tuple(self.metadata["landmark_offset"])
@@ -120,14 +124,14 @@ class ExportedModel:
 
     def predict_outputs(
         self, images: np.ndarray, batch_size: int = 32, flip_test: bool = False
-    ) -> dict[str, np.ndarray]:
+    ) -> LandmarkOutputs:
         """Finds the landmarks of cropped faces, with all that the file tells about each.
 
         Args:
             images: As in `predict_landmarks`.
             batch_size: As in `predict_landmarks`.
             flip_test: Look at the mirror image of every face too and give the mean of both, see
-                `keras_facealign.models.flip_test`: more exact, in twice the time.
+                `keras_facealign.prediction.flip_test`: more exact, in twice the time.
 
         Returns:
             `landmarks`, `confidence`, and, if the file has them, `sigma`, float32 (B, K), standard
@@ -137,36 +141,29 @@ class ExportedModel:
             FaceAlignError: If the images have another shape or range, or `flip_test` is asked for
                 and the scheme does not say what a mirror exchanges.
         """
-        images = np.asarray(images)
-        check_crops(images, self.input_size)
-        if flip_test:
-            predict = partial(self.predict_outputs, batch_size=2 * batch_size)
-            return predict_with_flip_test(predict, images, self.scheme, self.landmark_offset)
+        plan = one_or_many(_BATCH) if self._batch is None else fixed_size(self._batch)
+        return predict_outputs(
+            self._run,
+            images,
+            plan,
+            input_size=self.input_size,
+            flip_test=flip_test,
+            scheme=self.scheme,
+            landmark_offset=self.landmark_offset,
+        )
+
+    def _run(self, images: np.ndarray) -> Mapping[str, Any]:
         if images.dtype != np.uint8:
             images = np.rint(images).astype(np.uint8)
-        # An empty batch is filled up too: what comes out of it tells the shapes.
-        parts = [self._run(images[:0])] if not len(images) else []
-        start = 0
-        while start < len(images):
-            count = self._batch or (_BATCH if len(images) - start >= _BATCH else 1)
-            parts.append(self._run(images[start : start + count]))
-            start += count
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-    def _run(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """One call of the graph, on a batch filled up to what the file takes."""
-        count = len(images)
-        room = (self._batch or max(count, 1)) - count
-        if room:
-            filling = np.zeros((room, *images.shape[1:]), images.dtype)
-            images = np.concatenate([images, filling])
         outputs = self._graph(images)
-        if "heatmaps" in outputs:
-            maps = outputs["heatmaps"].transpose(0, 3, 1, 2)
-            points, confidence = decode(maps, self.input_size, self.metadata["decode_method"])
-            points = points + np.asarray(self.landmark_offset, np.float32)
-            outputs = {"landmarks": points, "confidence": confidence}
-        return {name: np.asarray(values, np.float32)[:count] for name, values in outputs.items()}
+        if "heatmaps" not in outputs:
+            return outputs
+        return landmark_outputs(
+            outputs["heatmaps"],
+            input_size=self.input_size,
+            decode_method=self.metadata["decode_method"],
+            landmark_offset=self.landmark_offset,
+        )
 
 
 def load_graph(
@@ -199,7 +196,7 @@ def _fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
 
 
 class OnnxGraph:
-    """An ONNX file on ONNX Runtime, with the face of a `TFLiteGraph`.
+    """An ONNX file on ONNX Runtime, with the interface of `TFLiteGraph`.
 
     Args:
         content: Content of the file.

@@ -10,14 +10,17 @@ import numpy as np
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.networks.tracing.graph import Graph, Node, trace
 from keras_facealign.networks.tracing.simplification import merge_upsampling, simplify
+from keras_facealign.prediction import LandmarkOutputs, one_or_many, predict_outputs
 
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["OpenVINONetwork", "has_bfloat16", "to_openvino"]
+    from keras_facealign.models import FaceAlignModel
 
-# Images that go through the network at once. OpenVINO prepares a network anew for every batch size
-# that it meets, so there are two only; more than eight at once are no faster.
+__all__ = ["OpenVINOModel", "OpenVINONetwork", "has_bfloat16", "to_openvino"]
+
+# Images in one call of the network. OpenVINO compiles a network for every batch size that it meets,
+# so there are only two; more than eight images in a call are no faster.
 _BATCH = 8
 
 # What share of the multiplications the bfloat16 variant computes in bfloat16. In the trained preset
@@ -44,7 +47,7 @@ class OpenVINONetwork:
     Example:
         >>> network = OpenVINONetwork(from_preset("sat1_cab_mobile"))  # doctest: +SKIP
         >>> network(np.zeros((1, 128, 128, 3), "float32")).shape  # doctest: +SKIP
-        (1, 68, 64, 64)
+        (1, 64, 64, 68)
     """
 
     def __init__(
@@ -69,7 +72,6 @@ class OpenVINONetwork:
             options["INFERENCE_NUM_THREADS"] = threads
         compiled = openvino.Core().compile_model(to_openvino(graph, low), "CPU", options)
         self._request = compiled.create_infer_request()
-        self._shape = graph.outputs[0].shape
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Computes heatmaps.
@@ -78,19 +80,43 @@ class OpenVINONetwork:
             images: float32 (B, S, S, 3), RGB 0 to 255.
 
         Returns:
-            float32 (B, K, H, W): logits, channels first, which is how OpenVINO has them.
+            float32 (B, M, M, K): logits. In memory the channels come first, as OpenVINO has them.
         """
-        parts = []
-        start = 0
-        while start < len(images):
-            count = _BATCH if len(images) - start >= _BATCH else 1
-            batch = np.ascontiguousarray(images[start : start + count], np.float32)
-            parts.append(self._request.infer([batch], share_inputs=True)[0])
-            start += count
-        if len(parts) == 1:
-            return parts[0]
-        height, width, channels = self._shape
-        return np.concatenate([np.zeros((0, channels, height, width), np.float32), *parts])
+        batch = np.ascontiguousarray(images, np.float32)
+        return self._request.infer([batch], share_inputs=True)[0].transpose(0, 2, 3, 1)
+
+
+class OpenVINOModel:
+    """A `FaceAlignModel` whose network runs on OpenVINO.
+
+    Args:
+        model: The model. Its weights are copied; its calibration and offset are used as they are at
+            the time of a prediction.
+        precision: As in `OpenVINONetwork`.
+
+    Raises:
+        FaceAlignError: As from `OpenVINONetwork`.
+        ImportError: If OpenVINO is not installed.
+    """
+
+    def __init__(self, model: FaceAlignModel, precision: str = "float32") -> None:
+        self._model = model
+        self._network = OpenVINONetwork(model, precision)
+
+    def predict_outputs(
+        self, images: np.ndarray, batch_size: int = 32, flip_test: bool = False
+    ) -> LandmarkOutputs:
+        """Predicts landmarks, see `FaceAlignModel.predict_outputs`; `batch_size` has no effect."""
+        model = self._model
+        return predict_outputs(
+            lambda batch: model.landmark_outputs(self._network(batch)),
+            images,
+            one_or_many(_BATCH),
+            input_size=model.input_size,
+            flip_test=flip_test,
+            scheme=model.scheme,
+            landmark_offset=model.landmark_offset,
+        )
 
 
 def _openvino(part: str = "") -> Any:

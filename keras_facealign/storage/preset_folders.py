@@ -1,7 +1,8 @@
-"""What a preset's folder holds, and how it is replaced: as a whole, or not at all."""
+"""The files of a preset's folder, and the replacement of the folder as a whole."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import warnings
@@ -19,7 +20,7 @@ __all__ = [
     "WEIGHTS",
     "check_replaceable",
     "previous_preset",
-    "replacing",
+    "replace_preset",
 ]
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
@@ -70,7 +71,7 @@ def check_replaceable(folder: str | Path) -> None:
 
 
 @contextmanager
-def replacing(folder: Path) -> Iterator[Path]:
+def replace_preset(folder: Path) -> Iterator[Path]:
     """Gives an empty folder to write a preset into, which takes the place of `folder` at the end.
 
     Until then the old preset stays as it is, also if the program is killed. Between two renamings
@@ -145,15 +146,11 @@ def _exports(folder: Path) -> list[Path]:
 
 
 def _is_preset(folder: Path) -> bool:
-    from keras_facealign.presets.registry import preset_architecture
-
-    if not (folder / CONFIG).is_file():
-        return False
     try:
-        preset_architecture(folder)
-    except FaceAlignError:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        return "FaceAlign" in config["class_name"] and "architecture" in config["config"]
+    except (OSError, ValueError, TypeError, LookupError, RecursionError):
         return False
-    return True
 
 
 def _old(folder: Path) -> Path:

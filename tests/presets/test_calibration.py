@@ -11,8 +11,8 @@ import pytest
 from keras_facealign.calibration import weights_fingerprint
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.presets import from_preset, save_to_preset
-from keras_facealign.presets.registry import CALIBRATION
 from keras_facealign.storage.half_precision import store_half_precision
+from keras_facealign.storage.preset_folders import CALIBRATION
 from tests.calibration.synthetic import some_calibration
 from tests.models.tiny import SIZE, fix_weights, tiny_model
 

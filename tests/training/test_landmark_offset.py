@@ -12,7 +12,7 @@ from keras_facealign.data.examples import FaceExample
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.landmarks import get_scheme
 from keras_facealign.models import FaceAlignModel
-from keras_facealign.models.flip_test import predict_with_flip_test
+from keras_facealign.prediction.flip_test import predict_with_flip_test
 from keras_facealign.presets import from_preset, save_to_preset
 from keras_facealign.training import measure_landmark_offset
 from tests.models.tiny import SIZE, fix_weights, tiny_model

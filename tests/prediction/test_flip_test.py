@@ -11,7 +11,7 @@ from keras_facealign.errors import FaceAlignError
 from keras_facealign.inference import FaceAligner
 from keras_facealign.landmarks import IBUG68, get_scheme
 from keras_facealign.landmarks.registry import numbered_scheme
-from keras_facealign.models.flip_test import predict_with_flip_test
+from keras_facealign.prediction.flip_test import predict_with_flip_test
 from keras_facealign.runtimes import ExportedModel, choose_runtime
 from tests.inference.dots import DotModel
 from tests.runtimes.exported_files import SIZE, pictures, write_tflite
