@@ -14,7 +14,6 @@ from keras_facealign.errors import FaceAlignError
 from keras_facealign.landmarks import LandmarkScheme, get_scheme
 from keras_facealign.models.prediction import LandmarkPrediction
 from keras_facealign.models.preset_io import load_preset, save_preset
-from keras_facealign.models.steps import BackendSteps
 from keras_facealign.networks.architecture import Architecture
 from keras_facealign.networks.stacked import build_network
 from keras_facealign.objective import AugmentedView, PairedAugmentation
@@ -37,7 +36,7 @@ _LANDMARK_LOSS_REACH = 6.0
 
 
 @keras.saving.register_keras_serializable(package="keras_facealign")
-class FaceAlignModel(LandmarkPrediction, BackendSteps, keras.Model):
+class FaceAlignModel(LandmarkPrediction, keras.Model):
     """A heatmap network with the paper's training step and sub-pixel prediction.
 
     `model(images)` takes RGB images, 0 to 255, (B, S, S, 3), and gives a list with the raw heatmaps
@@ -97,7 +96,6 @@ class FaceAlignModel(LandmarkPrediction, BackendSteps, keras.Model):
         )
         self._heatmap_tracker = keras.metrics.Mean(name="heatmap_loss")
         self._coherent_tracker = keras.metrics.Mean(name="coherent_loss")
-        self._total_tracker = keras.metrics.Mean(name="loss")
         self._nme_tracker = NormalizedMeanError(name="nme", eye_corners=landmark_scheme.eye_corners)
 
     @property
@@ -110,13 +108,21 @@ class FaceAlignModel(LandmarkPrediction, BackendSteps, keras.Model):
         """Landmarks of a face (K)."""
         return self.architecture.num_landmarks
 
+    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(inputs, dict):
+            # A batch of labeled faces: Keras's checks and casts are for the network's images.
+            return self.call(inputs, *args, **kwargs)
+        return super().__call__(inputs, *args, **kwargs)
+
     def call(
         self,
         inputs: Any,
         training: bool | None = None,
         mask: Any = None,
         return_all_outputs: bool = False,
-    ) -> list[Any]:
+    ) -> Any:
+        if isinstance(inputs, dict):
+            return self.training_outputs(inputs) if training else self.validation_outputs(inputs)
         outputs = _as_list(super().call(inputs, training=training, mask=mask))
         return outputs if return_all_outputs else outputs[: self.architecture.stacks]
 
@@ -358,8 +364,17 @@ class FaceAlignModel(LandmarkPrediction, BackendSteps, keras.Model):
         )
         return outputs["landmarks"]
 
-    def training_loss(self, data: Any) -> Any:
-        batch = check_batch(data, self.input_size, self.num_landmarks)
+    def training_outputs(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Computes the loss of a training batch on a pair of views of every face.
+
+        Args:
+            batch: Tensors "image", "landmarks" and "visibility", see the class.
+
+        Returns:
+            Scalars "loss", "heatmap_loss", "landmark_loss" and "coherent_loss", see `pair_loss`;
+            and for the NME of the first view "landmarks" and "predicted", float32 (B, K, 2) in
+            pixels of the input, and "visible", float32 (B, K).
+        """
         pair = self.make_views(batch)
         count = ops.shape(pair.first.images)[0]
         images = ops.concatenate([pair.first.images, pair.second.images], axis=0)
@@ -367,12 +382,19 @@ class FaceAlignModel(LandmarkPrediction, BackendSteps, keras.Model):
         first, second = [h[:count] for h in heatmaps], [h[count:] for h in heatmaps]
         shown = pair if frames is None else pair.in_frames(frames, self.input_size)
         terms = self.pair_loss(shown, first, second)
-        found = self._decode(ops.stop_gradient(first[-1]), _first(frames, count), (0.0, 0.0))
-        self._update_metrics(terms, pair.first, found)
-        return terms["loss"]
+        frames = None if frames is None else frames[:count]
+        predicted = self._decode(ops.stop_gradient(first[-1]), frames, (0.0, 0.0))
+        return {**terms, **_compared(pair.first, predicted)}
 
-    def test_loss(self, data: Any) -> Any:
-        batch = check_batch(data, self.input_size, self.num_landmarks)
+    def validation_outputs(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Computes the loss of a validation batch, whose faces are seen once and as they are.
+
+        Args:
+            batch: As for `training_outputs`.
+
+        Returns:
+            As from `training_outputs`, without "coherent_loss": there is no second view.
+        """
         count = ops.shape(batch["image"])[0]
         centering = self.augmentation.centering(int(batch["image"].shape[1]))
         view = self.augmentation.view(batch, centering, ops.zeros((count,), "float32"))
@@ -381,27 +403,51 @@ class FaceAlignModel(LandmarkPrediction, BackendSteps, keras.Model):
         heatmap, landmark = self.view_loss(shown, heatmaps)
         settings = self._training
         total = settings.heatmap_weight * heatmap + settings.landmark_weight * landmark
-        found = self._decode(heatmaps[-1], frames, self.landmark_offset)
-        terms = {"loss": total, "heatmap_loss": heatmap, "coherent_loss": None}
-        self._update_metrics(terms, view, found)
-        return total
+        predicted = self._decode(heatmaps[-1], frames, self.landmark_offset)
+        terms = {"loss": total, "heatmap_loss": heatmap, "landmark_loss": landmark}
+        return {**terms, **_compared(view, predicted)}
 
-    def validation_logs(self) -> dict[str, Any]:
+    # Keras's own loop does the rest on every backend: it calls the model with a batch, takes the
+    # loss from `compute_loss`, and what it logs from `compute_metrics`.
+
+    def train_step(self, *args: Any) -> Any:
+        """Takes one optimizer step: `(data)` on TensorFlow and PyTorch, `(state, data)` on JAX."""
+        return super().train_step(*args[:-1], self._check_batch(args[-1]))
+
+    def test_step(self, *args: Any) -> Any:
+        """Evaluates one batch: `(data)` on TensorFlow and PyTorch, `(state, data)` on JAX."""
+        return super().test_step(*args[:-1], self._check_batch(args[-1]))
+
+    def _check_batch(self, data: Any) -> dict[str, Any]:
+        return check_batch(data, self.input_size, self.num_landmarks)
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        return y_pred["loss"]
+
+    def compute_metrics(
+        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
+    ) -> dict[str, Any]:
+        count = ops.cast(ops.shape(y_pred["predicted"])[0], "float32")
+        trackers = [self._heatmap_tracker, self._coherent_tracker]
+        for tracker in trackers:
+            if tracker.name in y_pred:
+                tracker.update_state(y_pred[tracker.name], sample_weight=count)
+        self._nme_tracker.update_state(
+            y_pred["landmarks"], y_pred["predicted"], sample_weight=y_pred["visible"]
+        )
         logs = self.get_metrics_result()
-        # Validation draws no second view that the first could agree with.
-        logs.pop(self._coherent_tracker.name)
-        return logs
-
-    def _update_metrics(self, terms: dict[str, Any], view: AugmentedView, found: Any) -> None:
-        count = ops.cast(ops.shape(found)[0], "float32")
-        for tracker, name in (
-            (self._total_tracker, "loss"),
-            (self._heatmap_tracker, "heatmap_loss"),
-            (self._coherent_tracker, "coherent_loss"),
-        ):
-            if terms[name] is not None:
-                tracker.update_state(terms[name], sample_weight=count)
-        self._nme_tracker.update_state(view.landmarks, found, sample_weight=view.visible)
+        return {
+            name: value
+            for name, value in logs.items()
+            if name in y_pred or name not in [tracker.name for tracker in trackers]
+        }
 
     # ---- presets --------------------------------------------------------------------------------
 
@@ -482,5 +528,6 @@ def _as_list(heatmaps: Any) -> list[Any]:
     return list(heatmaps) if isinstance(heatmaps, (list, tuple)) else [heatmaps]
 
 
-def _first(frames: Any, count: Any) -> Any:
-    return None if frames is None else frames[:count]
+def _compared(view: AugmentedView, predicted: Any) -> dict[str, Any]:
+    """What the NME of a view is computed from."""
+    return {"landmarks": view.landmarks, "predicted": predicted, "visible": view.visible}

@@ -85,7 +85,7 @@ def _cast(x: Any, dtype: str) -> Any:
 
 def _sigmoid(x: Any) -> Any:
     if isinstance(x, np.ndarray):
-        return 0.5 * (1.0 + np.tanh(0.5 * x))  # does not overflow
+        return 1.0 / (1.0 + np.exp(-np.maximum(x, -80.0)))  # exp(80) is a float32 still
     return _backend(x).sigmoid(x)
 
 

@@ -124,18 +124,20 @@ def pictures(count):
 def test_loss_is_that_of_pictures_turned_before(recipe):
     batch = some_hidden(faces(2))
     turned, before = (compiled(cls, recipe=recipe) for cls in (Turned, TurnedBefore))
-    losses = [float(as_numpy(model.training_loss(batch))) for model in (turned, before)]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
-    logs = [model.get_metrics_result() for model in (turned, before)]
-    for name in ("heatmap_loss", "coherent_loss"):
-        assert float(logs[0][name]) == pytest.approx(float(logs[1][name]), rel=5e-5), name
-        assert float(logs[0][name]) > 1e-3
+    names = ("loss", "heatmap_loss", "coherent_loss")
+
+    def losses(model):
+        outputs = model.training_outputs(batch)
+        return {name: float(as_numpy(outputs[name])) for name in names}
+
+    logs = losses(turned), losses(before)
+    assert logs[0] == pytest.approx(logs[1], rel=5e-5)
+    assert min(logs[0].values()) > 1e-3
     # And not what comes of the same heatmaps where they are taken to show the input's frame.
     blind = compiled(Blind, recipe=recipe)
-    blind.training_loss(batch)
-    taken = blind.get_metrics_result()
-    for name in ("heatmap_loss", "coherent_loss"):
-        assert float(taken[name]) != pytest.approx(float(logs[0][name]), rel=3e-4), name
+    taken = losses(blind)
+    for name in names[1:]:
+        assert taken[name] != pytest.approx(logs[0][name], rel=3e-4), name
 
 
 def test_validation_is_that_of_pictures_turned_before():
@@ -143,20 +145,22 @@ def test_validation_is_that_of_pictures_turned_before():
     visibility = np.ones((3, 68), "float32")
     batch = {"image": images, "landmarks": points.astype("float32"), "visibility": visibility}
     model, plain = compiled(Turned), compiled(FaceAlignModel)
-    found = float(as_numpy(model.test_loss(batch)))
+    outputs = model.validation_outputs(batch)
+    found = float(as_numpy(outputs["loss"]))
     before = turned_view(
         AugmentedView(as_tensor(images), as_tensor(points), as_tensor(visibility)), TURNS[:3]
     )
     assert 0.5 < as_numpy(before.visible).mean() < 1  # some were turned out of the frame
-    expected = plain.test_loss(
+    expected = plain.validation_outputs(
         {"image": before.images, "landmarks": before.landmarks, "visibility": before.visible}
-    )
+    )["loss"]
     assert found == pytest.approx(float(as_numpy(expected)), rel=1e-4)
     # The error is measured in the input's frame, over all that the input shows.
     landmarks, _ = model.predict_landmarks(images)
     eyes = np.linalg.norm(points[:, 36] - points[:, 45], axis=-1)
     error = np.linalg.norm(landmarks - points, axis=-1).mean(-1) / eyes
-    assert float(model.get_metrics_result()["nme"]) == pytest.approx(100 * error.mean(), rel=1e-3)
+    logs = model.compute_metrics(None, None, outputs)
+    assert float(logs["nme"]) == pytest.approx(100 * error.mean(), rel=1e-3)
 
 
 def test_landmarks_are_turned_back():
@@ -176,8 +180,10 @@ def test_a_step_of_training_sees_the_frames():
     """Through `fit`, compiled as Keras sees fit: the losses of the eager step."""
     batch = faces(2)
     eager = compiled(Turned)
-    eager.training_loss(batch)
-    expected = {name: float(value) for name, value in eager.get_metrics_result().items()}
+    outputs = eager.training_outputs(batch)
+    names = ("loss", "heatmap_loss", "coherent_loss")
+    expected = {name: float(as_numpy(outputs[name])) for name in names}
+    expected["nme"] = float(eager.compute_metrics(None, None, outputs)["nme"])
     model = compiled(Turned)
     model.compile("sgd", **SETTINGS)
     logs = model.train_on_batch(batch, return_dict=True)

@@ -3,6 +3,7 @@
 import math
 
 import cv2
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -293,3 +294,34 @@ def test_soft_argmax_gradient():
     assert np.abs(expected).max() > 1e-3
     np.testing.assert_allclose([found[i] for i in indices], expected, atol=1e-3)
     assert np.count_nonzero(found[..., 0]) <= 49  # nothing outside the window
+
+
+def maps_of_all_kinds():
+    """(4, 9, 16, 16): blobs inside, at the borders and outside; then noise, then one flat map."""
+    rng = np.random.default_rng(3)
+    points = rng.uniform(-2, 17, (4, 9, 2)).astype("float32")
+    points[0, :4] = [[0, 0], [15, 15], [0.4, 8], [7.5, 15.2]]
+    blobs = keras.ops.convert_to_numpy(draw_heatmaps(points, 16, 1.2))
+    maps = 12 * blobs - 6 + 0.2 * rng.normal(size=blobs.shape)
+    maps[3] = rng.normal(size=maps[3].shape)
+    maps[2, ..., 0] = 0.5
+    return maps.astype("float32")
+
+
+@pytest.mark.parametrize("method", DECODE_METHODS)
+@pytest.mark.parametrize("input_size", [32, 64])
+def test_arrays_are_decoded_as_tensors_are(method, input_size):
+    maps = maps_of_all_kinds()
+    points, confidence = decode_heatmaps(maps, input_size, method)
+    expected = decode_heatmaps(keras.ops.convert_to_tensor(maps), input_size, method)
+    np.testing.assert_allclose(points, keras.ops.convert_to_numpy(expected[0]), atol=2e-4)
+    np.testing.assert_allclose(confidence, keras.ops.convert_to_numpy(expected[1]), atol=1e-6)
+    assert points.dtype == confidence.dtype == np.float32
+    # The order in memory does not matter: OpenVINO gives maps with channels first.
+    turned = np.ascontiguousarray(maps.transpose(0, 3, 1, 2)).transpose(0, 2, 3, 1)
+    np.testing.assert_allclose(decode_heatmaps(turned, input_size, method)[0], points, atol=1e-5)
+
+
+def test_unknown_decoding_of_arrays():
+    with pytest.raises(FaceAlignError, match="'mean'"):
+        decode_heatmaps(maps_of_all_kinds(), 32, "mean")

@@ -11,7 +11,7 @@ from keras_facealign.errors import FaceAlignError
 from keras_facealign.inference import FaceAligner
 from keras_facealign.landmarks import IBUG68, get_scheme
 from keras_facealign.landmarks.registry import numbered_scheme
-from keras_facealign.prediction.flip_test import predict_with_flip_test
+from keras_facealign.prediction import any_size, predict_outputs
 from keras_facealign.runtimes import ExportedModel, choose_runtime
 from tests.inference.dots import DotModel
 from tests.runtimes.exported_files import SIZE, pictures, write_tflite
@@ -19,6 +19,11 @@ from tests.runtimes.exported_files import SIZE, pictures, write_tflite
 # The crop of this box is the picture itself, pixel by pixel: its crop matrix is the identity.
 WHOLE = ((SIZE - 1) / 2 - SIZE / 2.6,) * 2 + ((SIZE - 1) / 2 + SIZE / 2.6,) * 2
 NAMES = {"landmarks", "confidence", "sigma", "visibility"}
+
+
+def predict_with_flip_test(predict, images, scheme):
+    plan = any_size(2 * max(len(images), 1))
+    return predict_outputs(predict, images, plan, input_size=SIZE, flip_test=True, scheme=scheme)
 
 
 def flipped(image: np.ndarray) -> np.ndarray:
@@ -96,7 +101,7 @@ def test_a_lean_to_one_side_cancels():
 def test_landmarks_that_nobody_can_mirror_are_refused(scheme, reason):
     model = DotModel()
     model.scheme = scheme
-    assert not FaceAligner(model, None).mirror
+    assert not FaceAligner(model, None).flip_test
     with pytest.raises(FaceAlignError, match=f"flip_test=True: .*{reason}") as caught:
         FaceAligner(model, None, flip_test=True)
     assert "\n" not in str(caught.value)

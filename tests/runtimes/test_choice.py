@@ -11,46 +11,22 @@ import numpy as np
 import pytest
 
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.ops.heatmap import DECODE_METHODS, decode_heatmaps, draw_heatmaps
 from keras_facealign.runtimes import RUNTIMES, choose_runtime
-from keras_facealign.runtimes.decoding import decode
 from tests.export.networks import heatmaps, images, network, relative_error
 from tests.inference.dots import DotModel
 
 
-def maps_of_all_kinds():
-    """(4, 9, 16, 16): blobs inside, at the borders and outside; then noise, then one flat map."""
-    rng = np.random.default_rng(3)
-    points = rng.uniform(-2, 17, (4, 9, 2)).astype("float32")
-    points[0, :4] = [[0, 0], [15, 15], [0.4, 8], [7.5, 15.2]]
-    blobs = keras.ops.convert_to_numpy(draw_heatmaps(points, 16, 1.2))
-    maps = 12 * blobs - 6 + 0.2 * rng.normal(size=blobs.shape)
-    maps[3] = rng.normal(size=maps[3].shape)
-    maps[2, ..., 0] = 0.5
-    return maps.astype("float32")
-
-
-@pytest.mark.parametrize("method", DECODE_METHODS)
-@pytest.mark.parametrize("input_size", [32, 64])
-def test_decoding_in_numpy_is_that_of_keras(method, input_size):
-    maps = maps_of_all_kinds()
-    points, confidence = decode(maps.transpose(0, 3, 1, 2), input_size, method)
-    expected = decode_heatmaps(keras.ops.convert_to_tensor(maps), input_size, method)
-    np.testing.assert_allclose(points, keras.ops.convert_to_numpy(expected[0]), atol=2e-4)
-    np.testing.assert_allclose(confidence, keras.ops.convert_to_numpy(expected[1]), atol=1e-6)
-    assert points.dtype == confidence.dtype == np.float32
-
-
-def test_unknown_decoding():
-    with pytest.raises(FaceAlignError, match="'mean'"):
-        decode(maps_of_all_kinds(), 32, "mean")
-
-
 def test_a_model_of_another_kind_runs_as_it_is():
     model = DotModel()
-    assert choose_runtime(model) == ("keras", model)
-    assert choose_runtime(model, "keras") == ("keras", model)
-    with pytest.raises(FaceAlignError, match="DotModel is no FaceAlignModel"):
+    crops = np.zeros((2, model.input_size, model.input_size, 3), np.uint8)
+    for runtime in ("auto", "keras"):
+        name, network = choose_runtime(model, runtime)
+        landmarks, confidence = model.predict_landmarks(crops, 2)
+        outputs = network.predict_outputs(crops)
+        assert (name, set(outputs)) == ("keras", {"landmarks", "confidence"})
+        np.testing.assert_array_equal(outputs["landmarks"], landmarks)
+        np.testing.assert_array_equal(outputs["confidence"], confidence)
+    with pytest.raises(FaceAlignError, match="DotModel is not a FaceAlignModel"):
         choose_runtime(model, "openvino")
     with pytest.raises(FaceAlignError, match="Unknown runtime 'tpu'"):
         choose_runtime(model, "tpu")

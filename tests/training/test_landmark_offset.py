@@ -12,7 +12,7 @@ from keras_facealign.data.examples import FaceExample
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.landmarks import get_scheme
 from keras_facealign.models import FaceAlignModel
-from keras_facealign.prediction.flip_test import predict_with_flip_test
+from keras_facealign.prediction.flip_test import average_flipped
 from keras_facealign.presets import from_preset, save_to_preset
 from keras_facealign.training import measure_landmark_offset
 from tests.models.tiny import SIZE, fix_weights, tiny_model
@@ -51,7 +51,7 @@ def test_the_mean_with_the_mirror_image_keeps_it(images):
     # In closed form: a network that sees the mirror images of the same places.
     places = np.float32([[[3.0, 2.0]] * 5, [[SIZE - 1 - 3.0, 2.0]] * 5])
     found = {"landmarks": places + np.float32([1.5, 0.0])}
-    mean = predict_with_flip_test(lambda _: found, images[:1], get_scheme("five"), (1.5, 0.0))
+    mean = average_flipped(found, get_scheme("five").flip_permutation, SIZE, (1.5, 0.0))
     np.testing.assert_allclose(mean["landmarks"], np.full((1, 5, 2), [4.5, 2.0]))
 
 
