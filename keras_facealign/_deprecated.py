@@ -128,8 +128,6 @@ _NAMES = {
     "inference.write_face": "formats.write_face",
     "inference.write_image": "formats.write_image",
     "inference.writers.write_image": "formats.write_image",
-    "mirroring.check_mirrors": "models.flip_test.check_flip_pairs",
-    "mirroring.predict_with_mirror": "models.flip_test.predict_with_flip_test",
     "mirroring.check_mirrors": "prediction.check_flip_pairs",
     "models.Architecture": "networks.Architecture",
     "models.COHERENT_TERMS": "objective.COHERENT_TERMS",

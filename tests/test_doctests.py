@@ -27,7 +27,6 @@ FAILING = {
     "keras_facealign.evaluation.predictions",
     "keras_facealign.geometry.boxes",
     "keras_facealign.landmarks.scheme",
-    "keras_facealign.models.flip_test",
     "keras_facealign.models.prediction",
     "keras_facealign.objective.corruptions",
     "keras_facealign.ops.deform_conv",

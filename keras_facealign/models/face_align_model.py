@@ -7,36 +7,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
-from keras import ops
 
-from keras_facealign import geometry
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.landmarks import LandmarkScheme, get_scheme
 from keras_facealign.models.prediction import LandmarkPrediction
 from keras_facealign.models.preset_io import load_preset, save_preset
+from keras_facealign.models.training_step import TrainingStep
 from keras_facealign.networks.architecture import Architecture
 from keras_facealign.networks.stacked import build_network
-from keras_facealign.objective import AugmentedView, PairedAugmentation
-from keras_facealign.objective.losses import HEATMAP_REDUCTIONS, coherent_loss, get_heatmap_loss
+from keras_facealign.objective import PairedAugmentation
 from keras_facealign.objective.metrics import NormalizedMeanError
 from keras_facealign.objective.recipes import CoherentTerm, TrainingSettings
-from keras_facealign.objective.targets import TARGETS
-from keras_facealign.objective.view_pair import Pair, check_batch
-from keras_facealign.ops.heatmap import input_to_map, local_soft_argmax
-from keras_facealign.prediction import landmark_outputs
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 __all__ = ["FaceAlignModel"]
 
-# Beyond this error, in map pixels, the window around a peak does not hold the true position, and
-# shaping its values would teach nothing.
-_LANDMARK_LOSS_REACH = 6.0
-
 
 @keras.saving.register_keras_serializable(package="keras_facealign")
-class FaceAlignModel(LandmarkPrediction, keras.Model):
+class FaceAlignModel(LandmarkPrediction, TrainingStep, keras.Model):
     """A heatmap network with the paper's training step and sub-pixel prediction.
 
     `model(images)` takes RGB images, 0 to 255, (B, S, S, 3), and gives a list with the raw heatmaps
@@ -261,194 +251,6 @@ class FaceAlignModel(LandmarkPrediction, keras.Model):
         if hasattr(self, "optimizer") and self.built:
             self.optimizer.build(self.trainable_variables)
 
-    def make_views(self, batch: dict[str, Any]) -> Pair:
-        """Draws two views of every image, and the transformation between them, on the device.
-
-        Args:
-            batch: As `fit` takes it.
-
-        Returns:
-            The pair. All randomness comes from the model's own seed generator.
-        """
-        augmentation = self.augmentation
-        count = ops.shape(batch["image"])[0]
-        crop_size = int(batch["image"].shape[1])
-        base, base_flip = augmentation.sample_base(count, crop_size)
-        matrix, flip = augmentation.sample_transform(count)
-        first = augmentation.view(batch, base, base_flip)
-        both_flip = ops.abs(base_flip - flip)
-        second = augmentation.view(batch, geometry.compose(matrix, base), both_flip)
-        first.images = augmentation.disturb(first.images)
-        second.images = augmentation.disturb(second.images)
-        return Pair(first, second, matrix, flip)
-
-    def pair_loss(self, pair: Pair, first: list[Any], second: list[Any]) -> dict[str, Any]:
-        """The terms of equation 1, summed over stacks.
-
-        Args:
-            pair: What `make_views` drew.
-            first: Heatmaps of the first view from every stack, each (B, H, W, K).
-            second: Heatmaps of the second view from every stack.
-
-        Returns:
-            Scalars: "heatmap_loss", L(p-g1) + L(p-g2); "coherent_loss", L(p-p), unweighted;
-            "landmark_loss"; and "loss", the weighted sum to minimize.
-        """
-        heatmap, landmark, coherent = 0.0, 0.0, 0.0
-        for maps, view in ((first, pair.first), (second, pair.second)):
-            view_heatmap, view_landmark = self.view_loss(view, maps)
-            heatmap, landmark = heatmap + view_heatmap, landmark + view_landmark
-        settings = self._training
-        term = settings.coherent
-        if term.weight > 0:
-            permutation = self.scheme.flip_permutation
-            # A landmark outside the first view cannot be compared, wherever the second shows it.
-            seen = pair.visible_in_both(permutation)
-            matrix = self.to_map_frame(pair.matrix)
-            whole = term.region == "whole"
-            for a, b in zip(first, second, strict=True):
-                coherent = coherent + coherent_loss(
-                    a, b, matrix, pair.flip, permutation, seen, term.error, whole
-                )
-            if term.stacks == "mean":
-                coherent = coherent / len(first)
-        total = settings.heatmap_weight * heatmap + term.weight * coherent
-        total = total + settings.landmark_weight * landmark
-        return {
-            "loss": total,
-            "heatmap_loss": heatmap,
-            "landmark_loss": landmark,
-            "coherent_loss": coherent,
-        }
-
-    def view_loss(self, view: AugmentedView, heatmaps: list[Any]) -> tuple[Any, Any]:
-        """Heatmap loss and landmark loss of one view against its ground truth, over all stacks."""
-        settings = self._training
-        map_size = self.architecture.map_size
-        draw = TARGETS[settings.targets]
-        targets = draw(view.landmarks, self.input_size, map_size, settings.sigma)
-        position = input_to_map(view.landmarks, self.input_size, map_size)
-        loss = get_heatmap_loss(settings.heatmap_loss)
-        reduce = HEATMAP_REDUCTIONS[settings.heatmap_reduction]
-        mask = view.visible[:, None, None, :]
-        weight = mask * (1.0 + settings.foreground_weight * targets)
-        heatmap, landmark = 0.0, 0.0
-        for maps in heatmaps:
-            heatmap = heatmap + reduce(loss(settings.peak * targets, maps) * weight, mask)
-            if settings.landmark_weight > 0:
-                found = local_soft_argmax(maps)
-                squared = ops.sum(ops.square(found - position), axis=-1)
-                near = ops.cast(squared < _LANDMARK_LOSS_REACH**2, "float32") * view.visible
-                # The small constant keeps the root's gradient finite at 0.
-                distance = ops.sqrt(squared + 0.01)
-                landmark = landmark + ops.sum(distance * near) / ops.maximum(ops.sum(near), 1.0)
-        return heatmap, landmark
-
-    def to_map_frame(self, matrix: Any) -> Any:
-        """The same transformation in map pixels: (B, 2, 3) input pixels in, map pixels out."""
-        ratio = self.architecture.map_size / self.input_size
-        down = ops.convert_to_tensor(geometry.resize_matrix(ratio))
-        up = ops.convert_to_tensor(geometry.resize_matrix(1 / ratio))
-        shape = ops.shape(matrix)
-        down, up = (ops.broadcast_to(m, shape) for m in (down, up))
-        return geometry.compose(down, geometry.compose(matrix, up))
-
-    def _decode(self, heatmaps: Any, frames: Any, offset: tuple[float, float]) -> Any:
-        """Landmarks in pixels of the input for the metric, float32 (B, K, 2)."""
-        outputs = landmark_outputs(
-            heatmaps,
-            frames,
-            input_size=self.input_size,
-            decode_method=self.decode_method,
-            landmark_offset=offset,
-        )
-        return outputs["landmarks"]
-
-    def training_outputs(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Computes the loss of a training batch on a pair of views of every face.
-
-        Args:
-            batch: Tensors "image", "landmarks" and "visibility", see the class.
-
-        Returns:
-            Scalars "loss", "heatmap_loss", "landmark_loss" and "coherent_loss", see `pair_loss`;
-            and for the NME of the first view "landmarks" and "predicted", float32 (B, K, 2) in
-            pixels of the input, and "visible", float32 (B, K).
-        """
-        pair = self.make_views(batch)
-        count = ops.shape(pair.first.images)[0]
-        images = ops.concatenate([pair.first.images, pair.second.images], axis=0)
-        heatmaps, frames = self.heatmaps_and_frames(images, training=True)
-        first, second = [h[:count] for h in heatmaps], [h[count:] for h in heatmaps]
-        shown = pair if frames is None else pair.in_frames(frames, self.input_size)
-        terms = self.pair_loss(shown, first, second)
-        frames = None if frames is None else frames[:count]
-        predicted = self._decode(ops.stop_gradient(first[-1]), frames, (0.0, 0.0))
-        return {**terms, **_compared(pair.first, predicted)}
-
-    def validation_outputs(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Computes the loss of a validation batch, whose faces are seen once and as they are.
-
-        Args:
-            batch: As for `training_outputs`.
-
-        Returns:
-            As from `training_outputs`, without "coherent_loss": there is no second view.
-        """
-        count = ops.shape(batch["image"])[0]
-        centering = self.augmentation.centering(int(batch["image"].shape[1]))
-        view = self.augmentation.view(batch, centering, ops.zeros((count,), "float32"))
-        heatmaps, frames = self.heatmaps_and_frames(view.images, training=False)
-        shown = view if frames is None else view.in_frames(frames, self.input_size)
-        heatmap, landmark = self.view_loss(shown, heatmaps)
-        settings = self._training
-        total = settings.heatmap_weight * heatmap + settings.landmark_weight * landmark
-        predicted = self._decode(heatmaps[-1], frames, self.landmark_offset)
-        terms = {"loss": total, "heatmap_loss": heatmap, "landmark_loss": landmark}
-        return {**terms, **_compared(view, predicted)}
-
-    # Keras's own loop does the rest on every backend: it calls the model with a batch, takes the
-    # loss from `compute_loss`, and what it logs from `compute_metrics`.
-
-    def train_step(self, *args: Any) -> Any:
-        """Takes one optimizer step: `(data)` on TensorFlow and PyTorch, `(state, data)` on JAX."""
-        return super().train_step(*args[:-1], self._check_batch(args[-1]))
-
-    def test_step(self, *args: Any) -> Any:
-        """Evaluates one batch: `(data)` on TensorFlow and PyTorch, `(state, data)` on JAX."""
-        return super().test_step(*args[:-1], self._check_batch(args[-1]))
-
-    def _check_batch(self, data: Any) -> dict[str, Any]:
-        return check_batch(data, self.input_size, self.num_landmarks)
-
-    def compute_loss(
-        self,
-        x: Any = None,
-        y: Any = None,
-        y_pred: Any = None,
-        sample_weight: Any = None,
-        training: bool = True,
-    ) -> Any:
-        return y_pred["loss"]
-
-    def compute_metrics(
-        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
-    ) -> dict[str, Any]:
-        count = ops.cast(ops.shape(y_pred["predicted"])[0], "float32")
-        trackers = [self._heatmap_tracker, self._coherent_tracker]
-        for tracker in trackers:
-            if tracker.name in y_pred:
-                tracker.update_state(y_pred[tracker.name], sample_weight=count)
-        self._nme_tracker.update_state(
-            y_pred["landmarks"], y_pred["predicted"], sample_weight=y_pred["visible"]
-        )
-        logs = self.get_metrics_result()
-        return {
-            name: value
-            for name, value in logs.items()
-            if name in y_pred or name not in [tracker.name for tracker in trackers]
-        }
-
     # ---- presets --------------------------------------------------------------------------------
 
     @classmethod
@@ -526,8 +328,3 @@ class FaceAlignModel(LandmarkPrediction, keras.Model):
 def _as_list(heatmaps: Any) -> list[Any]:
     """Keras unwraps a list of one output; callers rely on one entry a stack."""
     return list(heatmaps) if isinstance(heatmaps, (list, tuple)) else [heatmaps]
-
-
-def _compared(view: AugmentedView, predicted: Any) -> dict[str, Any]:
-    """What the NME of a view is computed from."""
-    return {"landmarks": view.landmarks, "predicted": predicted, "visible": view.visible}
