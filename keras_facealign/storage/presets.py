@@ -19,7 +19,6 @@ from keras_facealign.storage.preset_folders import CONFIG, METADATA, WEIGHTS, pr
 __all__ = ["bad_config", "find_preset", "list_presets", "read_config", "write_json"]
 
 
-
 def _roots() -> list[Path]:
     """Installed packages carry their presets inside; a source tree has them beside the package."""
     package = Path(__file__).resolve().parents[1]
