@@ -9,7 +9,7 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 wheel=$(realpath "$1")
 photo=$(realpath "$2")
 max_megabytes=350
-max_seconds=0.5
+max_seconds=0.1
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

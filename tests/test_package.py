@@ -60,6 +60,12 @@ def test_version_has_one_source(setup_cfg):
     assert str(Version(keras_facealign.__version__)) == keras_facealign.__version__
 
 
+def test_citation_and_changelog_name_the_version():
+    version = keras_facealign.__version__
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\n## {version} - " in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
 def test_installed_version_is_this_one():
     try:
         installed = importlib.metadata.version("keras_facealign")
