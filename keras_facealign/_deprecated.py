@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -12,7 +13,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-__all__ = ["deprecated_names", "install"]
+__all__ = ["deprecated_names", "install", "renamed_keyword"]
 
 _PACKAGE = "keras_facealign"
 
@@ -35,7 +36,10 @@ _MODULES = {
     "data.ibug_300w": "data.readers.ibug_300w",
     "data.menpo2d": "data.readers.menpo2d",
     "data.merl_rav": "data.readers.merl_rav",
-    "data.pairs": "data.readers.verification_pairs",
+    "data.face_profiling.arrays": "data.npz",
+    "data.pairs": "data.readers.image_pairs",
+    "data.reading": "data.files",
+    "data.skipping": "data.valid_items",
     "data.samples": "data.examples",
     "data.streams": "data.lazy_batches",
     "data.w300_lp": "data.readers.w300_lp",
@@ -99,7 +103,19 @@ _NAMES = {
     "data.Example": "data.FaceExample",
     "data.FaceStream": "data.LazyFaceBatches",
     "data.Sample": "data.ExamplePaths",
-    "data.reading.LabelledFace": "data.reading.LabeledFace",
+    "data.cofw.load_cofw68": "data.readers.cofw68.load_samples",
+    "data.cofw.survey_cofw68": "data.readers.cofw68.survey",
+    "data.face_profiling.load_model": "data.face_profiling.load_head_model",
+    "data.pairs.load_cfp": "data.readers.cfp.load_samples",
+    "data.pairs.load_lfw": "data.readers.lfw.load_samples",
+    "data.pairs.survey_cfp": "data.readers.cfp.survey",
+    "data.pairs.survey_lfw": "data.readers.lfw.survey",
+    "data.reading.LabelledFace": "data.FaceExample",
+    "data.reading.below": "data.files.resolve_inside",
+    "data.reading.make_face": "data.examples.make_example",
+    "data.skipping.read_each": "data.valid_items.iter_valid",
+    "data.w300_lp.load_aflw2000": "data.readers.aflw2000_3d.load_samples",
+    "data.w300_lp.survey_aflw2000": "data.readers.aflw2000_3d.survey",
     "data.samples.Example": "data.FaceExample",
     "data.samples.Sample": "data.ExamplePaths",
     "data.streams.FaceStream": "data.LazyFaceBatches",
@@ -175,6 +191,31 @@ def deprecated_names(module: str) -> Callable[[str], Any]:
             raise AttributeError(f"module {module!r} has no attribute {name!r}") from None
 
     return __getattr__
+
+
+def renamed_keyword(old: str, new: str) -> Callable[[Callable[..., Any]], Any]:
+    """Makes a decorator of functions that accept a keyword argument by its old name too.
+
+    Args:
+        old: The old name, which gives a warning.
+        new: The new name.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if old in kwargs:
+                warnings.warn(
+                    f"{function.__name__}: {old} is now {new}; the old name goes in version 0.3.",
+                    DeprecationWarning,
+                    stacklevel=2,
+                )
+                kwargs[new] = kwargs.pop(old)
+            return function(*args, **kwargs)
+
+        return call
+
+    return decorate
 
 
 class _MovedModule(types.ModuleType):

@@ -1,11 +1,11 @@
-"""What the builders share: features of the same names, strictness, and how files are met."""
+"""Base classes of the builders: common features, strictness, and the survey of a user's copy."""
 
 from __future__ import annotations
 
 import abc
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,16 +14,16 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from keras_facealign.data.examples import FaceExample
+from keras_facealign.data.files import Survey
 from keras_facealign.data.images import is_plain_jpeg
-from keras_facealign.data.readers.verification_pairs import ImagePair
-from keras_facealign.data.reading import LabeledFace, Survey
+from keras_facealign.data.readers.image_pairs import ImagePair
 from keras_facealign.errors import FaceAlignError
 
 __all__ = ["FaceBuilder", "LabelConfig", "LocalBuilder", "PairBuilder", "stored_image"]
 
 _logger = logging.getLogger(__name__)
 
-# Further labels that several sets have, so that they are called and shaped alike.
+# Further labels, with the same name and shape in all sets that have them.
 EXTRA_FEATURES = {
     "published_box": ((4,), np.float32, "x0, y0, x1, y1 in 0-based pixels, as the set gives it."),
     "attributes": ((6,), np.int32, "pose, expression, illumination, make-up, occlusion, blur."),
@@ -40,11 +40,10 @@ class LabelConfig(tfds.core.BuilderConfig):
 
 
 class LocalBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # pyright: ignore
-    """Builds a data set from the user's own copy in `manual_dir`; never uses the network.
+    """Builds a data set from the user's copy in `manual_dir`, without the network.
 
     Args:
-        strict: Stop at the first broken file. Without it, broken files are named in warnings,
-            counted and left out.
+        strict: Stop at the first broken file. By default, broken files are skipped with warnings.
         **kwargs: As for every `tfds.core.DatasetBuilder`: `data_dir`, `config`, `version`,
             `file_format`.
     """
@@ -53,7 +52,8 @@ class LocalBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
     RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First version."}
 
     HOMEPAGE: ClassVar[str]
-    PUBLISHED: ClassVar[Mapping[str, int]]
+    # A module of keras_facealign.data.readers.
+    READER: ClassVar[Any]
 
     def __init__(self, *, strict: bool = False, **kwargs: Any):
         super().__init__(**kwargs)
@@ -61,28 +61,28 @@ class LocalBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
         # The base class rebuilds a pickled builder from these arguments.
         self._original_state["strict"] = strict
 
-    @abc.abstractmethod
+    def _options(self) -> dict[str, Any]:
+        """Keyword arguments of the reader, by the builder's configuration."""
+        return {}
+
     def _survey(self, root: Path) -> Survey:
         """Counts what is in the copy."""
+        return self.READER.survey(root)
 
     @abc.abstractmethod
-    def _load(self, root: Path, split: str) -> Iterable[Any]:
-        """Reads a split; the readers of `keras_facealign.data` pass over broken files."""
-
-    @abc.abstractmethod
-    def _to_features(self, root: Path, example: Any) -> tuple[str, dict[str, Any]]:
-        """Key and features of what `_load` yields."""
+    def _to_features(self, example: Any) -> tuple[str, dict[str, Any]]:
+        """Key and features of what the reader yields."""
 
     def _published(self) -> Mapping[str, int]:
         """Samples that the authors' copy has, by split."""
-        return self.PUBLISHED
+        return self.READER.PUBLISHED
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         root = Path(os.fspath(dl_manager.manual_dir))
         survey = self._survey(root)
         if not survey.found:
             raise FaceAlignError(
-                f"{root}: {self.name} cannot be built, for it lacks {', '.join(survey.missing)}; "
+                f"{root}: {self.name} cannot be built without {', '.join(survey.missing)}; "
                 f"see {self.HOMEPAGE}"
             )
         published = self._published()
@@ -101,20 +101,20 @@ class LocalBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
         return {split: self._generate_examples(root, split) for split in survey.found}
 
     def _generate_examples(self, root: Path, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        for example in self._load(root, split):
-            yield self._to_features(root, example)
+        options = {**self._options(), "strict": self._strict}
+        for example in self.READER.load_samples(root, split, **options):
+            yield self._to_features(example)
 
 
 class FaceBuilder(LocalBuilder, skip_registration=True):  # pyright: ignore
     """A `LocalBuilder` of single faces with landmarks."""
 
-    NUM_LANDMARKS: ClassVar[int]
     VISIBILITY: ClassVar[str] = "here always 2"
     SUBSET: ClassVar[str]
     EXTRAS: ClassVar[tuple[str, ...]] = ()
 
     def _num_landmarks(self) -> int:
-        return self.NUM_LANDMARKS
+        return self.READER.NUM_LANDMARKS
 
     def _info(self) -> tfds.core.DatasetInfo:
         count = self._num_landmarks()
@@ -145,24 +145,21 @@ class FaceBuilder(LocalBuilder, skip_registration=True):  # pyright: ignore
             homepage=self.HOMEPAGE,
         )
 
-    def _to_features(self, root: Path, example: FaceExample) -> tuple[str, dict[str, Any]]:
+    def _to_features(self, example: FaceExample) -> tuple[str, dict[str, Any]]:
         features = {
+            "image": stored_image(example.image_path, example.image),
             "landmarks": example.landmarks,
             "visibility": example.visibility,
             "box": example.box,
             "file_name": example.file_name,
             "subset": example.subset,
         }
-        if isinstance(example, LabeledFace):
-            image = stored_image(example.image_path, example.image)
-            features.update({name: example.extras[name] for name in self.EXTRAS})
-            return example.key, {**features, "image": image}
-        image = stored_image(root / example.file_name, example.image)
-        return example.file_name, {**features, "image": image}
+        features.update({name: example.extras[name] for name in self.EXTRAS})
+        return example.key, features
 
 
 class PairBuilder(LocalBuilder, skip_registration=True):  # pyright: ignore
-    """A `LocalBuilder` of pairs of pictures for verification."""
+    """A `LocalBuilder` of pairs of images for verification."""
 
     HAS_LANDMARKS: ClassVar[bool] = False
 
@@ -186,7 +183,7 @@ class PairBuilder(LocalBuilder, skip_registration=True):  # pyright: ignore
             features=tfds.features.FeaturesDict(features), homepage=self.HOMEPAGE
         )
 
-    def _to_features(self, root: Path, example: ImagePair) -> tuple[str, dict[str, Any]]:
+    def _to_features(self, example: ImagePair) -> tuple[str, dict[str, Any]]:
         features: dict[str, Any] = {"same": example.same, "fold": example.fold}
         for side in (0, 1):
             image = stored_image(example.image_paths[side], example.images[side])
@@ -198,17 +195,17 @@ class PairBuilder(LocalBuilder, skip_registration=True):  # pyright: ignore
 
 
 def stored_image(path: Path | None, image: np.ndarray) -> str | np.ndarray:
-    """What to give TFDS: the file of a plain JPEG or PNG, else the pixels.
+    """What TFDS stores of an image: the file of a plain JPEG or PNG, else the pixels.
 
-    A JPEG's own bytes are several times smaller than its pixels as PNG, and packing those takes
-    tens of milliseconds.
+    A JPEG file is several times smaller than its pixels as PNG, whose compression takes tens of
+    milliseconds.
     """
     plain = path is not None and (is_plain_jpeg(path) or _is_plain_png(path))
     return str(path) if plain else image
 
 
 def _is_plain_png(path: Path) -> bool:
-    """Whether every decoder gives the same for a PNG: RGB of 8 bits, upright, not transparent."""
+    """Whether all decoders agree on a PNG: RGB of 8 bits, upright, not transparent."""
     with path.open("rb") as stream:
         start = stream.read(26)
     if start[:8] != b"\x89PNG\r\n\x1a\n" or start[24:26] != bytes([8, 2]):

@@ -64,7 +64,7 @@ def synthesize_poses(
         ViewSettings,
         check_yaws,
         is_written,
-        load_model,
+        load_head_model,
         open_output,
         turned_views,
         write_views,
@@ -73,7 +73,7 @@ def synthesize_poses(
 
     settings = ViewSettings(yaws=check_yaws(_numbers(yaws)), jitter=jitter, size=size)
     samples = find_samples(data, split)[:limit]
-    head = load_model(model)
+    head = load_head_model(model)
     open_output(
         output,
         {

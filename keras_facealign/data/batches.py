@@ -1,4 +1,4 @@
-"""Training batches: faces cropped with a border, ready for `FaceAlignModel.fit`.
+"""Training batches for `FaceAlignModel.fit`: faces cropped with a border.
 
 Nothing here needs TensorFlow: `FaceBatches` is a `keras.utils.PyDataset`, which every Keras backend
 reads. `as_tf_dataset` wraps one as a `tf.data.Dataset`.
@@ -6,26 +6,33 @@ reads. `as_tf_dataset` wraps one as a `tf.data.Dataset`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from keras_facealign import geometry
-from keras_facealign.data.epochs import EpochBatches
+from keras_facealign.data.epochs import EpochBatches, stack_faces
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.geometry import crop_face
 
-__all__ = ["BORDER", "BoxJitter", "FaceBatches", "as_tf_dataset", "crop_with_border"]
+__all__ = [
+    "BORDER",
+    "BoxJitter",
+    "FaceBatches",
+    "as_tf_dataset",
+    "checked_examples",
+    "crop_with_border",
+]
 
-# Pixels around the network's frame that augmentation may bring into view.
+# Pixels around the network's input that augmentation may bring into view.
 BORDER = 32
 
 
 @dataclass(frozen=True)
 class BoxJitter:
-    """How far a training box may stray, to stand in for what detectors do.
+    """Random shift and scaling of training boxes, which simulates a detector's errors.
 
     Args:
         shift: Standard deviation of the center, in units of the box's longer side.
@@ -39,7 +46,7 @@ class BoxJitter:
     log_scale: float = 0.08
 
     def apply(self, box: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Draws a neighbor of `box`, float32 (4,), pixels."""
+        """Draws a box near `box`, float32 (4,), pixels."""
         dx, dy, ds = np.clip(rng.normal(size=3), -2.5, 2.5)
         side = max(box[2] - box[0], box[3] - box[1])
         center = np.array([(box[0] + box[2]) / 2, (box[1] + box[3]) / 2])
@@ -55,13 +62,13 @@ def crop_with_border(
     input_size: int = 128,
     border: int = BORDER,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cuts the network's frame and a border around it, at the same scale, out of a picture.
+    """Crops a face with a border around the network's input, at the same scale.
 
     Args:
         image: uint8 (H, W, 3), RGB.
         landmarks: float (K, 2), pixels of `image`, x before y.
         box: float (4,), x0, y0, x1, y1 in pixels of `image`; tight around the landmarks.
-        input_size: Side of the network's frame in pixels.
+        input_size: Side of the network's input in pixels.
         border: Pixels added on each side.
 
     Returns:
@@ -76,10 +83,9 @@ def crop_with_border(
 
 
 class FaceBatches(EpochBatches):
-    """Batches of cropped faces out of examples that fit in memory.
+    """Batches of cropped faces from examples that fit in memory.
 
-    Faces are cropped once when there is no jitter, else anew in every epoch; equal seeds give equal
-    batches.
+    Faces are cropped once or, with jitter, in every epoch. Equal seeds give equal batches.
 
     Args:
         examples: `FaceExample`s of `keras_facealign.data`, or mappings with the same keys (what a
@@ -88,9 +94,9 @@ class FaceBatches(EpochBatches):
         boxes: Boxes to use instead of the examples' own, by file_name, as `read_boxes` gives them:
             of several, the one that overlaps the example's own most.
         batch_size: Faces in a batch.
-        input_size: Side of the network's frame in pixels.
-        shuffle: Whether each epoch has an order of its own, with a last short batch left out.
-        jitter: How boxes stray, or None for the boxes as they are.
+        input_size: Side of the network's input in pixels.
+        shuffle: Whether to shuffle in each epoch and drop a last short batch.
+        jitter: Random change of the boxes in each epoch, or None for unchanged boxes.
         seed: Integer.
 
     Raises:
@@ -119,56 +125,64 @@ class FaceBatches(EpochBatches):
         super().__init__(batch_size, shuffle, seed, **kwargs)
         self.input_size = input_size
         self.jitter = jitter
-        self._sources: list[dict[str, Any]] = []
-        self._crops: list[tuple[np.ndarray, np.ndarray]] = []
-        self._visibility: list[np.ndarray] = []
         self.file_names: list[str] = []
-        for example in examples:
-            fields = _fields(example)
-            if boxes is not None:
-                fields["box"] = _given_box(boxes, fields)
-            self._add(fields)
-        if not self.file_names:
-            raise FaceAlignError("There are no examples to make batches of; check the data folder.")
+        self._visibility: list[np.ndarray] = []
+        # Crops with their landmarks or, where each epoch crops again, examples.
+        self._faces: list[Any] = []
+        for example in checked_examples(examples, boxes):
+            self.file_names.append(example["file_name"])
+            self._visibility.append(np.asarray(example["visibility"], np.float32))
+            self._faces.append(example if jitter else self._crop(example, example["box"]))
         self._set_count(len(self.file_names))
-
-    def _add(self, example: dict[str, Any]) -> None:
-        name, visibility = example["file_name"], np.asarray(example["visibility"], np.float32)
-        if self._visibility and visibility.shape != self._visibility[0].shape:
-            raise FaceAlignError(
-                f"{name}: has {len(visibility)} landmarks, but {self.file_names[0]} has "
-                f"{len(self._visibility[0])}; train on one landmark scheme at a time."
-            )
-        self._visibility.append(visibility)
-        self.file_names.append(name)
-        if self.jitter is None:
-            # The crop is smaller than the picture, and the picture can then be forgotten.
-            self._crops.append(self._crop(example, example["box"]))
-        else:
-            self._sources.append(example)
 
     def _crop(self, example: dict[str, Any], box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return crop_with_border(example["image"], example["landmarks"], box, self.input_size)
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        chosen = self._chosen(index)
-        crops = [self._face(int(i)) for i in chosen]
-        return {
-            "image": np.stack([crop for crop, _ in crops]),
-            "landmarks": np.stack([points for _, points in crops]),
-            "visibility": np.stack([self._visibility[i] for i in chosen]),
-        }
+        return stack_faces(self._face(int(i)) for i in self._chosen(index))
 
-    def _face(self, i: int) -> tuple[np.ndarray, np.ndarray]:
-        if self.jitter is None:
-            return self._crops[i]
-        example = self._sources[i]
-        rng = np.random.default_rng([self.seed, self.epoch, i])
-        return self._crop(example, self.jitter.apply(example["box"], rng))
+    def _face(self, i: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        face = self._faces[i]
+        if self.jitter is not None:
+            rng = np.random.default_rng([self.seed, self.epoch, i])
+            face = self._crop(face, self.jitter.apply(face["box"], rng))
+        return (*face, self._visibility[i])
 
 
-def _fields(example: Any) -> dict[str, Any]:
-    """Checks one example and turns it into a plain dict."""
+def checked_examples(
+    examples: Iterable[Any], boxes: Mapping[str, Any] | None = None
+) -> Iterator[dict[str, Any]]:
+    """Checks examples one by one and yields each as a dict.
+
+    Args:
+        examples: As for `FaceBatches`.
+        boxes: As for `FaceBatches`.
+
+    Yields:
+        image, landmarks, visibility, box and file_name of each.
+
+    Raises:
+        FaceAlignError: An example is damaged or has no box, their numbers of landmarks differ, or
+            there are no examples.
+    """
+    first = None
+    for example in examples:
+        fields = _checked(example)
+        if boxes is not None:
+            fields["box"] = _given_box(boxes, fields)
+        first = first or fields
+        count, expected = len(fields["visibility"]), len(first["visibility"])
+        if count != expected:
+            raise FaceAlignError(
+                f"{fields['file_name']}: has {count} landmarks, but {first['file_name']} has "
+                f"{expected}; use one landmark scheme at a time."
+            )
+        yield fields
+    if first is None:
+        raise FaceAlignError("There are no examples; check the data folder.")
+
+
+def _checked(example: Any) -> dict[str, Any]:
     names = ("image", "landmarks", "visibility", "box", "file_name")
     if isinstance(example, Mapping):
         missing = [name for name in names if name not in example]
@@ -200,10 +214,7 @@ def _fields(example: Any) -> dict[str, Any]:
 
 
 def _checked_box(box: Any, name: str) -> np.ndarray:
-    """A box as float32 (4,); refuses one without an area, naming its picture.
-
-    It is said here and not by the first crop, which jitter puts off into the middle of training.
-    """
+    """A box as float32 (4,), checked here because with jitter, cropping happens in training."""
     box = np.asarray(box, np.float32)
     if box.shape != (4,) or not np.isfinite(box).all() or not (box[2:] > box[:2]).all():
         raise FaceAlignError(
@@ -214,11 +225,11 @@ def _checked_box(box: Any, name: str) -> np.ndarray:
 
 
 def _given_box(boxes: Mapping[str, Any], fields: dict[str, Any]) -> np.ndarray:
-    """The box that the file gives for an example."""
-    given = boxes.get(fields["file_name"])
-    if not given:
-        raise FaceAlignError(f"{fields['file_name']}: no box is given for it; add a line for it.")
-    checked = [_checked_box(box, fields["file_name"]) for box in given]
+    """The box given for an example; of several, the one that overlaps its own most."""
+    name = fields["file_name"]
+    checked = [_checked_box(box, name) for box in boxes.get(name) or ()]
+    if not checked:
+        raise FaceAlignError(f"{name}: no box is given for it; add a line for it.")
     return max(checked, key=lambda box: geometry.box_overlap(box, fields["box"]))
 
 

@@ -1,10 +1,11 @@
-"""What all training batches have in common: how many there are, and each epoch's order.
+"""Base class of training batches: their number, and the order of faces in each epoch.
 
-Needs Keras and NumPy alone, so that batches of packed faces run where OpenCV is not installed.
+It needs only Keras and NumPy, so that packed faces can be read where OpenCV is not installed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -12,18 +13,18 @@ import numpy as np
 
 from keras_facealign.errors import FaceAlignError
 
-__all__ = ["EpochBatches", "check_batch_size"]
+__all__ = ["EpochBatches", "check_batch_size", "stack_faces"]
 
 
 class EpochBatches(keras.utils.PyDataset):
-    """Batches of a fixed number of faces, whose order hangs on seed and epoch alone.
+    """Batches of a fixed number of faces, whose order depends only on seed and epoch.
 
-    A subclass says how many faces there are with `_set_count`, and gives batch `index` of the faces
+    A subclass sets the number of faces with `_set_count`, and returns batch `index` of the faces
     `self._chosen(index)`.
 
     Args:
         batch_size: Faces in a batch.
-        shuffle: Whether each epoch has an order of its own, with a last short batch left out.
+        shuffle: Whether to shuffle in each epoch and drop a last short batch.
         seed: Integer.
         **kwargs: As for every `keras.utils.PyDataset`.
 
@@ -59,7 +60,7 @@ class EpochBatches(keras.utils.PyDataset):
         self._order = np.arange(0)
 
     def _set_count(self, count: int) -> None:
-        """Says how many faces there are, and takes the first epoch's order."""
+        """Sets the number of faces and the first epoch's order."""
         self._order = np.arange(count)
         self.start_at(0)
 
@@ -77,7 +78,7 @@ class EpochBatches(keras.utils.PyDataset):
         self.start_at(self.epoch + 1)
 
     def start_at(self, epoch: int) -> None:
-        """Sets the epoch, so that a resumed run sees the order it would have seen."""
+        """Sets the epoch, so that a resumed run continues in the same order."""
         self.epoch = epoch
         if self.shuffle:
             rng = np.random.default_rng([self.seed, epoch])
@@ -85,6 +86,13 @@ class EpochBatches(keras.utils.PyDataset):
 
 
 def check_batch_size(batch_size: int) -> None:
-    """Raises `FaceAlignError` for batches of no faces."""
+    """Raises `FaceAlignError` if batches would have no faces."""
     if batch_size < 1:
         raise FaceAlignError(f"batch_size is {batch_size}; it must be at least 1.")
+
+
+def stack_faces(faces: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> dict[str, Any]:
+    """Makes a batch of faces, each given as its image, landmarks and visibility."""
+    names = ("image", "landmarks", "visibility")
+    columns = zip(names, zip(*faces, strict=True), strict=True)
+    return {name: np.stack(values) for name, values in columns}

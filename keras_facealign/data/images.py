@@ -1,4 +1,4 @@
-"""Reading pictures from anywhere into one form: `(H, W, 3)` uint8 RGB, upright."""
+"""Reading images of any format and type as `(H, W, 3)` uint8 RGB, upright."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from keras_facealign.data.files import one_line
 from keras_facealign.errors import FaceAlignError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".gif")
-"""Lower-case file endings that a folder of pictures is searched for, the lossless ones first."""
+"""Lower-case suffixes of image files, the lossless formats first."""
 
 MAX_PIXELS = 100_000_000
-"""Largest picture read unless the caller says otherwise, in pixels (width times height)."""
+"""Default limit of an image's size in pixels (width times height)."""
 
 __all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "is_plain_jpeg", "read_image"]
 
@@ -29,33 +30,32 @@ def read_image(
     max_pixels: int = MAX_PIXELS,
     name: str | None = None,
 ) -> np.ndarray:
-    """Reads a picture as RGB with values 0 to 255.
+    """Reads an image as RGB with values 0 to 255.
 
     Files and PIL images: every raster format Pillow reads. The rotation in the EXIF data is
     applied, so a portrait photo from a phone comes out upright. Grayscale is repeated over the
-    three channels, transparency is laid over white, 16-bit values are scaled to 8 bits (65535
-    becomes 255), and of an animation the first frame is taken. The size is checked from the
-    header, before any pixel is decoded.
+    three channels, transparency is blended with white, 16-bit values are scaled to 8 bits (65535
+    becomes 255), and the first frame of an animation is read. The size is checked in the header,
+    before any pixel is decoded.
 
     Arrays: `(H, W)` or `(H, W, 1)` gray, `(H, W, 3)` RGB or `(H, W, 4)` RGBA.
 
-    - uint8 is taken as it is; other integers must be 0 to 255.
+    - uint8 is used unchanged; other integers must be 0 to 255.
     - uint16 must use the full 16-bit range, and is scaled as a 16-bit file is.
     - floats must be 0 to 255 and are rounded. An image whose values all lie within 0 to 1 is
-      refused, because it is either scaled to 0-1 or all but black, and only the caller can tell.
-      (An image of zeros is black either way, and is accepted.)
+      refused, since it is either scaled to 0-1 or almost black. An image of zeros is accepted.
 
     Args:
         source: Path, encoded bytes, PIL image or NumPy array.
-        max_pixels: Pictures with more pixels than this are refused.
-        name: What error messages call the picture; by default the path, or a word for the kind.
+        max_pixels: Images with more pixels than this are refused.
+        name: What error messages call the image. Default: its path, or its kind.
 
     Returns:
-        A `(H, W, 3)` uint8 array, RGB, contiguous. It may share memory with an array given.
+        A `(H, W, 3)` uint8 array, RGB, contiguous. It may share memory with `source`.
 
     Raises:
-        FaceAlignError: The picture is missing, empty, broken, too large, or has values, a shape
-            or a type with no clear meaning. The message names the picture and what to do.
+        FaceAlignError: The image is missing, empty, broken or too large, or has values, a shape or
+            a type without a clear meaning.
 
     Example:
         >>> read_image(np.full((2, 2), 7, "uint8"), name="gray").shape
@@ -95,9 +95,9 @@ def read_image(
 
 
 def is_plain_jpeg(path: str | os.PathLike[str]) -> bool:
-    """Whether every decoder gives what `read_image` gives for this file.
+    """Whether a file is a three-channel JPEG without rotation.
 
-    True for a three-channel JPEG that carries no rotation: its bytes can be stored as they are.
+    Every decoder gives what `read_image` gives for it, so its bytes can be stored unchanged.
 
     Args:
         path: An image file that `read_image` reads.
@@ -112,13 +112,13 @@ def is_plain_jpeg(path: str | os.PathLike[str]) -> bool:
                 and picture.mode == "RGB"
                 and _exif_orientation(picture) not in range(2, 9)
             )
-    except Exception:  # Pillow's plugins raise many kinds of error; none of them is a plain JPEG.
+    except Exception:  # Pillow's plugins raise many kinds of error.
         return False
 
 
 def _from_stream(stream: Any, max_pixels: int, name: str) -> np.ndarray:
     with warnings.catch_warnings():
-        # Pillow warns from 89 megapixels on, and about damage that it then raises or repairs.
+        # Pillow warns above 89 megapixels, and of damage that it then raises or repairs.
         warnings.filterwarnings("ignore", module="PIL")
         return _decode(stream, max_pixels, name)
 
@@ -128,7 +128,7 @@ def _decode(stream: Any, max_pixels: int, name: str) -> np.ndarray:
         picture = Image.open(stream)
     except Image.DecompressionBombError as error:
         raise FaceAlignError(
-            f"{name}: has too many pixels ({_one_line(error)}); make it smaller"
+            f"{name}: has too many pixels ({one_line(error)}); make it smaller"
         ) from error
     except UnidentifiedImageError as error:
         raise FaceAlignError(
@@ -136,11 +136,11 @@ def _decode(stream: Any, max_pixels: int, name: str) -> np.ndarray:
         ) from error
     except Exception as error:  # Pillow's plugins raise many kinds of error on a broken header.
         raise FaceAlignError(
-            f"{name}: not a readable image ({_one_line(error)}); replace or remove it"
+            f"{name}: not a readable image ({one_line(error)}); replace or remove it"
         ) from error
     with picture:
         if picture.format == "EPS":
-            # Decoding EPS would hand the file to Ghostscript, an interpreter of programs.
+            # Pillow decodes EPS with Ghostscript, which executes the file.
             raise FaceAlignError(f"{name}: EPS is not a raster image; save it as PNG or JPEG")
         return _from_pil(picture, max_pixels, name)
 
@@ -153,9 +153,9 @@ def _from_pil(picture: Image.Image, max_pixels: int, name: str) -> np.ndarray:
         rgb = _pil_to_rgb(picture, name)
     except FaceAlignError:
         raise
-    except Exception as error:  # As above; a truncated or damaged body ends up here.
+    except Exception as error:  # As above, for a truncated or damaged body.
         raise FaceAlignError(
-            f"{name}: the image data is damaged ({_one_line(error)}); replace or remove it"
+            f"{name}: the image data is damaged ({one_line(error)}); replace or remove it"
         ) from error
     return np.ascontiguousarray(_turn_upright(rgb, orientation))
 
@@ -163,7 +163,7 @@ def _from_pil(picture: Image.Image, max_pixels: int, name: str) -> np.ndarray:
 def _pil_to_rgb(picture: Image.Image, name: str) -> np.ndarray:
     if picture.mode == "F":
         return _from_array(np.asarray(picture), picture.width * picture.height, name)
-    if picture.mode.startswith("I"):  # "I;16", "I;16B" and so on; "I" is how some files say 16 bit
+    if picture.mode.startswith("I"):  # "I;16", "I;16B" and so on; some 16-bit files are "I"
         values = np.asarray(picture)
         if values.min() < 0 or values.max() > 65535:
             raise FaceAlignError(
@@ -234,7 +234,7 @@ def _gray_to_rgb(gray: np.ndarray) -> np.ndarray:
 
 
 def _sixteen_to_eight(values: np.ndarray) -> np.ndarray:
-    # 65535 = 255 * 257, so this maps both ends of the range exactly.
+    # 65535 = 255 * 257: both ends of the range are mapped exactly.
     return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
@@ -247,7 +247,7 @@ def _over_white(rgba: np.ndarray) -> np.ndarray:
 def _exif_orientation(picture: Image.Image) -> int:
     try:
         return int(picture.getexif().get(_EXIF_ORIENTATION, 1))
-    except Exception:  # Damaged metadata must not cost a picture whose pixels are sound.
+    except Exception:  # The pixels may be intact where the metadata are not.
         return 1
 
 
@@ -263,7 +263,3 @@ def _turn_upright(rgb: np.ndarray, orientation: int) -> np.ndarray:
 
 def _first_outside(values: np.ndarray, low: int, high: int) -> str:
     return f"{values[(values < low) | (values > high)][0]:g}"
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,7 +1,7 @@
-"""Training batches straight from a TFDS data set, which need not fit in memory.
+"""Training batches from a TFDS data set, which need not fit in memory.
 
-`from_tfds` reads array_record files, without TensorFlow, in any order; `tf_dataset_from_tfds` reads
-what TFDS writes by default, as a `tf.data.Dataset`. Both give the batches that `FaceBatches` gives.
+`from_tfds` reads array_record files, in any order and without TensorFlow; `tf_dataset_from_tfds`
+reads TFDS's default format as a `tf.data.Dataset`. Their batches are like those of `FaceBatches`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import numpy as np
 
 from keras_facealign import geometry
 from keras_facealign.data.batches import BORDER, BoxJitter, crop_with_border
-from keras_facealign.data.epochs import EpochBatches, check_batch_size
+from keras_facealign.data.epochs import EpochBatches, check_batch_size, stack_faces
+from keras_facealign.data.files import import_extra, one_line
 from keras_facealign.errors import FaceAlignError
 
 __all__ = ["LazyFaceBatches", "from_tfds", "tf_dataset_from_tfds"]
@@ -26,12 +27,12 @@ _REDUCED = {
     4: cv2.IMREAD_REDUCED_COLOR_4,
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
-# Encoded pictures that the shuffling of a tf.data pipeline holds.
+# Encoded images in the shuffle buffer of a tf.data pipeline.
 _SHUFFLE_BUFFER = 2048
 
 
 class LazyFaceBatches(EpochBatches):
-    """Batches of cropped faces, read and cropped when they are asked for.
+    """Batches of cropped faces, read and cropped on demand.
 
     Equal seeds give equal batches, whatever the number of threads.
 
@@ -40,17 +41,17 @@ class LazyFaceBatches(EpochBatches):
             RGB), landmarks (K, 2), visibility (K,), box (4,) and file_name, as a TFDS data source
             gives them.
         batch_size: Faces in a batch.
-        input_size: Side of the network's frame in pixels.
-        shuffle: Whether each epoch has an order of its own, with a last short batch left out.
-        jitter: How boxes stray, or None for the boxes as they are.
+        input_size: Side of the network's input in pixels.
+        shuffle: Whether to shuffle in each epoch and drop a last short batch.
+        jitter: Random change of the boxes in each epoch, or None for unchanged boxes.
         seed: Integer.
-        threads: Faces of a batch cropped at the same time. Default: as many as there are cores.
+        threads: Faces of a batch cropped in parallel. Default: the number of cores.
         **kwargs: As for every `keras.utils.PyDataset`: `workers` (2 or more read ahead while the
             network trains), `max_queue_size`.
 
     Raises:
-        FaceAlignError: There are no examples, or `use_multiprocessing` is asked for; while reading,
-            a picture is damaged.
+        FaceAlignError: There are no examples, or `use_multiprocessing` is set; while reading, an
+            image is damaged.
 
     Example:
         >>> image = np.zeros((64, 64, 3), np.uint8)
@@ -86,13 +87,7 @@ class LazyFaceBatches(EpochBatches):
         self._set_count(len(source))
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        faces = list(self._pool.map(self._face, (int(i) for i in self._chosen(index))))
-        images, landmarks, visibility = zip(*faces, strict=True)
-        return {
-            "image": np.stack(images),
-            "landmarks": np.stack(landmarks),
-            "visibility": np.stack(visibility),
-        }
+        return stack_faces(self._pool.map(self._face, map(int, self._chosen(index))))
 
     def _face(self, i: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         record = self._source[i]
@@ -112,7 +107,7 @@ def from_tfds(
 ) -> LazyFaceBatches:
     """Training batches of a data set that was built with `file_format="array_record"`.
 
-    Nothing here needs TensorFlow, so that a run on JAX or PyTorch need not have it.
+    TensorFlow is not needed.
 
     Args:
         builder: A TFDS builder, or the name of one, such as `"w300_lp/projected_3d"`.
@@ -133,8 +128,7 @@ def from_tfds(
     """
     builder = _builder(builder, data_dir)
     _check_split(builder, split)
-    import tensorflow_datasets as tfds
-
+    tfds = import_extra("tensorflow_datasets")
     try:
         source = builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
     except NotImplementedError as error:
@@ -156,20 +150,20 @@ def tf_dataset_from_tfds(
     jitter: BoxJitter | None = None,
     seed: int = 0,
 ) -> Any:
-    """Training batches of a built data set as a `tf.data.Dataset`; needs TensorFlow.
+    """Training batches of a built data set as a `tf.data.Dataset`. It needs TensorFlow.
 
     Args:
         builder: A TFDS builder, or the name of one.
         split: A split, or a part of one as TFDS writes it: `"train[:90%]"`.
         batch_size: Faces in a batch.
         data_dir: Where the data set was built, if `builder` is a name. Default: TFDS's own.
-        input_size: Side of the network's frame in pixels.
-        shuffle: Whether each pass has an order of its own, with a last short batch left out.
-        jitter: How boxes stray, or None for the boxes as they are.
-        seed: Integer; decides order and jitter.
+        input_size: Side of the network's input in pixels.
+        shuffle: Whether to shuffle in each pass and drop a last short batch.
+        jitter: Random change of the boxes, or None for unchanged boxes.
+        seed: Integer; determines order and jitter.
 
     Returns:
-        A prefetched data set of batches as `FaceBatches` gives them.
+        A prefetched data set of batches like those of `FaceBatches`.
 
     Raises:
         FaceAlignError: The data set is not built, has no such split, or is in array_record files,
@@ -179,16 +173,15 @@ def tf_dataset_from_tfds(
     builder = _builder(builder, data_dir)
     _check_split(builder, split)
     import tensorflow as tf
-    import tensorflow_datasets as tfds
 
-    read_config = tfds.ReadConfig(shuffle_seed=seed if shuffle else None)
+    tfds = import_extra("tensorflow_datasets")
     names = ("image", "landmarks", "visibility", "box", "file_name")
     try:
         faces = builder.as_dataset(
             split=split,
             decoders={"image": tfds.decode.SkipDecoding()},
             shuffle_files=shuffle,
-            read_config=read_config,
+            read_config=tfds.ReadConfig(shuffle_seed=seed if shuffle else None),
         ).map(lambda record: tuple(record[name] for name in names))
     except NotImplementedError as error:
         raise FaceAlignError(
@@ -200,15 +193,11 @@ def tf_dataset_from_tfds(
         faces = faces.shuffle(min(count, _SHUFFLE_BUFFER), seed=seed)
     draws = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True)
 
-    def crop(image, landmarks, visibility, box, name, draw):  # type: ignore[no-untyped-def]
+    def crop(*values):  # type: ignore[no-untyped-def]
+        record, draw = dict(zip(names, values[:-1], strict=True)), values[-1]
+        box = record["box"]
         if jitter is not None:
             box = jitter.apply(box, np.random.default_rng(int(draw)))
-        record = {
-            "image": image,
-            "landmarks": landmarks,
-            "visibility": visibility,
-            "file_name": name,
-        }
         return _crop(record, box, input_size)
 
     num_landmarks = builder.info.features["landmarks"].shape[0]
@@ -228,15 +217,14 @@ def tf_dataset_from_tfds(
 
     faces = tf.data.Dataset.zip((faces, draws.take(count)))
     faces = faces.map(to_batch_item, num_parallel_calls=tf.data.AUTOTUNE)
-    whole = shuffle and count >= batch_size
-    return faces.batch(batch_size, drop_remainder=whole).prefetch(tf.data.AUTOTUNE)
+    drop = shuffle and count >= batch_size
+    return faces.batch(batch_size, drop_remainder=drop).prefetch(tf.data.AUTOTUNE)
 
 
 def _builder(builder: Any, data_dir: str | os.PathLike[str] | None) -> Any:
-    """The built builder, looked up by its name if need be."""
+    """The builder, looked up if it is given by name; its data set must be built."""
     if isinstance(builder, str):
-        import tensorflow_datasets as tfds
-
+        tfds = import_extra("tensorflow_datasets")
         import tfds_builders  # noqa: F401  (registers the builders)
 
         name = builder
@@ -247,7 +235,7 @@ def _builder(builder: Any, data_dir: str | os.PathLike[str] | None) -> Any:
                 f"There is no data set {name!r}; `keras-facealign datasets` lists them"
             ) from error
         except ValueError as error:
-            raise FaceAlignError(f"{name}: {' '.join(str(error).split())[:300]}") from error
+            raise FaceAlignError(f"{name}: {one_line(error)}") from error
     if not builder.info.splits:
         raise FaceAlignError(
             f"{builder.name} is not built in {builder.data_path}; run download_and_prepare with "
@@ -273,7 +261,7 @@ def _crop(
     if isinstance(image, np.ndarray):
         crop, moved = crop_with_border(image, landmarks, box, input_size)
         return crop, moved, visibility
-    # What the crop would average away need not be decoded in the first place.
+    # Decoding at a lower resolution is faster, and the crop has less detail anyway.
     scale = float(geometry.crop_matrix(box, input_size)[0, 0])
     factor = max((f for f in _REDUCED if f * scale <= 1), default=1)
     image, factor = _decode(image, factor, record["file_name"])
@@ -285,13 +273,13 @@ def _crop(
 
 
 def _decode(encoded: bytes, factor: int, name: Any) -> tuple[np.ndarray, int]:
-    """A picture, uint8 (H, W, 3) BGR, and how many times smaller than the file's it is."""
-    # Only JPEG can be decoded at a lower resolution; the others would be decoded and resized.
+    """Decodes an image as uint8 (H, W, 3) BGR; returns it and the factor of its reduction."""
+    # Only JPEG can be decoded at a lower resolution; other formats would be decoded and resized.
     if bytes(encoded[:2]) != b"\xff\xd8":
         factor = 1
     flag = _REDUCED.get(factor, cv2.IMREAD_COLOR) | cv2.IMREAD_IGNORE_ORIENTATION
     image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flag)
     if image is None:
         name = name.decode() if isinstance(name, bytes) else name
-        raise FaceAlignError(f"{name}: the stored picture is damaged; build the data set anew")
+        raise FaceAlignError(f"{name}: the stored image is damaged; build the data set again")
     return image, factor

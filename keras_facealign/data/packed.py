@@ -1,19 +1,19 @@
-"""Faces in one file: crops as JPEGs with their labels, small enough to send anywhere.
+"""Packing faces into one small file: crops as JPEGs with their labels.
 
-Training needs of a picture only the face and a border around it. `pack` cuts those out and writes
-them, re-encoded, as one `.npz` archive without pickled objects; `PackedFaces` reads it back as
-batches. Reading needs NumPy and OpenCV or Pillow, nothing else.
+Training needs only the face of an image and a border around it. `pack` crops and re-encodes these
+and writes them as one `.npz` archive without pickled objects; `PackedFaces` reads it as batches.
+Reading needs only Keras, NumPy and OpenCV or Pillow.
 
-The archive's members, all one-dimensional where nothing else is said:
+The archive's members, one-dimensional unless a shape is given:
 
 * `header`: uint8, JSON with the keys format, version, side, input_size, num_landmarks;
-* `jpeg`: uint8, the JPEG files one after the other; `ends`: int64 (N,), where each of them ends;
+* `jpeg`: uint8, the concatenated JPEG files; `ends`: int64 (N,), where each of them ends;
 * `landmarks`: int16 (N, K, 2), in units of 1/64 pixel of the crop, x before y;
 * `visibility`: uint8 (N, K), 0 where a landmark has no position;
-* `names`: uint8, the N file names as UTF-8, a line feed after each.
+* `names`: uint8, the N file names as UTF-8, each followed by a line feed.
 
-Faces are people's. A packed file is under the license of the data sets that it is made of, and does
-not belong into a repository.
+A packed file is under the license of the data sets that it is made from. Do not put it into a
+repository: the faces are people's.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import zipfile
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -30,18 +29,20 @@ from typing import Any
 import numpy as np
 
 from keras_facealign.data.epochs import EpochBatches
+from keras_facealign.data.files import one_line
+from keras_facealign.data.npz import ArraySpec, read_npz
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.storage.atomic import atomic_write
 
 __all__ = ["MAX_BYTES", "PackedFaces", "pack"]
 
 MAX_BYTES = 25 * 2**20
-"""Largest file that `pack` writes unless the caller says otherwise."""
+"""Default limit of a packed file's size."""
 
 _FORMAT, _VERSION = "keras_facealign packed faces", 1
-# Landmarks are whole numbers of this part of a pixel, which reaches 512 pixels either way.
+# Landmarks are stored as multiples of this fraction of a pixel, up to 512 pixels either way.
 _UNIT = 1 / 64
-# Nothing that is worth packing is larger than this, decoded.
+# Limits of what is decoded.
 _MAX_MEMBER_BYTES = 2**31
 _MAX_PIXEL_BYTES = 2**35
 _MAX_SIDE = 1024
@@ -62,10 +63,10 @@ def pack(
         examples: `FaceExample`s of `keras_facealign.data`, or mappings with the same keys. Faces
             whose landmarks all have visibility 0 are for training without labels; they need a box.
         path: The file to write, `.npz`.
-        quality: JPEG quality of the crops, 1 to 100. The default takes about 7 kB a crop.
+        quality: JPEG quality of the crops, 1 to 100. A crop takes about 7 kB at the default.
         side: Side of a crop in pixels.
-        input_size: Side of the middle part that the network is to look at, in pixels; what is left
-            of `side` is the border, which augmentation may bring into view.
+        input_size: Side of the network's input in pixels; the rest of `side` is a border that
+            augmentation may bring into view.
         boxes: Boxes to crop by instead of the examples' own, by file name; see `FaceBatches`.
         max_bytes: Largest file.
 
@@ -81,31 +82,26 @@ def pack(
         >>> pack(load_samples("300w", "train"), "faces.npz")  # doctest: +SKIP
         2010
     """
-    from keras_facealign.data.batches import _fields, _given_box, crop_with_border
+    from keras_facealign.data.batches import checked_examples, crop_with_border
 
-    _check_sizes(quality, side, input_size)
+    if not 1 <= quality <= 100:
+        raise FaceAlignError(f"quality is {quality}; give 1 to 100.")
+    if not 1 <= input_size <= side <= _MAX_SIDE or (side - input_size) % 2:
+        raise FaceAlignError(
+            f"side is {side} and input_size {input_size}; give an even border around the input, "
+            f"and at most {_MAX_SIDE} pixels."
+        )
     files: list[bytes] = []
     landmarks, visibility, names = [], [], []
     border = (side - input_size) // 2
-    for given in examples:
-        example = _fields(given)
-        if boxes is not None:
-            example["box"] = _given_box(boxes, example)
-        name = example["file_name"]
+    for example in checked_examples(examples, boxes):
         image, points = crop_with_border(
             example["image"], example["landmarks"], example["box"], input_size, border
         )
-        if visibility and example["visibility"].shape != visibility[0].shape:
-            raise FaceAlignError(
-                f"{name}: has {len(points)} landmarks, but {names[0]} has {len(visibility[0])}; "
-                "pack one landmark scheme at a time."
-            )
         files.append(_encode(image, quality))
-        landmarks.append(_in_units(points, example["visibility"], name))
+        landmarks.append(_in_units(points, example["visibility"], example["file_name"]))
         visibility.append(np.asarray(example["visibility"], np.uint8))
-        names.append(name.replace("\n", " "))
-    if not files:
-        raise FaceAlignError("There are no examples to pack; check the data folder.")
+        names.append(example["file_name"].replace("\n", " "))
     header = {
         "format": _FORMAT,
         "version": _VERSION,
@@ -113,16 +109,16 @@ def pack(
         "input_size": input_size,
         "num_landmarks": len(visibility[0]),
     }
-    members = {
-        "header": _bytes(json.dumps(header).encode()),
-        "jpeg": _bytes(b"".join(files)),
-        "ends": np.cumsum([len(file) for file in files], dtype=np.int64),
-        "landmarks": np.stack(landmarks),
-        "visibility": np.stack(visibility),
-        "names": _bytes("".join(f"{name}\n" for name in names).encode()),
-    }
     content = io.BytesIO()
-    np.savez_compressed(content, **members)
+    np.savez_compressed(
+        content,
+        header=_bytes(json.dumps(header).encode()),
+        jpeg=_bytes(b"".join(files)),
+        ends=np.cumsum([len(file) for file in files], dtype=np.int64),
+        landmarks=np.stack(landmarks),
+        visibility=np.stack(visibility),
+        names=_bytes("".join(f"{name}\n" for name in names).encode()),
+    )
     size = content.getbuffer().nbytes
     if size > max_bytes:
         raise FaceAlignError(
@@ -131,16 +127,6 @@ def pack(
         )
     atomic_write(path, lambda file: file.write(content.getbuffer()))
     return len(files)
-
-
-def _check_sizes(quality: int, side: int, input_size: int) -> None:
-    if not 1 <= quality <= 100:
-        raise FaceAlignError(f"quality is {quality}; give 1 to 100.")
-    if not 1 <= input_size <= side <= _MAX_SIDE or (side - input_size) % 2:
-        raise FaceAlignError(
-            f"side is {side} and input_size {input_size}; give an even border around the input, "
-            f"and at most {_MAX_SIDE} pixels."
-        )
 
 
 def _encode(image: np.ndarray, quality: int) -> bytes:
@@ -171,7 +157,7 @@ class PackedFaces(EpochBatches):
     Args:
         path: A file that `pack` wrote.
         batch_size: Faces in a batch.
-        shuffle: Whether each epoch has an order of its own, with a last short batch left out.
+        shuffle: Whether to shuffle in each epoch and drop a last short batch.
         seed: Integer.
         **kwargs: As for every `keras.utils.PyDataset`.
 
@@ -179,8 +165,8 @@ class PackedFaces(EpochBatches):
         images: uint8 (N, side, side, 3), RGB.
         landmarks: float32 (N, K, 2), pixels of the crops; (0, 0) where visibility is 0.
         visibility: float32 (N, K).
-        file_names: N names of the pictures.
-        input_size: Side of the part that a network is to look at, in pixels.
+        file_names: N names of the images.
+        input_size: Side of the network's input in pixels.
 
     Raises:
         FaceAlignError: If the file is missing, damaged, or not of this format.
@@ -203,38 +189,37 @@ class PackedFaces(EpochBatches):
         self._set_count(len(self.images))
 
     def _read(self, path: Path) -> None:
-        try:
-            with zipfile.ZipFile(path) as archive:
-                header = _header(archive, path)
-                side, k = header["side"], header["num_landmarks"]
-                ends = _member(archive, path, "ends", np.int64, (None,))
-                count = len(ends)
-                jpeg = _member(archive, path, "jpeg", np.uint8, (None,))
-                units = _member(archive, path, "landmarks", np.int16, (count, k, 2))
-                visibility = _member(archive, path, "visibility", np.uint8, (count, k))
-                names = _member(archive, path, "names", np.uint8, (None,)).tobytes()
-        except FaceAlignError:
-            raise
-        except FileNotFoundError as error:
-            raise FaceAlignError(f"{path}: there is no such file; write it with pack.") from error
-        except Exception as error:  # zipfile, zlib and NumPy meet damage with errors of every kind
-            raise _damaged(path, str(error).partition("\n")[0] or type(error).__name__) from error
-        starts = np.concatenate([np.zeros(1, np.int64), ends[:-1]])
+        header = _header(path)
+        side, k = header["side"], header["num_landmarks"]
+        specs: dict[str, ArraySpec] = {
+            "ends": ("i", (None,)),
+            "jpeg": ("u", (None,)),
+            "landmarks": ("i", (None, k, 2)),
+            "visibility": ("u", (None, k)),
+            "names": ("u", (None,)),
+        }
+        arrays = read_npz(path, specs, _MAX_MEMBER_BYTES)
+        ends, jpeg = arrays["ends"].astype(np.int64), arrays["jpeg"].astype(np.uint8)
+        count, starts = len(ends), np.concatenate([np.zeros(1, np.int64), ends[:-1]])
         if not count or (ends <= starts).any() or ends[-1] != len(jpeg):
-            raise _damaged(path, "its pictures do not fill its member jpeg")
+            raise _damaged(path, "its images do not fill its member jpeg")
         if count * side * side * 3 > _MAX_PIXEL_BYTES:
-            raise _damaged(path, f"{count} crops of {side} pixels are more than memory should hold")
-        self.file_names = names.decode("utf-8", "replace").split("\n")[:-1]
+            raise _damaged(path, f"{count} crops of {side} pixels need too much memory")
+        names = arrays["names"].astype(np.uint8).tobytes().decode("utf-8", "replace")
+        self.file_names = names.split("\n")[:-1]
+        for name in ("landmarks", "visibility"):
+            if len(arrays[name]) != count:
+                raise _damaged(path, f"{count} images have {len(arrays[name])} {name}")
         if len(self.file_names) != count:
-            raise _damaged(path, f"{count} pictures have {len(self.file_names)} names")
+            raise _damaged(path, f"{count} images have {len(self.file_names)} names")
         self.input_size = header["input_size"]
-        self.landmarks = units.astype(np.float32) * np.float32(_UNIT)
-        self.visibility = visibility.astype(np.float32)
+        self.landmarks = arrays["landmarks"].astype(np.float32) * np.float32(_UNIT)
+        self.visibility = arrays["visibility"].astype(np.float32)
         self.images = np.empty((count, side, side, 3), np.uint8)
 
         def decode(i: int) -> None:
             file = jpeg[starts[i] : ends[i]].tobytes()
-            self.images[i] = _decode(file, side, f"{path}: picture {i} ({self.file_names[i]})")
+            self.images[i] = _decode(file, side, f"{path}: image {i} ({self.file_names[i]})")
 
         with ThreadPoolExecutor() as pool:
             list(pool.map(decode, range(count)))
@@ -249,13 +234,15 @@ class PackedFaces(EpochBatches):
 
 
 def _damaged(path: Path, reason: str) -> FaceAlignError:
-    return FaceAlignError(
-        f"{path} is not a whole packed file ({reason}); write it again with pack."
-    )
+    return FaceAlignError(f"{path} is damaged ({reason}); write it again with pack.")
 
 
-def _header(archive: zipfile.ZipFile, path: Path) -> dict[str, int]:
-    header = json.loads(_member(archive, path, "header", np.uint8, (None,), 10_000).tobytes())
+def _header(path: Path) -> dict[str, int]:
+    content = read_npz(path, {"header": ("u", (None,))}, 10_000)["header"].tobytes()
+    try:
+        header = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, one_line(error)) from error
     if not isinstance(header, dict) or header.get("format") != _FORMAT:
         raise _damaged(path, "it is of another format")
     if header.get("version") != _VERSION:
@@ -263,61 +250,22 @@ def _header(archive: zipfile.ZipFile, path: Path) -> dict[str, int]:
             f"{path} is of version {header.get('version')!r} of its format, and this release reads "
             f"{_VERSION}; pack the faces again."
         )
-    for name, highest in (
-        ("side", _MAX_SIDE),
-        ("input_size", _MAX_SIDE),
-        ("num_landmarks", 10_000),
-    ):
+    limits = {"side": _MAX_SIDE, "input_size": _MAX_SIDE, "num_landmarks": 10_000}
+    for name, highest in limits.items():
         value = header.get(name)
         if not isinstance(value, int) or not 1 <= value <= highest:
             raise _damaged(path, f"{name} is {value!r}")
     return header
 
 
-def _member(
-    archive: zipfile.ZipFile,
-    path: Path,
-    name: str,
-    dtype: Any,
-    shape: tuple[int | None, ...],
-    max_bytes: int = _MAX_MEMBER_BYTES,
-) -> np.ndarray:
-    """Reads an array whose type and shape are known; nothing is allocated before they are checked.
-
-    Args:
-        archive: The open file.
-        path: Its path, for messages.
-        name: The member, without NumPy's `.npy`.
-        dtype: The type it must have.
-        shape: The shape it must have; None for an axis of any length.
-        max_bytes: How large it may be.
-    """
-    info = archive.getinfo(f"{name}.npy")
-    with archive.open(info) as file:
-        version = np.lib.format.read_magic(file)
-        if version != (1, 0):
-            raise _damaged(path, f"{name} is an array of version {version}")
-        found, fortran, found_dtype = np.lib.format.read_array_header_1_0(file)
-        fits = len(found) == len(shape) and all(
-            want is None or want == have for want, have in zip(shape, found, strict=True)
-        )
-        if found_dtype != np.dtype(dtype) or fortran or not fits:
-            raise _damaged(path, f"{name} is {found_dtype} {found}")
-        size = int(np.prod(found, dtype=object)) * np.dtype(dtype).itemsize
-        if size > max_bytes or size > info.file_size:
-            raise _damaged(path, f"{name} claims {size} bytes")
-        content = file.read(size)
-    if len(content) != size:
-        raise _damaged(path, f"{name} ends too early")
-    return np.frombuffer(content, dtype).reshape(found)
-
-
 def _decode(file: bytes, side: int, name: str) -> np.ndarray:
-    """The picture of a JPEG file, uint8 (side, side, 3) RGB."""
+    """Decodes a JPEG file as uint8 (side, side, 3) RGB."""
     size = _jpeg_size(file)
     if size != (side, side):
-        # Said by the file itself, before a decoder makes room for more.
-        raise FaceAlignError(f"{name} is no JPEG of {side} x {side} pixels; pack the faces again.")
+        # Checked in the file's header, before a decoder allocates more.
+        raise FaceAlignError(
+            f"{name} is not a JPEG of {side} x {side} pixels; pack the faces again."
+        )
     image = _decode_pixels(file)
     if image is None:
         raise FaceAlignError(f"{name} cannot be decoded; pack the faces again.")
@@ -325,7 +273,7 @@ def _decode(file: bytes, side: int, name: str) -> np.ndarray:
 
 
 def _decode_pixels(file: bytes) -> np.ndarray | None:
-    """uint8 (H, W, 3) RGB; by Pillow where there is no OpenCV; None if neither can."""
+    """uint8 (H, W, 3) RGB, decoded by OpenCV or else Pillow; None if it cannot be decoded."""
     try:
         import cv2
     except ImportError:

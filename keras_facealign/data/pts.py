@@ -1,4 +1,4 @@
-"""The `.pts` text files that hold the landmarks of 300W, Menpo, 300VW and MERL-RAV.
+"""Reading and writing `.pts` files, the landmarks of 300W, Menpo, 300VW and MERL-RAV.
 
 The usual form is
 
@@ -9,8 +9,8 @@ The usual form is
     ...
     }
 
-Copies differ in the header (`version: 1.0`, one blank or two), in their line ends, and some hold
-only the coordinates. The files count pixels from 1, the library counts from 0.
+Copies differ in the header (`version: 1.0`, one blank or two) and in their line ends, and some have
+no header. The files count pixels from 1, the library counts from 0.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_facealign.data.files import read_bytes
 from keras_facealign.errors import FaceAlignError
 
-__all__ = ["read_pts", "write_pts"]
+__all__ = ["MAX_COORDINATE", "read_pts", "write_pts"]
 
-# A landmark farther out than this is a damaged file, not a position in a picture.
-_MAX_COORDINATE = 1e6
+MAX_COORDINATE = 1e6
+"""Largest coordinate of a landmark in pixels; larger ones come from damaged files."""
 
 _HEADER = re.compile(r"(version|n_points)\s*:?\s*(\S*)$", re.IGNORECASE)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$", re.ASCII)
@@ -42,19 +43,18 @@ def read_pts(
     """Reads the landmarks of one face.
 
     With `signed_visibility` the signs of the coordinates are read as MERL-RAV writes them:
-    `-x -y` is a landmark at (x, y) hidden behind something, `-1 -1` one hidden by the face itself,
-    without a position. Where labels were moved into a crop, a landmark left of or above the crop
-    has one negative coordinate of its own, so that a line with two different signs is either that
-    landmark, visible, or its mirror image through the origin, hidden: `-4 105` is visible 4 pixels
-    left of the crop (or hidden 105 above it), `9 -94` is hidden 9 pixels left of it (or visible 94
-    above). The reading that leaves the picture least is taken.
+    `-x -y` is a landmark at (x, y) occluded by another object, `-1 -1` one hidden by the face
+    itself, without a position. Where labels were moved into a crop, a landmark left of or above the
+    crop has one negative coordinate, so a line with two different signs is ambiguous: `-4 105` is
+    visible 4 pixels left of the crop or occluded 105 above it, `9 -94` is occluded 9 pixels left of
+    it or visible 94 above. The interpretation closer to the crop is used.
 
     Args:
         source: Path of the file, or its bytes.
         num_landmarks: Number of landmarks K that the file must hold. Default: any.
         signed_visibility: Read occlusion from the signs. Without it negative coordinates are
             positions outside the picture.
-        name: What error messages call the file; by default its path.
+        name: What error messages call the file. Default: its path.
         max_bytes: Larger files are refused.
 
     Returns:
@@ -62,8 +62,8 @@ def read_pts(
         visibility: int32 (K,), 0 without a position, 1 occluded, 2 visible.
 
     Raises:
-        FaceAlignError: The file is missing, too large, cut off, or holds something other than the
-            expected count of finite coordinates.
+        FaceAlignError: The file is missing, too large or truncated, or does not hold the expected
+            number of finite coordinates.
 
     Example:
         >>> landmarks, visibility = read_pts(b"n_points: 1\\n{\\n11.5 21\\n}")
@@ -71,21 +71,10 @@ def read_pts(
         ([[10.5, 20.0]], [2])
     """
     if isinstance(source, (bytes, bytearray, memoryview)):
-        name = name or "the .pts bytes"
-        content = bytes(source)
+        name, content = name or "the .pts bytes", bytes(source)
     else:
         name = name or str(source)
-        try:
-            with Path(source).open("rb") as stream:
-                content = stream.read(max_bytes + 1)
-        except OSError as error:
-            raise FaceAlignError(
-                f"{name}: cannot be opened ({error.strerror}); check the path and its permissions"
-            ) from error
-    if len(content) > max_bytes:
-        raise FaceAlignError(
-            f"{name}: is larger than {max_bytes} bytes, too large for landmarks; check the file"
-        )
+        content = read_bytes(source, max_bytes, name)
     points = _parse(content, num_landmarks, name)
     if signed_visibility:
         points, visibility = _split_signs(points)
@@ -100,8 +89,8 @@ def write_pts(path: str | os.PathLike[str], landmarks: np.ndarray) -> None:
 
     Args:
         path: The file to write; an existing one is replaced.
-        landmarks: (K, 2), x before y, 0-based pixels. `read_pts` gives them back to within 1e-6 of
-            a pixel, or to float32's precision.
+        landmarks: (K, 2), x before y, 0-based pixels. `read_pts` reads them with an error of at
+            most 1e-6 pixels, or with the precision of float32.
 
     Raises:
         FaceAlignError: The landmarks are not finite (K, 2), or the file cannot be written.
@@ -155,7 +144,7 @@ def _parse(content: bytes, num_landmarks: int | None, name: str) -> np.ndarray:
             points.append(_point(line, where))
     if opened and not closed:
         raise FaceAlignError(
-            f"{name}: is cut off after {len(points)} landmarks, without the closing brace; "
+            f"{name}: is truncated after {len(points)} landmarks, without the closing brace; "
             "get the whole file"
         )
     if not points:
@@ -185,17 +174,19 @@ def _point(line: str, where: str) -> tuple[float, float]:
             raise FaceAlignError(f"{where} has {token}; give finite coordinates")
         if not _NUMBER.match(token):
             raise FaceAlignError(f"{where} has {token[:40]!r}, which is not a number; correct it")
-        if abs(float(token)) > _MAX_COORDINATE:
-            raise FaceAlignError(f"{where} has {token[:40]}, no position in a picture; correct it")
+        if abs(float(token)) > MAX_COORDINATE:
+            raise FaceAlignError(
+                f"{where} has {token[:40]}, not a position in an image; correct it"
+            )
     return float(tokens[0]), float(tokens[1])
 
 
 def _split_signs(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Positions (K, 2), still 1-based, and visibility (K,) from signed coordinates."""
+    """1-based positions (K, 2) and visibility (K,) from signed coordinates."""
     without_position = (points == -1).all(axis=1)
     signs_differ = (points[:, 0] < 0) != (points[:, 1] < 0)
     size = np.abs(points)
-    # Of the two readings of mixed signs, the smaller coordinate is the one out of the picture.
+    # Of two different signs, the smaller coordinate is the one outside the image.
     smaller_is_x = size[:, 0] < size[:, 1]
     outside = np.where(smaller_is_x[:, None], [-1.0, 1.0], [1.0, -1.0]) * size
     position = np.where(signs_differ[:, None], outside, size)

@@ -50,8 +50,8 @@ def fit_scale_and_shift(
     for _ in range(iterations):
         w = weights[:, None] / weights.sum()
         source_mean, target_mean = (w * source).sum(0), (w * target).sum(0)
-        centerd = source - source_mean
-        scale = float((w * centerd * (target - target_mean)).sum() / (w * centerd**2).sum())
+        centered = source - source_mean
+        scale = float((w * centered * (target - target_mean)).sum() / (w * centered**2).sum())
         shift = target_mean - scale * source_mean
         distance = np.linalg.norm(scale * source + shift - target, axis=1)
         weights = 1.0 / np.maximum(distance, 1e-3)

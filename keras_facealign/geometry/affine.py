@@ -1,12 +1,12 @@
 """Affine geometry in pixels, for NumPy arrays and Keras tensors alike.
 
-One convention holds everywhere: an affine matrix of shape (2, 3) moves *points* from a source
+One convention holds everywhere: an affine matrix of shape (2, 3) maps *points* from a source
 frame to a target frame, `p' = M[:, :2] @ p + M[:, 2]`, with p = (x, y) in pixels, x to the right, y
 down, and (0, 0) the center of the top-left pixel. `keras_facealign.ops.warp_affine` moves the
-picture along with its points when it is given the same matrix.
+image with its points when it is given the same matrix.
 
-Functions return NumPy arrays for NumPy input and backend tensors for tensor input. They take single
-matrices (2, 3) and batches (B, 2, 3).
+Functions return NumPy arrays for NumPy input and backend tensors for tensor input. They accept
+single matrices (2, 3) and batches (B, 2, 3).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = [
 
 
 def _namespace(*arrays: Any) -> Any:
-    """NumPy when every argument is an array or number of NumPy's, else `keras.ops`."""
+    """NumPy if all arguments are NumPy arrays or numbers, else `keras.ops`."""
     if all(isinstance(a, (np.ndarray, np.generic, float, int, list, tuple)) for a in arrays):
         return np
     from keras import ops
@@ -41,7 +41,7 @@ def _matrix(xp: Any, rows: tuple[tuple[Any, Any, Any], tuple[Any, Any, Any]]) ->
 
 
 def compose(second: Any, first: Any) -> Any:
-    """The matrix that applies `first`, then `second`.
+    """Composes two matrices: the result applies `first`, then `second`.
 
     Args:
         second: float (2, 3) or (B, 2, 3).
@@ -63,7 +63,7 @@ def compose(second: Any, first: Any) -> Any:
 
 
 def invert(matrix: Any) -> Any:
-    """The matrix that undoes `matrix`.
+    """Inverts an affine matrix.
 
     Args:
         matrix: float (2, 3) or (B, 2, 3), not singular.
@@ -80,18 +80,18 @@ def invert(matrix: Any) -> Any:
 
 
 def transform_points(matrix: Any, points: Any) -> Any:
-    """Moves points by an affine matrix.
+    """Transforms points by an affine matrix.
 
     Args:
-        matrix: float (2, 3), or (B, 2, 3) for a matrix an image.
+        matrix: float (2, 3), or (B, 2, 3) for one matrix per image.
         points: float (..., K, 2) or (B, K, 2), pixels, x before y.
 
     Returns:
         Points of the same shape in the target frame.
     """
     xp = _namespace(matrix, points)
-    # Written out instead of a matmul: K x 2 by 2 x 2 products are slow and lose precision when a
-    # backend runs matmuls in reduced precision.
+    # A matmul would be slow for K x 2 by 2 x 2 products, and lose precision on backends that run
+    # matmuls in reduced precision.
     x, y = points[..., 0], points[..., 1]
     m = matrix[..., None, :, :]
     return xp.stack(
@@ -113,13 +113,13 @@ def translation_matrix(dx: Any, dy: Any) -> Any:
 def similarity(
     scale: Any, rotation: Any, translation: tuple[Any, Any], center: tuple[float, float]
 ) -> Any:
-    """Rotation and scaling about a center, then a translation.
+    """The matrix of rotation and scaling about a center, then a translation.
 
     Args:
         scale: Factor, scalar or (B,).
         rotation: Radians, scalar or (B,); positive turns x towards y, clockwise as seen on screen.
         translation: (dx, dy) in pixels, scalars or (B,) each, added after scaling.
-        center: (x, y) in pixels, the point that scaling and rotation leave in place.
+        center: (x, y) in pixels, the fixed point of scaling and rotation.
 
     Returns:
         float (2, 3) or (B, 2, 3).
@@ -137,7 +137,7 @@ def similarity(
 
 
 def flip_matrix(flip: Any, width: int) -> Any:
-    """Mirrors x inside a frame of `width` pixels where `flip` is 1, and is the identity where 0.
+    """The matrix that mirrors x in a frame of `width` pixels if `flip` is 1, else the identity.
 
     Args:
         flip: float 0 or 1, scalar or (B,).

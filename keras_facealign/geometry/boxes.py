@@ -1,9 +1,10 @@
-"""Face boxes, (x0, y0, x1, y1) in pixels, and the square crops that networks see of them."""
+"""Face boxes, (x0, y0, x1, y1) in pixels, and the square crops around them."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from keras_facealign._deprecated import renamed_keyword
 from keras_facealign.errors import FaceAlignError
 
 __all__ = ["CROP_SCALE", "box_overlap", "crop_matrix", "landmarks_box"]
@@ -13,11 +14,11 @@ CROP_SCALE = 1.3
 
 
 def landmarks_box(landmarks: np.ndarray, visibility: np.ndarray | None = None) -> np.ndarray:
-    """The tight box around the landmarks that have a position.
+    """Computes the tight box around the landmarks that have a position.
 
     Args:
         landmarks: float (K, 2) in pixels.
-        visibility: (K,), 0 where a landmark has no position. Default: all have one.
+        visibility: (K,), 0 where a landmark has no position. Default: all have a position.
 
     Returns:
         float32 (4,): x0, y0, x1, y1.
@@ -32,27 +33,27 @@ def landmarks_box(landmarks: np.ndarray, visibility: np.ndarray | None = None) -
     if not keep.any():
         raise FaceAlignError(
             "No landmark has a finite position, so there is no box around them; "
-            "give a box or drop the sample."
+            "give a box or leave the sample out."
         )
     points = points[keep]
     return np.concatenate([points.min(axis=0), points.max(axis=0)])
 
 
 def box_overlap(first: np.ndarray, second: np.ndarray) -> float:
-    """Intersection over union of two boxes.
+    """Computes the intersection over union of two boxes.
 
     Args:
         first: (4,): x0, y0, x1, y1 in pixels.
-        second: (4,), likewise.
+        second: (4,): x0, y0, x1, y1 in pixels.
 
     Returns:
-        0 to 1; 0 also where both boxes are empty.
+        0 to 1; 0 if both boxes are empty.
 
     Example:
         >>> round(box_overlap(np.array([0, 0, 2, 2]), np.array([1, 0, 3, 2])), 3)
         0.333
     """
-    # Python's floats are 64-bit: squares of pixels in float32 would lose their low digits.
+    # In float32, products of pixel coordinates would lose precision.
     ax0, ay0, ax1, ay1 = (float(side) for side in first)
     bx0, by0, bx1, by1 = (float(side) for side in second)
     width = min(ax1, bx1) - max(ax0, bx0)
@@ -62,13 +63,14 @@ def box_overlap(first: np.ndarray, second: np.ndarray) -> float:
     return shared / union if union > 0 else 0.0
 
 
-def crop_matrix(box: np.ndarray, size: int = 128, margin: float = CROP_SCALE) -> np.ndarray:
-    """From image pixels to the pixels of a square crop around a face box.
+@renamed_keyword("margin", "crop_scale")
+def crop_matrix(box: np.ndarray, size: int = 128, crop_scale: float = CROP_SCALE) -> np.ndarray:
+    """Makes the matrix from image pixels to the pixels of a square crop around a face box.
 
     Args:
         box: float (4,): x0, y0, x1, y1 in image pixels; tight around the landmarks.
         size: Side of the crop in pixels.
-        margin: Side of the cropped square in units of the box's longer side.
+        crop_scale: Side of the cropped square in units of the box's longer side.
 
     Returns:
         float32 (2, 3): scaling and translation only.
@@ -77,7 +79,7 @@ def crop_matrix(box: np.ndarray, size: int = 128, margin: float = CROP_SCALE) ->
         FaceAlignError: If the box is not four finite numbers or has no area.
 
     Example:
-        >>> m = crop_matrix(np.array([0, 0, 100, 100]), size=128, margin=1.28)
+        >>> m = crop_matrix(np.array([0, 0, 100, 100]), size=128, crop_scale=1.28)
         >>> transform_points(m, np.array([[50.0, 50.0]])).round(3)
         array([[63.5, 63.5]])
     """
@@ -90,7 +92,7 @@ def crop_matrix(box: np.ndarray, size: int = 128, margin: float = CROP_SCALE) ->
             f"Box {[x0, y0, x1, y1]} has no area; give x0, y0, x1, y1 in pixels with x0 < x1 and "
             "y0 < y1."
         )
-    scale = size / (margin * max(x1 - x0, y1 - y0))
+    scale = size / (crop_scale * max(x1 - x0, y1 - y0))
     half = (size - 1) / 2
     return np.array(
         [

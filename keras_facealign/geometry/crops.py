@@ -1,34 +1,30 @@
-"""Cutting faces out of pictures of any size without aliasing, and what networks ask of crops."""
+"""Crops faces from images of any size without aliasing, and checks crops for networks."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from keras_facealign import geometry
 
-if TYPE_CHECKING:
-    pass
-
 __all__ = ["crop_face"]
 
-# Bilinear sampling reads the 2 x 2 pixels around a point: below half size it would skip pixels.
+# Bilinear sampling reads 2 x 2 pixels around a point, so below half size it would skip pixels.
 _SAFE_SCALE = 0.5
 
 
 def crop_face(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
-    """Cuts a square crop out of a picture; what lies outside of the picture is black.
+    """Crops a square from an image; pixels outside the image are black.
 
-    Where the crop is less than half as large as what it shows, the picture is first averaged down
-    to twice the crop's resolution, so that no fine pattern turns into a false coarse one.
+    If the crop reduces the image to less than half its size, the image is first averaged down to
+    twice the crop's resolution, which prevents aliasing.
 
     Args:
         image: uint8 (H, W, 3).
-        matrix: float (2, 3), image pixels to crop pixels; scaling and translation only, as
-            `geometry.crop_matrix` makes it.
+        matrix: float (2, 3), image pixels to crop pixels; scaling and translation only, such as
+            from `crop_matrix`.
         size: Side of the crop in pixels.
 
     Returns:
@@ -53,19 +49,19 @@ def crop_face(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
 def _reduce(
     image: np.ndarray, matrix: np.ndarray, size: int, factor: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Averages the part of the picture that the crop shows down by about `factor`.
+    """Averages the part of the image that is inside the crop down by about `factor`.
 
     Returns:
-        The smaller picture, and the (2, 3) matrix from pixels of `image` to its pixels.
+        The smaller image, and the (2, 3) matrix from pixels of `image` to its pixels.
     """
     height, width = image.shape[:2]
     corners = np.array([[-1.0, -1.0], [size, size]])
     (x0, y0), (x1, y1) = geometry.transform_points(geometry.invert(matrix), corners)
-    # One pixel of the smaller picture more on each side, so that its rim averages whole pixels.
-    rim = 1 / factor
-    left, top = max(0, math.floor(x0 - rim)), max(0, math.floor(y0 - rim))
-    right, bottom = min(width, math.ceil(x1 + rim) + 1), min(height, math.ceil(y1 + rim) + 1)
-    # A box that touches the picture by a hair still gives a strip of one pixel.
+    # One more pixel of the smaller image on each side, so that its border averages whole pixels.
+    border = 1 / factor
+    left, top = max(0, math.floor(x0 - border)), max(0, math.floor(y0 - border))
+    right, bottom = min(width, math.ceil(x1 + border) + 1), min(height, math.ceil(y1 + border) + 1)
+    # A crop that barely overlaps the image still needs a strip of one pixel.
     left, top = min(left, width - 1), min(top, height - 1)
     right, bottom = max(right, left + 1), max(bottom, top + 1)
     part = image[top:bottom, left:right]

@@ -11,7 +11,7 @@ from PIL import Image
 
 from keras_facealign.cli import main
 from keras_facealign.data import write_pts
-from keras_facealign.data.face_profiling import Camera, load_model, load_samples
+from keras_facealign.data.face_profiling import Camera, load_head_model, load_samples
 from keras_facealign.data.face_profiling.camera import rotation_from_angles
 from tests.data.face_profiling.head import texture, write_model
 
@@ -26,7 +26,7 @@ def faces(tmp_path, head):
     """A folder as 300W's with two good faces and a broken one."""
     folder = tmp_path / "300w" / "afw"
     folder.mkdir(parents=True)
-    model = load_model(head)
+    model = load_head_model(head)
     marks = model.neutral[model.landmarks].astype(np.float64)
     for index, yaw in enumerate((15.0, -45.0)):
         camera = Camera(rotation_from_angles(0, yaw, 0), 7.0, np.array([110.0, 98.0]))

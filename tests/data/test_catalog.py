@@ -1,22 +1,14 @@
-"""What a folder holds of each data set, and readers' checks that no builder's test goes through."""
+"""What a folder holds of each data set, and reading it by name."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from keras_facealign.data.catalog import CATALOG, LOADERS, find, load
-from keras_facealign.data.readers.cofw import load_samples as load_cofw
 from keras_facealign.data.readers.menpo2d import load_samples as load_menpo2d
-from keras_facealign.data.readers.verification_pairs import load_cfp, load_lfw
-from keras_facealign.data.readers.w300_lp import load_aflw2000
-from keras_facealign.data.readers.w300_lp import load_samples as load_300w_lp
-from keras_facealign.data.readers.wflw import load_samples as load_wflw
-from keras_facealign.data.reading import below, make_face, read_text
-from keras_facealign.data.skipping import iter_valid
 from keras_facealign.errors import FaceAlignError
 from tests.paths import ROOT
 
@@ -146,7 +138,7 @@ def test_what_is_missing_is_named(tmp_path):
     (copy / "COFW_test_color.mat").unlink()
     survey = BY_NAME["cofw68"].survey(copy)
     assert survey.found == {}
-    assert survey.missing == ("COFW_test_color.mat (the 507 pictures)",)
+    assert survey.missing == ("COFW_test_color.mat (the 507 images)",)
 
     shutil.rmtree(copy)
     shutil.copytree(drawn_copy("w300_lp"), copy)
@@ -156,106 +148,3 @@ def test_what_is_missing_is_named(tmp_path):
     assert survey.found == {"train": 3}
     assert "IBUG_Flip (1786 faces)" in survey.missing
     assert "landmarks (without it, only the labels pt2d)" in survey.missing
-
-
-@pytest.mark.parametrize(
-    "load, arguments, message",
-    [
-        (load_cofw, ("val",), "COFW has no split 'val'"),
-        (load_cofw, ("train",), "there is no COFW_train_color.mat, which holds the 1345 train"),
-        (load_menpo2d, ("train", "frontal"), "Menpo2D has no 'train' of 'frontal'"),
-        (load_menpo2d, ("test", "profile"), "holds no test faces with 39 landmarks"),
-        (load_300w_lp, ("test",), "300W-LP has no split 'test'"),
-        (load_300w_lp, ("train", "3d"), "There are no labels '3d'; choose one of projected_3d"),
-        (load_300w_lp, ("train",), "holds none of the folders of 300W-LP"),
-        (load_aflw2000, ("train",), "AFLW2000-3D has no split 'train'"),
-        (load_aflw2000, ("test",), "holds no AFLW2000/imageNNNNN.jpg"),
-        (load_wflw, ("val",), "WFLW has no split 'val'; choose one of train, test"),
-        (load_wflw, ("test_blur",), "the split 'test_blur' needs WFLW_images and"),
-        (load_lfw, ("train",), "LFW has no split 'train'"),
-        (load_lfw, ("dev_test",), "the split 'dev_test' needs the folder lfw and pairsDevTest.txt"),
-        (load_cfp, ("pp",), "CFP has no split 'pp'; choose one of ff, fp"),
-        (load_cfp, ("ff",), "Pair_list_F.txt: cannot be opened"),
-    ],
-)
-def test_unknown_splits_and_empty_folders(tmp_path, load, arguments, message):
-    with pytest.raises(FaceAlignError) as caught:
-        list(load(tmp_path, *arguments))
-    assert message in str(caught.value)
-
-
-def test_landmarks_without_position_are_left_out_of_the_box():
-    points = np.array([[5.0, 6], [9, 8], [np.nan, 70]])
-    face = make_face(
-        np.zeros((20, 30, 3), np.uint8),
-        points,
-        np.array([2, 1, 0]),
-        file_name="a.png",
-        subset="train",
-        label_name="a.pts",
-    )
-    np.testing.assert_array_equal(face.landmarks, [[5, 6], [9, 8], [0, 0]])
-    np.testing.assert_array_equal(face.box, [5, 6, 9, 8])
-    assert face.landmarks.dtype == face.box.dtype == np.float32
-    assert face.key == "a.png" and face.image_path is None
-
-
-@pytest.mark.parametrize(
-    "points, visibility, message",
-    [
-        ([[1, 1], [2, 2]], [0, 0], "no landmark has a position"),
-        ([[1, 1], [2, np.inf]], [2, 2], "landmark 1 is [2.0, inf], no position in a picture"),
-        ([[1, 1], [2, 2e6]], [2, 2], "landmark 1 is [2.0, 2000000.0], no position"),
-        ([[1, 1], [2, 1]], [2, 2], "box [1.0, 1.0, 2.0, 1.0] has no area"),
-        ([[-9, -9], [-2, -1]], [2, 2], "lies outside the 30x20 image"),
-    ],
-)
-def test_labels_that_cannot_be_are_refused(points, visibility, message):
-    with pytest.raises(FaceAlignError) as caught:
-        make_face(
-            np.zeros((20, 30, 3), np.uint8),
-            np.array(points, float),
-            np.array(visibility),
-            file_name="a.png",
-            subset="train",
-            label_name="a.pts",
-        )
-    assert str(caught.value).startswith("a.pts: ") and message in str(caught.value)
-
-
-def test_items_passed_over_are_reported(caplog):
-    def read(item: int) -> int:
-        if item % 2:
-            raise FaceAlignError(f"{item}: is odd")
-        return item
-
-    skipped: list[FaceAlignError] = []
-    assert list(iter_valid(range(5), read, on_skip=skipped.append)) == [0, 2, 4]
-    assert [str(error) for error in skipped] == ["1: is odd", "3: is odd"]
-    assert "Skipped 2 of 5 samples" in caplog.text
-    with pytest.raises(FaceAlignError, match="1: is odd"):
-        list(iter_valid(range(5), read, strict=True))
-    with pytest.raises(FaceAlignError, match="None of the 2 samples can be used"):
-        list(iter_valid([1, 3], read))
-    assert list(iter_valid([], read)) == []
-
-
-def test_paths_stay_in_the_data_set(tmp_path):
-    assert below(tmp_path, tmp_path / "a", "../b/c.jpg", "x") == tmp_path / "b" / "c.jpg"
-    assert below(tmp_path, tmp_path / "a", "b\\c.jpg", "x") == tmp_path / "a" / "b" / "c.jpg"
-    for path in ("../../c.jpg", "/etc/passwd", "..\\..\\c.jpg"):
-        with pytest.raises(FaceAlignError, match="line 3: the path .* leads out of the data set"):
-            below(tmp_path, tmp_path / "a", path, "list.txt: line 3")
-
-
-def test_text_files_are_checked(tmp_path):
-    path = tmp_path / "list.txt"
-    path.write_bytes(b"\xef\xbb\xbfone\r\n")
-    assert read_text(path).split() == ["one"]
-    with pytest.raises(FaceAlignError, match="is larger than 5 bytes"):
-        read_text(path, 5)
-    path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(FaceAlignError, match="is not a text file"):
-        read_text(path)
-    with pytest.raises(FaceAlignError, match="cannot be opened"):
-        read_text(tmp_path)

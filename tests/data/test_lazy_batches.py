@@ -156,7 +156,7 @@ def test_damaged_picture_is_named():
         "box": np.array([0, 0, 9, 9]),
         "file_name": b"helen/1.jpg",
     }
-    with pytest.raises(FaceAlignError, match=r"helen/1\.jpg: the stored picture is damaged"):
+    with pytest.raises(FaceAlignError, match=r"helen/1\.jpg: the stored image is damaged"):
         LazyFaceBatches([example])[0]
 
 

@@ -1,4 +1,4 @@
-"""MATLAB files: what SciPy and h5py write is read back, and what strangers write is met."""
+"""MATLAB files: what SciPy and h5py write is read, and damaged or hostile files are refused."""
 
 from __future__ import annotations
 
@@ -51,7 +51,6 @@ OTHER_KINDS = {
     "cell": np.array([1, "a"], object),
     "struct": {"x": 1},
     "char": "text",
-    "complex array": np.ones((68, 2)) * 1j,
 }
 
 
@@ -63,21 +62,28 @@ def test_only_numbers_are_read(tmp_path, kind):
         read_mat(path, {"Points": (68, 2)})
 
 
+def test_complex_numbers_are_refused(tmp_path):
+    path = tmp_path / "face.mat"
+    scipy_io.savemat(path, {"Points": np.ones((68, 2)) * 1j})
+    with pytest.raises(FaceAlignError, match="Points is complex128, not real numbers"):
+        read_mat(path, {"Points": (68, 2)})
+
+
 def test_sparse_matrix_is_refused(tmp_path):
     from scipy.sparse import csc_matrix
 
     path = tmp_path / "face.mat"
     scipy_io.savemat(path, {"Points": csc_matrix(np.eye(4))})
-    with pytest.raises(FaceAlignError, match="Points is a sparse matrix, not numbers"):
+    with pytest.raises(FaceAlignError, match="Points is a sparse, not numbers"):
         read_mat(path, {"Points": (4, 4)})
 
 
 def test_wrong_shape_and_missing_array(tmp_path):
     path = tmp_path / "face.mat"
     scipy_io.savemat(path, {"Points": np.ones((21, 2))})
-    with pytest.raises(FaceAlignError, match=r"face\.mat: Points is 21x2 where 68x2 is due"):
+    with pytest.raises(FaceAlignError, match=r"face\.mat: Points is 21x2, but 68x2 is needed"):
         read_mat(path, {"Points": (68, 2)})
-    with pytest.raises(FaceAlignError, match=r"Points is 21x2 where 1xN is due"):
+    with pytest.raises(FaceAlignError, match=r"Points is 21x2, but 1xN is needed"):
         read_mat(path, {"Points": (1, None)})
     with pytest.raises(FaceAlignError, match=r"face\.mat: holds no array 'Occ'"):
         read_mat(path, {"Occ": (1, 68)})
@@ -90,7 +96,7 @@ def test_files_of_other_kinds(tmp_path):
     for content, message in (
         (b"", "the file is empty"),
         (b"version: 1\n" * 20, "is not a MATLAB 5 file"),
-        (b"MATLAB 7.3 MAT-file".ljust(600), "is a MATLAB 7.3 file where version 5 is due"),
+        (b"MATLAB 7.3 MAT-file".ljust(600), "is a MATLAB 7.3 file, but version 5 is needed"),
         (b"x" * 2000, "is larger than 1000 bytes"),
     ):
         path.write_bytes(content)
@@ -104,7 +110,7 @@ def test_an_array_that_unpacks_to_gigabytes_is_refused(tmp_path):
     header = b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM"
     path.write_bytes(header + struct.pack("<II", 15, len(packed)) + packed)
     assert path.stat().st_size < 100_000
-    with pytest.raises(FaceAlignError, match="a part unpacks to more than 1000000 bytes"):
+    with pytest.raises(FaceAlignError, match="unpacks to more than 1000000 bytes"):
         read_mat(path, {"Points": (68, 2)}, max_bytes=1_000_000)
 
 
@@ -217,11 +223,13 @@ def test_hdf5_references_that_lead_nowhere(hdf5):
     with open_mat73(hdf5) as file:
         references = file.references("IsT")
         for index in (2, 3):
-            with pytest.raises(FaceAlignError, match=rf"IsT {index + 1} points to no array"):
+            with pytest.raises(
+                FaceAlignError, match=rf"IsT {index + 1} does not point to an array"
+            ):
                 file.follow(references[index], f"IsT {index + 1}")
-        with pytest.raises(FaceAlignError, match="phisT is no cell array"):
+        with pytest.raises(FaceAlignError, match="phisT is not a cell array"):
             file.references("phisT")
-        with pytest.raises(FaceAlignError, match="phisT is 2x3 where 87x3 is due"):
+        with pytest.raises(FaceAlignError, match="phisT is 2x3, but 87x3 is needed"):
             file.array("phisT", (87, 3))
     with h5py.File(hdf5, "r") as file:
         place = file["IsT"].id.get_offset()
@@ -235,9 +243,9 @@ def test_hdf5_references_that_lead_nowhere(hdf5):
 def test_files_that_are_not_hdf5(tmp_path, hdf5):
     path = tmp_path / "face.mat"
     for content, message in (
-        (b"MATLAB 5.0 MAT-file".ljust(600), "is a MATLAB 5 file where version 7.3 is due"),
-        (b"no HDF5 at all" * 100, "is not a MATLAB 7.3 file"),
-        (hdf5.read_bytes()[:1500], "is not a MATLAB 7.3 file"),
+        (b"MATLAB 5.0 MAT-file".ljust(600), "is a MATLAB 5 file, but version 7.3 is needed"),
+        (b"no HDF5 at all" * 100, "cannot be opened as a MATLAB 7.3 file"),
+        (hdf5.read_bytes()[:1500], "cannot be opened as a MATLAB 7.3 file"),
     ):
         path.write_bytes(content)
         with pytest.raises(FaceAlignError, match=message), open_mat73(path):

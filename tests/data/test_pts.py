@@ -84,10 +84,10 @@ def test_round_trip(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "holds no landmarks"),
+        (b"", "the file is empty"),
         (b"\n \n", "holds no landmarks"),
         (b"version: 1\nn_points: 0\n{\n}\n", "holds no landmarks"),
-        (b"n_points: 2\n{\n1 2\n3 4\n", "is cut off after 2 landmarks"),
+        (b"n_points: 2\n{\n1 2\n3 4\n", "is truncated after 2 landmarks"),
         (b"n_points: 3\n1 2\n3 4\n", "holds 2 landmarks where the header says 3"),
         (b"n_points: 2\n{\n1 2\n3\n}", "line 4 has '3', which is not two coordinates"),
         (b"1 2 3\n", "line 1 has '1 2 3', which is not two coordinates"),
@@ -97,8 +97,8 @@ def test_round_trip(tmp_path):
         (b"1 1_0\n", "line 1 has '1_0', which is not a number"),
         (b"1 __import__('os')\n", "is not a number"),
         (b"1,5 2,5\n", "line 1 has '1,5', which is not a number"),
-        (b"1 1e30\n", "line 1 has 1e30, no position"),
-        (b"1 1e999\n", "line 1 has 1e999, no position"),
+        (b"1 1e30\n", "line 1 has 1e30, not a position"),
+        (b"1 1e999\n", "line 1 has 1e999, not a position"),
         (b"n_points: many\n1 2\n", "line 1 has 'many' as n_points"),
         (b"n_points: -1\n1 2\n", "line 1 has '-1' as n_points"),
         (b"{\n1 2\n}\n3 4\n", "line 4 has '3 4' after the closing brace"),

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
-
-from keras_facealign.data.readers import w300_lp
-from keras_facealign.data.reading import LabeledFace, Survey
+from keras_facealign.data.readers import aflw2000_3d
 from tfds_builders._common import FaceBuilder, LabelConfig
 
 
@@ -22,8 +18,7 @@ class Builder(FaceBuilder):
     """
 
     HOMEPAGE = "http://www.cbsr.ia.ac.cn/users/xiangyuzhu/projects/3DDFA/main.htm"
-    PUBLISHED = w300_lp.PUBLISHED_AFLW2000
-    NUM_LANDMARKS = w300_lp.NUM_LANDMARKS
+    READER = aflw2000_3d
     SUBSET = "Always AFLW2000."
     EXTRAS = ("pose", "depth", "pose_parameters", "shape_parameters", "expression_parameters")
     BUILDER_CONFIGS = [  # noqa: RUF012
@@ -31,8 +26,5 @@ class Builder(FaceBuilder):
         LabelConfig(name="reannotated", description="Landmarks of the later re-annotation."),
     ]
 
-    def _survey(self, root: Path) -> Survey:
-        return w300_lp.survey_aflw2000(root)
-
-    def _load(self, root: Path, split: str) -> Iterable[LabeledFace]:
-        return w300_lp.load_aflw2000(root, split, self.builder_config.name, strict=self._strict)
+    def _options(self) -> dict[str, str]:
+        return {"labels": self.builder_config.name}

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
-
-from keras_facealign.data.readers import verification_pairs as pairs
-from keras_facealign.data.reading import Survey
+from keras_facealign.data.readers import cfp
 from tfds_builders._common import PairBuilder
 
 
@@ -19,11 +15,5 @@ class Builder(PairBuilder):
     """
 
     HOMEPAGE = "http://www.cfpw.io/"
-    PUBLISHED = pairs.PUBLISHED_CFP
+    READER = cfp
     HAS_LANDMARKS = True
-
-    def _survey(self, root: Path) -> Survey:
-        return pairs.survey_cfp(root)
-
-    def _load(self, root: Path, split: str) -> Iterable[pairs.ImagePair]:
-        return pairs.load_cfp(root, split, strict=self._strict)

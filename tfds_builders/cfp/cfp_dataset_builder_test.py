@@ -10,7 +10,7 @@ import pytest
 
 tfds = pytest.importorskip("tensorflow_datasets", reason="needs keras-facealign[tfds]")
 
-from keras_facealign.data.readers.verification_pairs import load_cfp  # noqa: E402
+from keras_facealign.data.readers.cfp import load_samples  # noqa: E402
 from keras_facealign.errors import FaceAlignError  # noqa: E402
 from tfds_builders._testing import assert_same_files, build  # noqa: E402
 from tfds_builders.cfp import make_dummy_data  # noqa: E402
@@ -62,12 +62,12 @@ def test_without_fiducials_pairs_have_no_landmarks(tmp_path, caplog):
 @pytest.mark.parametrize(
     "name, text, message",
     [
-        ("Protocol/Split/FF/03/same.txt", "1;2\n", "line 1 has '1;2' where two indices are due"),
-        ("Protocol/Split/FF/03/same.txt", "1,9\n", "'9' is not in the list of pictures"),
-        ("Protocol/Pair_list_F.txt", "1\n", "line 1 has '1', not an index and a path"),
+        ("Protocol/Split/FF/03/same.txt", "1;2\n", "line 1 has '1;2', but two indices are needed"),
+        ("Protocol/Split/FF/03/same.txt", "1,9\n", "'9' is not in the list of images"),
+        ("Protocol/Pair_list_F.txt", "1\n", "line 1 has '1', which is not an index and a path"),
         ("Protocol/Pair_list_F.txt", "1 ../../../x.jpg\n", "leads out of the data set"),
         ("Data/Fiducials/001/frontal/01.txt", "1,2,3\n", "has a line that is not two numbers"),
-        ("Data/Fiducials/001/frontal/01.txt", "", "holds no finite landmarks"),
+        ("Data/Fiducials/001/frontal/01.txt", "", "the file is empty"),
         ("Data/Images/001/frontal/01.jpg", "no picture", "not an image of a known format"),
     ],
 )
@@ -75,7 +75,7 @@ def test_damage_is_named(tmp_path, name, text, message):
     shutil.copytree(DUMMY_DATA, tmp_path, dirs_exist_ok=True)
     (tmp_path / name).write_text(text)
     with pytest.raises(FaceAlignError) as caught:
-        list(load_cfp(tmp_path, "ff", strict=True))
+        list(load_samples(tmp_path, "ff", strict=True))
     assert message in str(caught.value)
 
 

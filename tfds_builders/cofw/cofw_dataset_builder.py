@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
-
 from keras_facealign.data.readers import cofw
-from keras_facealign.data.reading import LabeledFace, Survey
 from tfds_builders._common import FaceBuilder
 
 
@@ -19,14 +15,7 @@ class Builder(FaceBuilder):
     """
 
     HOMEPAGE = "https://data.caltech.edu/records/bc0bf-nc666"
-    PUBLISHED = cofw.PUBLISHED
-    NUM_LANDMARKS = cofw.NUM_LANDMARKS
+    READER = cofw
     VISIBILITY = "0 does not occur"
     SUBSET = "train or test."
     EXTRAS = ("published_box",)
-
-    def _survey(self, root: Path) -> Survey:
-        return cofw.survey(root)
-
-    def _load(self, root: Path, split: str) -> Iterable[LabeledFace]:
-        return cofw.load_samples(root, split, strict=self._strict)

@@ -79,8 +79,8 @@ def test_a_reference_that_points_nowhere_costs_one_face(tmp_path, caplog):
         file["IsT"][...] = references
     builder = build("cofw", manual_dir, tmp_path / "data")
     assert builder.info.splits["test"].num_examples == 1
-    assert "COFW_test_color.mat: IsT 2 points to no array" in caplog.text
-    with pytest.raises(FaceAlignError, match="IsT 2 points to no array"):
+    assert "COFW_test_color.mat: IsT 2 does not point to an array" in caplog.text
+    with pytest.raises(FaceAlignError, match="IsT 2 does not point to an array"):
         build("cofw", manual_dir, tmp_path / "strict", strict=True)
 
 

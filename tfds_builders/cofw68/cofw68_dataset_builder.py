@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
-
-from keras_facealign.data.readers import cofw
-from keras_facealign.data.reading import LabeledFace, Survey
+from keras_facealign.data.readers import cofw68
 from tfds_builders._common import FaceBuilder
 
 
@@ -20,14 +16,7 @@ class Builder(FaceBuilder):
     """
 
     HOMEPAGE = "https://github.com/golnazghiasi/cofw68-benchmark"
-    PUBLISHED = cofw.PUBLISHED_68
-    NUM_LANDMARKS = 68
+    READER = cofw68
     VISIBILITY = "0 does not occur"
     SUBSET = "Always test."
     EXTRAS = ("published_box",)
-
-    def _survey(self, root: Path) -> Survey:
-        return cofw.survey_cofw68(root)
-
-    def _load(self, root: Path, split: str) -> Iterable[LabeledFace]:
-        return cofw.load_cofw68(root, split, strict=self._strict)

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
-
 from keras_facealign.data.readers import face_synthetics
-from keras_facealign.data.reading import LabeledFace, Survey
 from tfds_builders._common import FaceBuilder
 
 
@@ -20,12 +16,5 @@ class Builder(FaceBuilder):
     """
 
     HOMEPAGE = "https://github.com/microsoft/FaceSynthetics"
-    PUBLISHED = face_synthetics.PUBLISHED
-    NUM_LANDMARKS = face_synthetics.NUM_LANDMARKS
+    READER = face_synthetics
     SUBSET = "Always train."
-
-    def _survey(self, root: Path) -> Survey:
-        return face_synthetics.survey(root)
-
-    def _load(self, root: Path, split: str) -> Iterable[LabeledFace]:
-        return face_synthetics.load_samples(root, split, strict=self._strict)

@@ -40,10 +40,10 @@ def test_examples_equal_the_files(tmp_path):
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("1 2\n" * 68, "holds 68 lines where 70 with two numbers each are due"),
-        ("1 2 3\n" * 70, "holds 70 lines where 70 with two numbers each are due"),
+        ("1 2\n" * 68, "holds 68 lines; 70 with two numbers each are needed"),
+        ("1 2 3\n" * 70, "holds 70 lines; 70 with two numbers each are needed"),
         ("1 a\n" * 70, "has an entry that is not a number"),
-        ("nan 1\n" * 70, "landmark 0 is [nan, 1.0], no position in a picture"),
+        ("nan 1\n" * 70, "landmark 0 is [nan, 1.0], which is not a position in an image"),
         ("5 5\n" * 70, "the landmarks' box [5.0, 5.0, 5.0, 5.0] has no area"),
         ("500 5\n600 9\n" * 35, "lies outside the 96x96 image"),
     ],

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
-
-from keras_facealign.data.catalog import PUBLISHED_300W, survey_300w
-from keras_facealign.data.examples import FaceExample
 from keras_facealign.data.readers import ibug_300w
-from keras_facealign.data.reading import Survey
 from tfds_builders._common import FaceBuilder
 
 
@@ -31,12 +25,5 @@ class Builder(FaceBuilder):
     """
 
     HOMEPAGE = "https://ibug.doc.ic.ac.uk/resources/300-W/"
-    PUBLISHED = PUBLISHED_300W
-    NUM_LANDMARKS = ibug_300w.NUM_LANDMARKS
+    READER = ibug_300w
     SUBSET = "Folder of 300W, such as helen/trainset."
-
-    def _survey(self, root: Path) -> Survey:
-        return survey_300w(root)
-
-    def _load(self, root: Path, split: str) -> Iterable[FaceExample]:
-        return ibug_300w.load_samples(root, split, strict=self._strict)

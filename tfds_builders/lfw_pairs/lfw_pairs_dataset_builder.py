@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
-
-from keras_facealign.data.readers import verification_pairs as pairs
-from keras_facealign.data.reading import Survey
+from keras_facealign.data.readers import lfw
 from tfds_builders._common import PairBuilder
 
 
@@ -20,10 +16,4 @@ class Builder(PairBuilder):
     """
 
     HOMEPAGE = "http://vis-www.cs.umass.edu/lfw/"
-    PUBLISHED = pairs.PUBLISHED_LFW
-
-    def _survey(self, root: Path) -> Survey:
-        return pairs.survey_lfw(root)
-
-    def _load(self, root: Path, split: str) -> Iterable[pairs.ImagePair]:
-        return pairs.load_lfw(root, split, strict=self._strict)
+    READER = lfw

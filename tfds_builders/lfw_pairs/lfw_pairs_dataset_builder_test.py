@@ -11,7 +11,7 @@ from PIL import Image
 
 tfds = pytest.importorskip("tensorflow_datasets", reason="needs keras-facealign[tfds]")
 
-from keras_facealign.data.readers.verification_pairs import load_lfw  # noqa: E402
+from keras_facealign.data.readers.lfw import load_samples  # noqa: E402
 from keras_facealign.errors import FaceAlignError  # noqa: E402
 from tfds_builders._testing import assert_same_files, build  # noqa: E402
 from tfds_builders.lfw_pairs import make_dummy_data  # noqa: E402
@@ -61,10 +61,10 @@ def test_view_1_has_one_fold(tmp_path):
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("", "pairs.txt: begins with '' where the number of folds"),
-        ("ten\t300\n", "pairs.txt: begins with 'ten 300' where"),
-        ("1\t1\nAda_Drawn\t1\n", "line 2 has 'Ada_Drawn 1' where a name and two numbers are due"),
-        ("1\nAda_Drawn\t1\t2\nAda_Drawn\t1\t2\n", "line 3 has 'Ada_Drawn 1 2' where two names"),
+        ("", "pairs.txt: the file is empty"),
+        ("ten\t300\n", "pairs.txt: begins with 'ten 300'; the number"),
+        ("1\t1\nAda_Drawn\t1\n", "line 2 has 'Ada_Drawn 1', but a name and two numbers are needed"),
+        ("1\nAda_Drawn\t1\t2\nAda_Drawn\t1\t2\n", "line 3 has 'Ada_Drawn 1 2', but two names"),
         ("1\n../../etc\t1\t2\n", "leads out of the data set"),
     ],
 )
@@ -72,7 +72,7 @@ def test_a_damaged_list_is_refused(tmp_path, text, message):
     shutil.copytree(DUMMY_DATA / "lfw", tmp_path / "lfw")
     (tmp_path / "pairs.txt").write_text(text)
     with pytest.raises(FaceAlignError) as caught:
-        list(load_lfw(tmp_path, strict=True))
+        list(load_samples(tmp_path, strict=True))
     assert message in str(caught.value)
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
+from keras_facealign.data.files import Survey
 from keras_facealign.data.readers import menpo2d
-from keras_facealign.data.reading import LabeledFace, Survey
 from tfds_builders._common import FaceBuilder, LabelConfig
 
 
@@ -20,11 +19,15 @@ class Builder(FaceBuilder):
     """
 
     HOMEPAGE = "https://github.com/jiankangdeng/MenpoBenchmark"
+    READER = menpo2d
     SUBSET = "Folder of the image."
     BUILDER_CONFIGS = [  # noqa: RUF012
         LabelConfig(name="semi_frontal", description="Semi-frontal faces with 68 landmarks."),
         LabelConfig(name="profile", description="Profile faces with 39 landmarks."),
     ]
+
+    def _options(self) -> dict[str, str]:
+        return {"pose": self.builder_config.name}
 
     def _num_landmarks(self) -> int:
         return menpo2d.POSES[self.builder_config.name]
@@ -33,14 +36,4 @@ class Builder(FaceBuilder):
         return menpo2d.PUBLISHED[self.builder_config.name]
 
     def _survey(self, root: Path) -> Survey:
-        pose = self.builder_config.name
-        labels = menpo2d.find_labels(root)
-        found = {
-            split: len(labels[pose, split])
-            for split in self._published()
-            if (pose, split) in labels
-        }
-        return Survey(found, tuple(split for split in self._published() if split not in found))
-
-    def _load(self, root: Path, split: str) -> Iterable[LabeledFace]:
-        return menpo2d.load_samples(root, split, self.builder_config.name, strict=self._strict)
+        return menpo2d.survey(root, self.builder_config.name, named=False)

@@ -64,7 +64,7 @@ def test_labels_without_pictures_are_explained(tmp_path):
     shutil.copytree(DUMMY_DATA / "merl_rav_organized", manual_dir)
     for path in manual_dir.rglob("*.jpg"):
         path.unlink()
-    with pytest.raises(FaceAlignError, match=r"frontal/trainset \(pictures of AFLW for 1 labels\)"):
+    with pytest.raises(FaceAlignError, match=r"frontal/trainset \(images of AFLW for 1 labels\)"):
         build("merl_rav", manual_dir, tmp_path / "data")
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
+from keras_facealign.data.files import Survey
 from keras_facealign.data.readers import w300_lp
-from keras_facealign.data.reading import LabeledFace, Survey
 from tfds_builders._common import FaceBuilder, LabelConfig
 
 
@@ -20,8 +19,7 @@ class Builder(FaceBuilder):
     """
 
     HOMEPAGE = "http://www.cbsr.ia.ac.cn/users/xiangyuzhu/projects/3DDFA/main.htm"
-    PUBLISHED = w300_lp.PUBLISHED
-    NUM_LANDMARKS = w300_lp.NUM_LANDMARKS
+    READER = w300_lp
     SUBSET = "Folder of 300W-LP, such as HELEN or HELEN_Flip."
     EXTRAS = ("pose", "pose_parameters", "shape_parameters", "expression_parameters")
     BUILDER_CONFIGS = [  # noqa: RUF012
@@ -32,11 +30,8 @@ class Builder(FaceBuilder):
         LabelConfig(name="pt2d", description="pt2d of each picture's own file."),
     ]
 
-    def _survey(self, root: Path) -> Survey:
-        found = w300_lp.survey(root)
-        if not found.found:
-            return found
-        return Survey(w300_lp.available_splits(root, self.builder_config.name), found.missing)
+    def _options(self) -> dict[str, str]:
+        return {"labels": self.builder_config.name}
 
-    def _load(self, root: Path, split: str) -> Iterable[LabeledFace]:
-        return w300_lp.load_samples(root, split, self.builder_config.name, strict=self._strict)
+    def _survey(self, root: Path) -> Survey:
+        return w300_lp.survey(root, self.builder_config.name)

@@ -84,7 +84,7 @@ def test_broken_faces_are_named_and_left_out(tmp_path, caplog):
     builder = build("w300_lp", manual_dir, tmp_path / "data")
     assert builder.info.splits["train"].num_examples == 1
     assert "AFW_134212_1_0.mat: cannot be opened (No such file or directory)" in caplog.text
-    assert "IBUG_image_008_1_0_pts.mat: pts_3d is 21x2 where 68x2 is due" in caplog.text
+    assert "IBUG_image_008_1_0_pts.mat: pts_3d is 21x2, but 68x2 is needed" in caplog.text
     assert "Skipped 2 of 3 samples" in caplog.text
     with pytest.raises(FaceAlignError, match="AFW_134212_1_0.mat: cannot be opened"):
         build("w300_lp", manual_dir, tmp_path / "strict", strict=True)

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
-
 from keras_facealign.data.readers import wflw
-from keras_facealign.data.reading import LabeledFace, Survey
 from tfds_builders._common import FaceBuilder
 
 
@@ -20,13 +16,6 @@ class Builder(FaceBuilder):
     """
 
     HOMEPAGE = "https://wywu.github.io/projects/LAB/WFLW.html"
-    PUBLISHED = wflw.PUBLISHED
-    NUM_LANDMARKS = wflw.NUM_LANDMARKS
+    READER = wflw
     SUBSET = "The split that the list is of."
     EXTRAS = ("published_box", "attributes")
-
-    def _survey(self, root: Path) -> Survey:
-        return wflw.survey(root)
-
-    def _load(self, root: Path, split: str) -> Iterable[LabeledFace]:
-        return wflw.load_samples(root, split, strict=self._strict)

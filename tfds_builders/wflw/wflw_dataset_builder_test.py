@@ -75,7 +75,7 @@ def test_subsets_are_those_whose_flag_is_set(tmp_path):
 @pytest.mark.parametrize(
     "change, message",
     [
-        (lambda words: words[:-2], "line 2: has 205 entries where 207 are due"),
+        (lambda words: words[:-2], "line 2: has 205 entries, but 207 are needed"),
         (lambda words: ["x", *words[1:]], "line 2: has an entry that is not a number"),
         (lambda words: ["inf", *words[1:]], "line 2: has the flags 1 0 0 0 1 0 or a coordinate"),
         (lambda words: [*words[:-1], "../../secret.jpg"], "leads out of the data set"),

@@ -1,18 +1,18 @@
-"""Where the sets with 3D landmarks (300W-LP, AFLW2000-3D) see the points of ICT-FaceKit's head.
+"""Differences between ICT-FaceKit's landmarks and those of 300W-LP and AFLW2000-3D.
 
-The kit's 68 landmarks are not quite the points that these sets annotate. Its brows end farther in,
-the bridge of its nose lies deeper, its nostrils lie lower. A fit that takes them for the same makes
-up for the difference with a turn: heads fitted to frontal faces nodded by 6 degrees too far, which
-lifts their ears, of which the fit sees nothing, by 5 % of the face's size. So fits count with what
-is habit, on average; the head itself stays as it is. The kit's jaw also runs farther forward than
-that of the sets, whose jaw therefore is other vertices.
+The kit's 68 landmarks are not exactly the points that these sets annotate: its brows end closer to
+the nose, its nose bridge is deeper, its nostrils are lower. A fit that ignores the difference
+compensates for it with a rotation: heads fitted to frontal faces were pitched 6 degrees too far,
+which moved their ears, where the fit has no landmarks, by 5 % of the face's size. Fits therefore
+add the mean difference to the landmarks; the head itself is unchanged. The kit's jaw is also
+farther forward than that of the sets, whose jaw is assigned to other vertices.
 
-Both were found on 126 faces annotated as those sets are: the habits by laying the faces' 3D
-landmarks over heads fitted to the 51 landmarks within the face, twice; the jaw's vertices as those
-nearest to where the faces' jaws lie on such heads on average. On other faces the jaw of such a fit
-is off by 3.2 % of the face's size (8 faces of AFLW2000-3D) and 3.8 % (200 more), where without the
-habits, and with vertices chosen without them, it was 4.4 % and 4.7 %. On FaceSynthetics, whose jaw
-is of a third kind, it is off by 9.3 % instead of 7.4 %.
+Both were measured on 126 faces annotated as in those sets: the differences by aligning the faces'
+3D landmarks with heads fitted to the 51 inner landmarks, twice; the jaw's vertices as those nearest
+to the mean position of the faces' jaws on such heads. On other faces the jaw of such a fit has an
+error of 3.2 % of the face's size (8 faces of AFLW2000-3D) and 3.8 % (200 more); without the
+correction, and with vertices chosen without it, the errors were 4.4 % and 4.7 %. On FaceSynthetics,
+whose jaw is defined differently, the error is 9.3 % instead of 7.4 %.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ import numpy as np
 
 from keras_facealign.landmarks import IBUG68
 
-__all__ = ["annotated_jaw", "is_kit", "kit_habits", "kit_jaw_shift"]
+__all__ = ["annotated_jaw", "is_kit", "kit_annotation_bias", "kit_jaw_shift"]
 
-# The first landmarks of the kit's vertex_indices.json tell it from other heads.
+# The first landmarks of the kit's vertex_indices.json identify it.
 _KIT_JAW = (1225, 1888, 1052, 367, 1719, 1722, 2199, 1447, 966)
 _ANNOTATED_JAW = (
     *(8132, 7901, 8142, 8860, 1832, 833, 1724, 2197, 969),
     *(4388, 3929, 3074, 4034, 9183, 7415, 7174, 7405),
 )
 
-# In hundredths of the kit's units, x to the picture's right, y up, z towards the viewer; the right
-# half of the face and its middle, of which the left is the mirror image.
+# In hundredths of the kit's units, x to the image's right, y up, z towards the viewer; for the
+# right half of the face and its middle. The left half is symmetric.
 # fmt: off
-_HABITS = {
+_BIAS = {
     17: (16, -14, -10), 18: (14, -24, -5), 19: (4, -31, -16), 20: (-35, -36, -33),
     21: (-70, -35, -34),
     27: (0, -11, 18), 28: (0, -18, 37), 29: (0, -31, 57), 30: (0, -12, 9), 31: (5, 25, 17),
@@ -45,10 +45,10 @@ _HABITS = {
     60: (-15, 9, -21), 61: (26, 17, 20), 62: (0, 20, 19), 65: (-31, -17, 4), 66: (0, -17, -2),
 }
 
-# Of the jaw, from ear to chin, in the same units. Landmarks there lie on the outline where a fit is
-# made to faces annotated in 2D; those of the sets lie lower and farther back. Found as what a
-# network that was trained on labels without this shift missed by on the same 126 faces, smoothed
-# along z, of which faces that look ahead tell little.
+# For the jaw, from ear to chin, in the same units. A fit to faces annotated in 2D has the jaw's
+# landmarks on the outline; those of the sets are lower and farther back. Measured as the errors of
+# a network trained on labels without this shift, on the same 126 faces, and smoothed along z, which
+# frontal faces determine poorly.
 _JAW_SHIFT = (
     (-45, -28, -55), (-44, -39, -47), (-35, -34, -41), (-19, -33, -47), (-20, -30, -51),
     (-20, -39, -57), (-53, 0, -45), (-48, -13, -33), (0, -31, -27),
@@ -57,25 +57,25 @@ _JAW_SHIFT = (
 
 
 def is_kit(landmarks: np.ndarray) -> bool:
-    """Whether landmarks (68,) are the vertices that ICT-FaceKit gives them."""
+    """Whether the vertices (68,) of landmarks are those of ICT-FaceKit."""
     return tuple(landmarks[: len(_KIT_JAW)]) == _KIT_JAW
 
 
 def annotated_jaw(landmarks: np.ndarray) -> np.ndarray:
-    """The kit's landmarks, int (68,), with the sets' jaw in place of its own."""
+    """The kit's landmarks, int (68,), with the jaw replaced by that of the sets."""
     return np.concatenate([_ANNOTATED_JAW, landmarks[len(_ANNOTATED_JAW) :]])
 
 
-def kit_habits() -> np.ndarray:
-    """float32 (68, 3): from the kit's landmarks to where the sets have them, in the kit's units.
+def kit_annotation_bias() -> np.ndarray:
+    """float32 (68, 3): from the kit's landmarks to those of the sets, in the kit's units.
 
     Zero for the jaw.
     """
-    habits = np.zeros((IBUG68.num_landmarks, 3), np.float32)
-    for index, habit in _HABITS.items():
-        habits[index] = np.array(habit) / 100.0
-        habits[IBUG68.flip_permutation[index]] = habits[index] * [-1.0, 1.0, 1.0]
-    return habits
+    bias = np.zeros((IBUG68.num_landmarks, 3), np.float32)
+    for index, difference in _BIAS.items():
+        bias[index] = np.array(difference) / 100.0
+        bias[IBUG68.flip_permutation[index]] = bias[index] * [-1.0, 1.0, 1.0]
+    return bias
 
 
 def kit_jaw_shift() -> np.ndarray:

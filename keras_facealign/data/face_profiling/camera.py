@@ -1,4 +1,4 @@
-"""Cameras: from a head's coordinates to a picture's, by scaled orthography; angles of the head.
+"""Scaled orthographic cameras and head angles.
 
 Angles are those of 300W-LP and AFLW2000-3D: degrees, `R = Rx(pitch) Ry(yaw) Rz(roll)`.
 """
@@ -11,18 +11,18 @@ import numpy as np
 
 __all__ = ["Camera", "angles_from_rotation", "rotation_from_angles", "rotation_from_vector"]
 
-# The head's y points up, the picture's down.
+# The head's y axis points up, the image's points down.
 _FLIP = np.array([1.0, -1.0, 1.0])
 
 
 @dataclass(frozen=True, eq=False)
 class Camera:
-    """Where a head is seen: `p = scale * flip(rotation @ v) + shift`.
+    """Projection of a head into an image: `p = scale * flip(rotation @ v) + shift`.
 
     Attributes:
-        rotation: float64 (3, 3), turns the head's coordinates into those of the camera (x right, y
-            up, z towards the viewer).
-        scale: Pixels a unit of the model.
+        rotation: float64 (3, 3), from the head's coordinates to the camera's (x right, y up, z
+            towards the viewer).
+        scale: Pixels per unit of the model.
         shift: float64 (2,), pixels.
 
     Example:
@@ -36,20 +36,20 @@ class Camera:
     shift: np.ndarray
 
     def project(self, points: np.ndarray) -> np.ndarray:
-        """Positions in the picture, and depth.
+        """Projects points into the image.
 
         Args:
             points: float (..., 3) in the model's units.
 
         Returns:
-            float64 (..., 3): x and y in pixels, and z in pixels, larger nearer to the viewer.
+            float64 (..., 3): x, y and depth in pixels; depth is larger nearer to the viewer.
         """
         seen = (points @ self.rotation.T) * (self.scale * _FLIP)
         seen[..., :2] += self.shift
         return seen
 
     def lift(self, pixels: np.ndarray) -> np.ndarray:
-        """Undoes `project`: (..., 3) positions with depth to the model's units."""
+        """Inverts `project`: from (..., 3) pixels to the model's units."""
         moved = np.array(pixels, np.float64)
         moved[..., :2] -= self.shift
         return (moved / (self.scale * _FLIP)) @ self.rotation
@@ -61,20 +61,19 @@ class Camera:
 
     @property
     def own_yaw(self) -> float:
-        """How far the head is turned about its own upright axis, in degrees; the sign is yaw's.
+        """Rotation of the head about its own vertical axis in degrees, with the sign of yaw.
 
-        It is the yaw of `R = Rz(roll) Rx(pitch) Ry(yaw)`, which a tilted head can take to 90
-        degrees and beyond.
+        It is the yaw of `R = Rz(roll) Rx(pitch) Ry(yaw)`, which can exceed 90 degrees.
         """
         r = self.rotation
         return float(np.degrees(np.arctan2(r[2, 0], r[2, 2])))
 
     def turned(self, degrees: float, pivot: np.ndarray) -> Camera:
-        """The camera after the head has turned about its own upright axis.
+        """The camera after the head has turned about its own vertical axis.
 
         Args:
             degrees: Added to `own_yaw`.
-            pivot: float (3,), the point of the head that stays where it is.
+            pivot: float (3,), the fixed point of the head.
 
         Returns:
             Camera with the same scale.
@@ -85,7 +84,7 @@ class Camera:
 
 
 def rotation_from_angles(pitch: float, yaw: float, roll: float) -> np.ndarray:
-    """float64 (3, 3): `Rx(pitch) Ry(yaw) Rz(roll)` as 300W-LP's code has them; degrees."""
+    """float64 (3, 3): `Rx(pitch) Ry(yaw) Rz(roll)` as in 300W-LP's code; degrees."""
     (cx, cy, cz), (sx, sy, sz) = (f(np.radians([pitch, yaw, roll])) for f in (np.cos, np.sin))
     about_x = np.array([[1, 0, 0], [0, cx, sx], [0, -sx, cx]])
     about_y = np.array([[cy, 0, -sy], [0, 1, 0], [sy, 0, cy]])
@@ -94,9 +93,9 @@ def rotation_from_angles(pitch: float, yaw: float, roll: float) -> np.ndarray:
 
 
 def angles_from_rotation(rotation: np.ndarray) -> np.ndarray:
-    """float64 (3,): the pitch, yaw and roll, in degrees, of which `rotation_from_angles` makes it.
+    """float64 (3,): pitch, yaw and roll in degrees; the inverse of `rotation_from_angles`.
 
-    Yaw lies within -90 to 90. At 90 pitch and roll turn about one axis, and roll is taken to be 0.
+    Yaw is within -90 to 90. At 90, pitch and roll have the same axis, and roll is set to 0.
     """
     r = rotation
     yaw = -np.arcsin(np.clip(r[0, 2], -1.0, 1.0))
@@ -106,7 +105,7 @@ def angles_from_rotation(rotation: np.ndarray) -> np.ndarray:
 
 
 def rotation_from_vector(vector: np.ndarray) -> np.ndarray:
-    """float64 (3, 3): the turn about an axis by its length in radians (Rodrigues)."""
+    """float64 (3, 3): rotation about a vector by its length in radians (Rodrigues)."""
     angle = float(np.linalg.norm(vector))
     if angle < 1e-12:
         return np.eye(3)

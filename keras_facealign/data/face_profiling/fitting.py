@@ -1,4 +1,4 @@
-"""Fitting a head model to the 68 landmarks of a face in a picture."""
+"""Fits a head model to the 68 landmarks of a face in an image."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ _FLIP = np.array([1.0, -1.0])
 
 @dataclass(frozen=True)
 class FitSettings:
-    """What a fit trusts.
+    """Noise model and steps of a fit.
 
     Attributes:
         noise: Standard deviation of the landmarks within the face, in units of the face's size
             (the root of its box's area).
-        jaw_noise: The same across the outline, for the jaw.
-        jaw_slide: The same along the outline, where annotators differ most.
+        jaw_noise: The same for the jaw, across the outline.
+        jaw_slide: The same for the jaw, along the outline, where annotators differ most.
         expression_spread: Standard deviation of expressions' coefficients; that of identities is 1.
-        occluded_weight: Weight of occluded landmarks, whose place is a guess.
-        outlier: Deviations off at which a landmark's weight has fallen to a half.
+        occluded_weight: Weight of occluded landmarks, whose position is a guess.
+        outlier: Error, in standard deviations, at which a landmark's weight is halved.
         iterations: Gauss-Newton steps.
-        silhouette: Whether the jaw's landmarks lie on the outline that is seen, as those of 2D
-            annotations do; without, they are the model's own points.
+        silhouette: Whether the jaw's landmarks lie on the visible outline, as in 2D annotations;
+            otherwise they are fixed points of the model.
     """
 
     noise: float = 0.015
@@ -45,14 +45,14 @@ class FitSettings:
 
 @dataclass(frozen=True, eq=False)
 class HeadFit:
-    """A head in a picture.
+    """A head fitted to a face.
 
     Attributes:
         coefficients: float64 (I + E,), identity, then expression.
-        camera: How it is seen.
-        residuals: float64 (68, 2), landmarks given less landmarks of the fit, in pixels; for the
-            jaw, against the outline. Zero for landmarks without a position. What is habit of
-            annotators (`MorphableModel.habits`) is a part of them.
+        camera: The head's projection.
+        residuals: float64 (68, 2), given landmarks minus landmarks of the fit, in pixels; for the
+            jaw, relative to the outline. Zero for landmarks without a position. They include
+            `MorphableModel.annotation_bias`.
         outline: float64 (17, 3), the model's points on the outline, in the model's units.
     """
 
@@ -65,16 +65,16 @@ class HeadFit:
 class HeadFitter:
     """Fits one model to many faces.
 
-    Identity, expression and pose (scaled orthography) are found together by Gauss-Newton steps on
-    the landmarks' distances, with normal distributions as priors of the coefficients, expressions
-    kept within 0 to 1, and less weight for landmarks that stay far off.
+    Identity, expression and pose (scaled orthography) are estimated together by Gauss-Newton steps
+    on the landmarks' distances, with Gaussian priors of the coefficients, expressions limited to 0
+    to 1, and lower weights for outliers.
 
     Args:
         model: The head.
         settings: See `FitSettings`.
 
     Example:
-        >>> fitter = HeadFitter(load_model("ict_facekit_f16.npz"))  # doctest: +SKIP
+        >>> fitter = HeadFitter(load_head_model("ict_facekit_f16.npz"))  # doctest: +SKIP
         >>> fitter.fit(example.landmarks).camera.angles  # doctest: +SKIP
         array([ -3.1,  24.0,   5.5])
     """
@@ -90,7 +90,7 @@ class HeadFitter:
         self._precision = spread**-2.0
 
     def fit(self, landmarks: np.ndarray, visibility: np.ndarray | None = None) -> HeadFit:
-        """Finds the head behind landmarks.
+        """Fits the head to landmarks.
 
         Args:
             landmarks: float (68, 2), x before y, pixels.
@@ -101,8 +101,8 @@ class HeadFitter:
             The fit.
 
         Raises:
-            FaceAlignError: The landmarks are not (68, 2) or not finite, or so few have a position
-                that no pose can be told.
+            FaceAlignError: The landmarks are not (68, 2) or not finite, or too few have a position
+                to determine the pose.
         """
         points, trust = self._checked(landmarks, visibility)
         known = trust > 0
@@ -113,7 +113,7 @@ class HeadFitter:
         coefficients = np.zeros(self.model.num_coefficients)
         for step in range(self.settings.iterations):
             head, offsets, outline_normals = self._correspond(coefficients, camera)
-            head = head + self.model.habits
+            head = head + self.model.annotation_bias
             camera, coefficients = self._step(
                 points, trust, size, camera, coefficients, head, offsets, outline_normals, step
             )
@@ -126,24 +126,24 @@ class HeadFitter:
     ) -> tuple[np.ndarray, np.ndarray]:
         points = np.asarray(landmarks, np.float64)
         if points.shape != (NUM_LANDMARKS, 2):
-            raise FaceAlignError(f"The landmarks have shape {points.shape}; (68, 2) is due")
+            raise FaceAlignError(f"The landmarks have shape {points.shape}; give (68, 2)")
         seen = np.full(NUM_LANDMARKS, 2) if visibility is None else np.asarray(visibility)
         if seen.shape != (NUM_LANDMARKS,):
-            raise FaceAlignError(f"The visibility has shape {seen.shape}; (68,) is due")
+            raise FaceAlignError(f"The visibility has shape {seen.shape}; give (68,)")
         if not np.isfinite(points[seen > 0]).all():
             raise FaceAlignError("The landmarks are not all finite; correct the labels")
         if (seen[JAW:] > 0).sum() < 8:
             raise FaceAlignError(
                 f"Only {(seen[JAW:] > 0).sum()} landmarks within the face have a position; 8 are "
-                "needed to tell its pose"
+                "needed for its pose"
             )
         trust = np.select([seen >= 2, seen == 1], [1.0, self.settings.occluded_weight], 0.0)
         return np.where(trust[:, None] > 0, points, 0.0), trust
 
     def _first_camera(self, points: np.ndarray, trust: np.ndarray) -> Camera:
-        """The pose of the mean head, from the best affine map of the landmarks within the face."""
+        """The pose of the mean head, from an affine fit to the landmarks within the face."""
         weight = np.sqrt(trust[JAW:, None])
-        head = (self._neutral + self.model.habits)[JAW:]
+        head = (self._neutral + self.model.annotation_bias)[JAW:]
         head = np.hstack([head, np.ones((NUM_LANDMARKS - JAW, 1))])
         affine = np.linalg.lstsq(head * weight, points[JAW:] * _FLIP * weight, rcond=None)[0].T
         left, stretch, right = np.linalg.svd(affine[:, :3], full_matrices=False)
@@ -154,7 +154,7 @@ class HeadFitter:
     def _correspond(
         self, coefficients: np.ndarray, camera: Camera
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The model's points for the 68 landmarks, their offsets, and the outline's normals."""
+        """The model's points of the 68 landmarks, their offsets, and the outline's normals."""
         head = self._neutral + np.tensordot(coefficients, self._offsets, 1)
         offsets = self._offsets
         normals = self._lines.outwards @ camera.rotation[:2].T * _FLIP
@@ -180,11 +180,11 @@ class HeadFitter:
         normals: np.ndarray,
         step: int,
     ) -> tuple[Camera, np.ndarray]:
-        """One Gauss-Newton step of turn, scale, shift and coefficients."""
+        """One Gauss-Newton step of rotation, scale, shift and coefficients."""
         turned = head @ camera.rotation.T
         x, y, z = turned.T
         zero, one = np.zeros_like(x), np.ones_like(x)
-        # Columns: turn about x, y and z, logarithm of the scale, shift; rows: picture's x and y.
+        # Columns: rotation about x, y and z, logarithm of the scale, shift; rows: image x and y.
         pose = camera.scale * np.array(
             [
                 [zero, z, -y, x, one / camera.scale, zero],
@@ -199,7 +199,7 @@ class HeadFitter:
         target = np.einsum("pab,pb->pa", whiten, error).ravel()
         normal = rows.T @ rows
         right = rows.T @ target
-        # The first step has the pose alone to go by.
+        # The first step changes mainly the pose.
         stiffness = self._precision * (30.0 if step == 0 else 1.0)
         index = np.arange(6, len(normal))
         normal[index, index] += stiffness
@@ -222,7 +222,7 @@ class HeadFitter:
     def _whitening(
         self, error: np.ndarray, trust: np.ndarray, size: float, normals: np.ndarray, robust: bool
     ) -> np.ndarray:
-        """(68, 2, 2): what turns errors in pixels into independent ones of deviation 1."""
+        """(68, 2, 2): maps errors in pixels to independent errors of standard deviation 1."""
         settings = self.settings
         matrices = np.tile(np.eye(2) / (settings.noise * size), (NUM_LANDMARKS, 1, 1))
         tangents = normals[:, ::-1] * np.array([-1.0, 1.0])

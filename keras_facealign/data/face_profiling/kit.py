@@ -1,12 +1,12 @@
-"""ICT-FaceKit as it is published, a folder of `.obj` files, packed into the one file we read.
+"""Packs ICT-FaceKit's published folder of `.obj` files into one file.
 
 github.com/ICT-VGL/ICT-FaceKit (MIT license) holds a folder FaceXModel:
 
     generic_neutral_mesh.obj     the neutral head: `v x y z` lines, and `f` lines of 3 or 4 corners
-    identity000.obj ...          the neutral head changed along each mode of identity
+    identity000.obj ...          the neutral head with each mode of identity added
     browDown_L.obj, ...          the neutral head with each expression, by name
-    vertex_indices.json          `expressions`: names that must be there; `idx_to_landmark_verts`:
-                                 the vertices, from 0, of the 68 landmarks
+    vertex_indices.json          `expressions`: names that must exist; `idx_to_landmark_verts`:
+                                 the 0-based vertices of the 68 landmarks
 
 All meshes number the same vertices in the same order, so offsets are differences line by line.
 """
@@ -27,9 +27,9 @@ from keras_facealign.data.face_profiling.model import (
     MAX_VERTICES,
     NUM_LANDMARKS,
     MorphableModel,
-    load_model,
+    load_head_model,
 )
-from keras_facealign.data.reading import first_folder, read_text
+from keras_facealign.data.files import first_folder, read_text
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.storage.atomic import replacing
 
@@ -40,8 +40,8 @@ _FOLDERS = ("", "FaceXModel")
 _IDENTITY = re.compile(r"identity([0-9]{3})\.obj")
 _MAX_MESH_BYTES = 20_000_000
 _MAX_INDICES_BYTES = 5_000_000
-# No identity or expression moves a vertex this far, in units of the head's largest side; meshes
-# whose vertices are in another order differ by more.
+# Largest displacement of a vertex, in units of the head's largest side; meshes whose vertices are
+# in another order differ by more.
 _FARTHEST = 0.3
 
 
@@ -50,22 +50,22 @@ def pack_kit(
     path: str | os.PathLike[str],
     on_file: Callable[[str], Any] | None = None,
 ) -> MorphableModel:
-    """Packs ICT-FaceKit into a file that `load_model` reads.
+    """Packs ICT-FaceKit into a file that `load_head_model` reads.
 
-    The offsets are stored as 16-bit floats, in the order of their files' names; every expression
-    in the folder is taken, also those that vertex_indices.json does not list.
+    The offsets are stored as 16-bit floats, in the order of their files' names. All expressions in
+    the folder are packed, including those that vertex_indices.json does not list.
 
     Args:
         folder: A copy of the repository, or its folder FaceXModel.
         path: The file to write, `.npz`; about 17 MB.
-        on_file: Called with the name of each mesh once it is read.
+        on_file: Called with the name of each mesh after it is read.
 
     Returns:
-        The model, as `load_model` reads it from the file.
+        The model, as `load_head_model` reads it from the file.
 
     Raises:
-        FaceAlignError: A file is missing, damaged or too large, or the meshes do not belong
-            together; nothing is written then.
+        FaceAlignError: A file is missing, damaged or too large, or the meshes do not fit together;
+            nothing is written.
 
     Example:
         >>> pack_kit("ICT-FaceKit", "head.npz")  # doctest: +SKIP
@@ -121,7 +121,7 @@ def pack_kit(
     with replacing(path) as part:
         with open(part, "wb") as file:
             np.savez_compressed(file, **arrays)
-        return load_model(part)
+        return load_head_model(part)
 
 
 def _read_indices(path: Path) -> tuple[list[str], np.ndarray]:
@@ -138,11 +138,11 @@ def _read_indices(path: Path) -> tuple[list[str], np.ndarray]:
         if isinstance(error, FaceAlignError):
             raise
         reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
-        raise FaceAlignError(f"{path}: is damaged ({reason}); get it anew") from error
+        raise FaceAlignError(f"{path}: is damaged ({reason}); replace it") from error
 
 
 def _list_meshes(folder: Path, expressions: list[str]) -> tuple[list[str], list[str]]:
-    """The files of identities and of expressions, each in the order of their names."""
+    """The files of identities and of expressions, each sorted by name."""
     names = sorted(path.name for path in folder.glob("*.obj") if path.name != _NEUTRAL)
     identities = [name for name in names if _IDENTITY.fullmatch(name)]
     shapes = [name for name in names if not _IDENTITY.fullmatch(name)]
@@ -157,9 +157,9 @@ def _list_meshes(folder: Path, expressions: list[str]) -> tuple[list[str], list[
 
 
 def _read_mesh(path: Path, with_faces: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices, float64 (V, 3), and if wanted quadrilaterals, int32 (F, 4), of an .obj file.
+    """Reads vertices, float64 (V, 3), and optionally quadrilaterals, int32 (F, 4), of an .obj file.
 
-    A triangle's last corner is repeated. Lines of other kinds (texture, material) are passed over.
+    A triangle's last corner is repeated. Lines of other kinds (texture, material) are ignored.
     """
     vertices: list[list[str]] = []
     faces: list[list[int]] = []
@@ -176,17 +176,17 @@ def _read_mesh(path: Path, with_faces: bool = False) -> tuple[np.ndarray, np.nda
     try:
         array = np.array(vertices, np.float64)
     except ValueError as error:
-        raise FaceAlignError(f"{path}: a vertex is no number ({error}); get it anew") from error
+        raise FaceAlignError(f"{path}: a vertex is not a number ({error}); replace it") from error
     if not np.isfinite(array).all():
-        raise FaceAlignError(f"{path}: a vertex is not finite; get it anew")
+        raise FaceAlignError(f"{path}: a vertex is not finite; replace it")
     corners = np.array(faces, np.int32).reshape(-1, 4) - 1
     if with_faces and (not faces or corners.max() >= len(array)):
-        raise FaceAlignError(f"{path}: its faces do not fit its vertices; get it anew")
+        raise FaceAlignError(f"{path}: its faces do not fit its vertices; replace it")
     return array, corners
 
 
 def _corners(path: Path, number: int, line: str) -> list[int]:
-    """The four vertices of a face, from 1; of `12/7` the part before the slash counts."""
+    """The four vertices of a face, 1-based; the vertex of `12/7` is 12."""
     corners = [corner.partition("/")[0] for corner in line.split()[1:]]
     plain = all(re.fullmatch(r"[1-9][0-9]{0,6}", corner) for corner in corners)
     if not plain or not 3 <= len(corners) <= 4:
@@ -196,4 +196,4 @@ def _corners(path: Path, number: int, line: str) -> list[int]:
 
 
 def _bad_line(path: Path, number: int, line: str, due: str) -> FaceAlignError:
-    return FaceAlignError(f"{path}: line {number} has {line[:60]!r} where {due} are due")
+    return FaceAlignError(f"{path}: line {number} has {line[:60]!r}, but {due} are needed")

@@ -1,9 +1,9 @@
-"""A linear 3D model of heads in ICT-FaceKit's form: a mean and offsets that are added to it.
+"""A linear 3D model of heads, as in ICT-FaceKit: a mean head plus weighted offsets.
 
     vertices = neutral + sum identity[i] * a[i] + sum expression[j] * e[j]
 
-x to the picture's right, y up, z towards the viewer, for a head that looks into the camera. The
-identity's coefficients are drawn from the normal distribution, those of expressions lie in 0 to 1.
+For a head that looks into the camera, x points to the image's right, y up and z towards the viewer.
+Coefficients of identity are normally distributed, those of expressions are within 0 to 1.
 
 Li et al., Learning Formation of Physically-Based Face Attributes, CVPR 2020.
 """
@@ -20,14 +20,14 @@ import numpy as np
 from keras_facealign.data.face_profiling.annotated import (
     annotated_jaw,
     is_kit,
-    kit_habits,
+    kit_annotation_bias,
     kit_jaw_shift,
 )
-from keras_facealign.data.face_profiling.arrays import read_npz
+from keras_facealign.data.npz import read_npz
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.landmarks import IBUG68
 
-__all__ = ["MorphableModel", "load_model", "triangulate"]
+__all__ = ["MorphableModel", "load_head_model", "triangulate"]
 
 NUM_LANDMARKS = 68
 
@@ -41,20 +41,20 @@ _MAX_BYTES = 1_000_000_000
 
 @dataclass(frozen=True, eq=False)
 class MorphableModel:
-    """The skin of a head, and how it differs from person to person and from face to face.
+    """The skin of a head, and its variation by identity and expression.
 
     Attributes:
         neutral: float32 (V, 3), the mean head; the units are the model's own.
-        identity: float32 (I, V, 3), offsets between persons, one standard deviation each.
-        expression: float32 (E, V, 3), offsets of a full expression each.
+        identity: float32 (I, V, 3), offsets of one standard deviation of each identity mode.
+        expression: float32 (E, V, 3), offsets of each full expression.
         triangles: int32 (T, 3), counter-clockwise seen from outside.
         landmarks: int32 (68,), the vertices of the iBUG-68 landmarks.
-        habits: float32 (68, 3), from these vertices to where annotators put the landmarks on
-            average; a fit counts with them.
-        jaw_shift: float32 (17, 3), added to the jaw's vertices where labels are written.
+        annotation_bias: float32 (68, 3), mean difference between annotated landmarks and these
+            vertices; fits add it.
+        jaw_shift: float32 (17, 3), added to the jaw's vertices in written labels.
 
     Example:
-        >>> model = load_model("ict_facekit_f16.npz")  # doctest: +SKIP
+        >>> model = load_head_model("ict_facekit_f16.npz")  # doctest: +SKIP
         >>> model.vertices(np.zeros(model.num_coefficients)).shape  # doctest: +SKIP
         (11251, 3)
     """
@@ -64,12 +64,12 @@ class MorphableModel:
     expression: np.ndarray
     triangles: np.ndarray
     landmarks: np.ndarray
-    habits: np.ndarray
+    annotation_bias: np.ndarray
     jaw_shift: np.ndarray
 
     @property
     def num_coefficients(self) -> int:
-        """Offsets of identity and expression together."""
+        """Number of offsets of identity and expression."""
         return len(self.identity) + len(self.expression)
 
     @cached_property
@@ -91,13 +91,13 @@ class MorphableModel:
         return self.neutral.astype(np.float64) + moved.reshape(-1, 3)
 
 
-def load_model(path: str | os.PathLike[str]) -> MorphableModel:
-    """Reads a model in the form in which ICT-FaceKit is packed into one `.npz` file.
+def load_head_model(path: str | os.PathLike[str]) -> MorphableModel:
+    """Reads a head model that `pack_kit` wrote.
 
-    Of a head with more parts than skin, only the skin is kept (the first 11 248 vertices, as the
-    kit numbers them); the holes of eyes and mouth are closed by fans, the neck stays open. The
-    kit's landmarks along the jaw are exchanged for the places that the public sets of 3D landmarks
-    give them, and the model knows how these sets' other landmarks differ from the kit's.
+    Only the skin is kept (the first 11 248 vertices in the kit's numbering); the holes of eyes and
+    mouth are closed by fans of triangles, the neck stays open. The kit's landmarks along the jaw
+    are replaced by the positions in the public sets of 3D landmarks, and the model holds how these
+    sets' other landmarks differ from the kit's.
 
     Args:
         path: A file with the arrays `neutral` (V, 3), `identity` (I, V, 3), `expression` (E, V, 3),
@@ -111,7 +111,7 @@ def load_model(path: str | os.PathLike[str]) -> MorphableModel:
         FaceAlignError: The file is missing, damaged, too large, or its arrays do not fit together.
 
     Example:
-        >>> load_model("ict_facekit_f16.npz").landmarks[:3]  # doctest: +SKIP
+        >>> load_head_model("ict_facekit_f16.npz").landmarks[:3]  # doctest: +SKIP
         array([8132, 8138, 8143], dtype=int32)
     """
     path = Path(path)
@@ -136,17 +136,19 @@ def load_model(path: str | os.PathLike[str]) -> MorphableModel:
             raise FaceAlignError(f"{path}: has {len(array)} offsets {name}; {MAX_OFFSETS} at most")
         parts[name] = array[:, :skin].astype(np.float32)
         if not np.isfinite(parts[name]).all():
-            raise FaceAlignError(f"{path}: {name} has numbers that are not finite; get it anew")
+            raise FaceAlignError(f"{path}: {name} has numbers that are not finite; replace it")
     landmarks, faces = arrays["idx_to_landmark_verts"], arrays["faces_v"]
     if landmarks.min() < 0 or landmarks.max() >= skin:
-        raise FaceAlignError(f"{path}: a landmark is at vertex {landmarks.max()}, which is no skin")
+        raise FaceAlignError(
+            f"{path}: a landmark is at vertex {landmarks.max()}, which is not skin"
+        )
     if faces.size == 0 or faces.min() < 0 or faces.max() >= count:
-        raise FaceAlignError(f"{path}: faces_v refers to vertices that are not there; get it anew")
-    habits = np.zeros((NUM_LANDMARKS, 3), np.float32)
+        raise FaceAlignError(f"{path}: faces_v refers to vertices that do not exist; replace it")
+    bias = np.zeros((NUM_LANDMARKS, 3), np.float32)
     jaw_shift = np.zeros((len(IBUG68.regions["jaw"]), 3), np.float32)
     if is_kit(landmarks):
-        landmarks, habits = annotated_jaw(landmarks), kit_habits()
-        jaw_shift = kit_jaw_shift()
+        landmarks = annotated_jaw(landmarks)
+        bias, jaw_shift = kit_annotation_bias(), kit_jaw_shift()
     triangles = triangulate(faces[(faces < skin).all(axis=1)])
     return _close_holes(
         MorphableModel(
@@ -155,17 +157,17 @@ def load_model(path: str | os.PathLike[str]) -> MorphableModel:
             expression=parts["expression"],
             triangles=triangles,
             landmarks=landmarks.astype(np.int32),
-            habits=habits,
+            annotation_bias=bias,
             jaw_shift=jaw_shift,
         )
     )
 
 
 def triangulate(quadrilaterals: np.ndarray) -> np.ndarray:
-    """Cuts quadrilaterals (F, 4) into triangles; those with a repeated vertex give one.
+    """Splits quadrilaterals (F, 4) into triangles, one for those with a repeated vertex.
 
     Returns:
-        int32 (T, 3), turning the same way.
+        int32 (T, 3) with the same orientation.
     """
     q = np.asarray(quadrilaterals, np.int32)
     triangles = np.concatenate([q[:, [0, 1, 2]], q[:, [0, 2, 3]]])
@@ -174,7 +176,7 @@ def triangulate(quadrilaterals: np.ndarray) -> np.ndarray:
 
 
 def _close_holes(model: MorphableModel) -> MorphableModel:
-    """Closes every hole but the largest (the neck) by a fan around a new vertex in its middle."""
+    """Closes every hole except the largest (the neck) by a fan around a new central vertex."""
     loops = _boundary_loops(model.triangles)
     if not loops:
         return model
@@ -193,7 +195,7 @@ def _close_holes(model: MorphableModel) -> MorphableModel:
     fans = []
     for index, loop in enumerate(holes):
         center = np.full(len(loop), len(model.neutral) + index)
-        # The surface's own triangles run along the loop; their neighbors run against it.
+        # A loop has the direction of its triangles; neighboring triangles have the opposite one.
         fans.append(np.stack([np.roll(loop, -1), loop, center], axis=1))
     return replace(
         model,
@@ -205,7 +207,7 @@ def _close_holes(model: MorphableModel) -> MorphableModel:
 
 
 def _boundary_loops(triangles: np.ndarray) -> list[np.ndarray]:
-    """The closed runs of edges that have a triangle on one side only, each in its direction."""
+    """Closed loops of edges that belong to only one triangle, in the triangles' direction."""
     edges = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
     size = int(triangles.max()) + 1
     keys = edges[:, 0].astype(np.int64) * size + edges[:, 1]

@@ -1,4 +1,4 @@
-"""Which triangle covers a pixel, and where in it the pixel lies: a z-buffer in NumPy."""
+"""Rasterizes triangles with a z-buffer in NumPy."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import numpy as np
 
 __all__ = ["Raster", "rasterize"]
 
-# Pixels of all triangles' boxes that are looked at together; bounds the memory.
+# Pixels of the triangles' boxes processed together; limits the memory.
 _CHUNK = 1_000_000
 
 
 @dataclass(frozen=True, eq=False)
 class Raster:
-    """What is seen at each pixel.
+    """The nearest triangle of each pixel.
 
     Attributes:
-        triangle: int64 (H, W), index of the nearest triangle, -1 where there is none.
+        triangle: int64 (H, W), its index, -1 where there is none.
         weights: float32 (H, W, 3), barycentric weights of the pixel's center in it.
-        depth: float32 (H, W), z there; -inf where there is no triangle.
+        depth: float32 (H, W), its z there; -inf where there is no triangle.
     """
 
     triangle: np.ndarray
@@ -27,30 +27,30 @@ class Raster:
     depth: np.ndarray
 
     def interpolate(self, triangles: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """Values of the vertices, spread over the pixels.
+        """Interpolates values of the vertices over the pixels.
 
         Args:
             triangles: int (T, 3), those that were drawn.
             values: float (V, C), of each vertex.
 
         Returns:
-            float32 (H, W, C); of no meaning where there is no triangle.
+            float32 (H, W, C); undefined where there is no triangle.
         """
         corners = values.astype(np.float32)[triangles[self.triangle]]
         return np.einsum("hwkc,hwk->hwc", corners, self.weights)
 
 
 def rasterize(vertices: np.ndarray, triangles: np.ndarray, height: int, width: int) -> Raster:
-    """Draws triangles, the nearer over the farther.
+    """Draws triangles, nearer ones in front.
 
     Args:
         vertices: float (V, 3), x and y in pixels (0-based centers), z larger nearer to the viewer.
         triangles: int (T, 3); both sides are drawn.
-        height: Of the picture, in pixels.
-        width: Likewise.
+        height: Height of the image in pixels.
+        width: Width of the image in pixels.
 
     Returns:
-        What is seen.
+        The nearest triangle of each pixel.
 
     Example:
         >>> corners = np.array([[-1.0, -1, 0], [5, -1, 0], [-1, 5, 0]])
@@ -90,7 +90,7 @@ def rasterize(vertices: np.ndarray, triangles: np.ndarray, height: int, width: i
         inside = np.flatnonzero((u >= -1e-7) & (v >= -1e-7) & (u + v <= 1 + 1e-7))
         index = (row * width + column)[inside]
         z = z[inside]
-        # Of several on one pixel the last written stays: the nearest.
+        # Of several triangles on one pixel, the nearest is written last and stays.
         order = np.argsort(z)
         order = order[z[order] > depth[index[order]]]
         index, inside = index[order], inside[order]
@@ -102,7 +102,7 @@ def rasterize(vertices: np.ndarray, triangles: np.ndarray, height: int, width: i
 
 
 def _planes(corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How weights and depth grow over each triangle's plane.
+    """Weights and depth as linear functions of x and y over each triangle.
 
     Returns:
         float64 (T, 3, 3): slopes along x, slopes along y and values at (0, 0) of the weights of the

@@ -1,10 +1,10 @@
-"""Turning the head in a picture: its skin as a mesh, its surroundings as a sheet bent along.
+"""Renders a photo with its head turned: the skin as a mesh, the surroundings as a deformed grid.
 
-What the picture shows of the skin is drawn again where the turned head has it. The rest of the
-picture is a sheet of squares that is fastened to the head's outline and to the picture's frame and
-bends smoothly in between (each coordinate is harmonic), so that hair, neck and background follow
-the head, and what the turn uncovers is filled with their stretched neighborhood. After "face
-profiling" (Zhu et al., Face Alignment Across Large Poses, CVPR 2016).
+The visible skin is rendered at its position on the turned head. The rest of the image is a grid of
+squares that is fixed to the head's outline and to the image's border and deforms smoothly in
+between (each coordinate is harmonic), so that hair, neck and background follow the head, and
+disoccluded areas are filled by stretching their neighborhood. After "face profiling" (Zhu et al.,
+Face Alignment Across Large Poses, CVPR 2016).
 """
 
 from __future__ import annotations
@@ -13,37 +13,38 @@ import numpy as np
 
 from keras_facealign.data.face_profiling.camera import Camera
 from keras_facealign.data.face_profiling.rasterizer import rasterize
+from keras_facealign.data.files import import_extra
 
 __all__ = ["TurnableFace", "facing", "visible_landmarks"]
 
-# Cosines of the angles between which skin fades out as the picture shows it ever flatter.
+# Cosines of the viewing angles between which skin fades out.
 _FADED, _FULL = 0.02, 0.15
-# The outline of a fit is some pixels off, and a turn would smear what lies behind it over the
-# cheek: skin is looked up this far inside of the outline, in units of the head's height.
+# The outline of a fit is some pixels off, and a rotation would smear the background over the cheek:
+# skin is sampled this far inside the outline, in units of the head's height.
 _INSET = 0.035
-# Skin steeper than this (cosine) is moved, the more the steeper; less turned heads (degrees) less.
+# Skin with a smaller cosine than this is moved, in proportion; less for small rotations (degrees).
 _INSET_FROM, _INSET_ANGLE = 0.6, 20.0
-# Squares of the sheet along the picture's longer side, and how far it reaches past the picture.
+# Squares of the grid along the image's longer side, and its margin outside the image.
 _SQUARES = 40
 _MARGIN = 0.6
-# How far skin may lie behind other skin and still count as seen, in units of the head's height.
+# Depth behind other skin up to which skin counts as visible, in units of the head's height.
 _TOLERANCE = 0.02
-# The sheet is drawn at a lower resolution: it is smooth.
+# The grid is rendered at a lower resolution, since it is smooth.
 _COARSE = 2
 
 
 class TurnableFace:
-    """A picture with a head fitted to it, ready to be drawn from other sides.
+    """An image with a fitted head, which can be rendered from other sides.
 
     Args:
         image: uint8 (H, W, 3).
         vertices: float (V, 3), the head in the model's units.
         triangles: int (T, 3), counter-clockwise seen from outside.
-        camera: How the picture sees the head.
+        camera: The head's projection in the image.
 
     Example:
         >>> face = TurnableFace(image, vertices, model.triangles, fit.camera)  # doctest: +SKIP
-        >>> picture = face.render(fit.camera.turned(40, vertices.mean(0)), crop, 256, 256)
+        >>> image = face.render(fit.camera.turned(40, vertices.mean(0)), crop, 256, 256)
     """
 
     def __init__(
@@ -59,16 +60,16 @@ class TurnableFace:
         self._shown = _shown(self._pixels, triangles, normals[:, 2], height, width)
         steep = np.clip(1.0 - normals[:, 2] / _INSET_FROM, 0.0, 1.0)[:, None]
         self._inset = -_INSET * np.ptp(self._pixels[:, 1]) * steep * normals[:, :2]
-        self._sheet()
+        self._fit_grid()
 
     def render(self, camera: Camera, crop: np.ndarray, height: int, width: int) -> np.ndarray:
-        """Draws the face as another camera sees the head.
+        """Renders the face from another camera.
 
         Args:
-            camera: The other camera; with the picture's own, the picture comes back.
-            crop: float (2, 3), from the picture's pixels to those of the result.
-            height: Of the result, in pixels.
-            width: Likewise.
+            camera: The other camera; the image's own camera reproduces the image.
+            crop: float (2, 3), from the image's pixels to those of the result.
+            height: Height of the result in pixels.
+            width: Width of the result in pixels.
 
         Returns:
             uint8 (height, width, 3).
@@ -81,14 +82,12 @@ class TurnableFace:
         places = self._pixels[:, :2] + min(1.0, angle / _INSET_ANGLE) * self._inset
         values = front.interpolate(skin, np.column_stack([places, self._shown]))
         opacity = np.where(front.triangle >= 0, values[..., 2], 0.0)[..., None]
-        behind = self._sampled(self._sheet_places(camera, crop, height, width))
-        picture = behind + opacity * (self._sampled(values[..., :2]) - behind)
-        return np.rint(picture).astype(np.uint8)
+        behind = self._sampled(self._grid_places(camera, crop, height, width))
+        image = behind + opacity * (self._sampled(values[..., :2]) - behind)
+        return np.rint(image).astype(np.uint8)
 
-    def _sheet_places(
-        self, camera: Camera, crop: np.ndarray, height: int, width: int
-    ) -> np.ndarray:
-        """float32 (height, width, 2): where in the picture the sheet's part of a pixel lies."""
+    def _grid_places(self, camera: Camera, crop: np.ndarray, height: int, width: int) -> np.ndarray:
+        """float32 (height, width, 2): position in the image that the grid maps to each pixel."""
         import cv2
 
         rows, columns = -(-height // _COARSE), -(-width // _COARSE)
@@ -96,7 +95,7 @@ class TurnableFace:
         coarse[:, 2] += 0.5 / _COARSE - 0.5
         seen = rasterize(_cropped(self._bent(camera), coarse), self._squares, rows, columns)
         places = seen.interpolate(self._squares, self._nodes[:, :2])
-        # Beyond the sheet the picture stays where it is.
+        # Outside the grid the image does not move.
         y, x = np.mgrid[:rows, :columns]
         still = np.stack([x, y], axis=-1) - coarse[:, 2]
         still = still @ np.linalg.inv(coarse[:, :2]).T
@@ -107,7 +106,7 @@ class TurnableFace:
         return places[:height, :width]
 
     def _sampled(self, places: np.ndarray) -> np.ndarray:
-        """float32 (height, width, 3): the picture at these places."""
+        """float32 (height, width, 3): the image sampled at these positions."""
         import cv2
 
         x, y = (np.ascontiguousarray(places[..., i], np.float32) for i in (0, 1))
@@ -115,15 +114,15 @@ class TurnableFace:
         return drawn.astype(np.float32)
 
     def _bent(self, camera: Camera) -> np.ndarray:
-        """(N, 3): the sheet's nodes as another camera has them."""
+        """(N, 3): the grid's nodes projected by another camera."""
         origin = np.zeros(3)
         shift = camera.project(origin) - self._camera.project(origin)
         move = camera.project(self._held) - self._camera.project(self._held)
-        # `project` is affine: of its shift each node has the share by which it is held.
+        # `project` is affine: each node moves by its share of the shift.
         return self._nodes + (move - shift) + self._share[:, None] * shift
 
-    def _sheet(self) -> None:
-        """Lays the sheet and finds by how much the head holds each of its nodes."""
+    def _fit_grid(self) -> None:
+        """Makes the grid and computes how much the head moves each of its nodes."""
         height, width = self._image.shape[:2]
         step = max(height, width) / _SQUARES
         margin = _MARGIN * max(height, width)
@@ -143,7 +142,7 @@ class TurnableFace:
         farthest = float(self._pixels[:, 2].min())
         depth = np.where(covered, seen.depth, farthest)
         place = self._camera.lift(np.stack([x, y, depth], axis=-1))
-        # Five numbers a node: the place in the head that holds it, how firmly, and its depth.
+        # Five numbers per node: the position on the head it follows, its share, and its depth.
         values = np.concatenate([place, np.ones((rows, columns, 1)), depth[..., None]], axis=-1)
         values[~covered, :4] = 0.0
         fixed = covered.copy()
@@ -154,7 +153,7 @@ class TurnableFace:
 
 
 def _vertex_normals(pixels: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """float64 (V, 3): unit vectors out of the skin; z towards the viewer, y down."""
+    """float64 (V, 3): outward unit normals; z towards the viewer, y down."""
     a, b, c = pixels[triangles].transpose(1, 0, 2)
     across = np.cross(c - a, b - a)
     normals = np.stack(
@@ -170,10 +169,9 @@ def _vertex_normals(pixels: np.ndarray, triangles: np.ndarray) -> np.ndarray:
 def _shown(
     pixels: np.ndarray, triangles: np.ndarray, slope: np.ndarray, height: int, width: int
 ) -> np.ndarray:
-    """float (V,), 0 to 1: how well the picture shows each vertex.
+    """float (V,): opacity of each vertex, 0 for hidden skin and 1 for skin that is well visible.
 
-    0 for what is turned away or lies behind something else, 1 for what is seen well. `slope` is the
-    cosine between a vertex's normal and the direction to the viewer.
+    `slope` is the cosine between a vertex's normal and the direction to the viewer.
     """
     fade = np.clip((slope - _FADED) / (_FULL - _FADED), 0.0, 1.0)
     seen = rasterize(pixels, triangles[facing(pixels, triangles) > 0], height, width)
@@ -181,9 +179,8 @@ def _shown(
     row = np.rint(pixels[:, 1]).astype(int).clip(0, height - 1)
     tolerance = _TOLERANCE * np.ptp(pixels[:, 1])
     hidden = pixels[:, 2] < seen.depth[row, column] - tolerance
-    # A vertex next to a hidden one is half on the other side.
-    beside = hidden[triangles].any(axis=1)
-    hidden[triangles[beside]] = True
+    # Neighbors of hidden vertices are hidden too.
+    hidden[triangles[hidden[triangles].any(axis=1)]] = True
     return np.where(hidden, 0.0, fade)
 
 
@@ -196,34 +193,34 @@ def facing(pixels: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     """
     a, b, c = pixels[triangles].transpose(1, 0, 2)
     normal = np.cross(b - a, c - a)
-    # The picture's y points down, which turns counter-clockwise into clockwise.
+    # The image's y axis points down, which reverses the orientation.
     return -normal[:, 2] / np.maximum(np.linalg.norm(normal, axis=1), 1e-12)
 
 
 def visible_landmarks(
     pixels: np.ndarray, triangles: np.ndarray, landmarks: np.ndarray, tolerance: float
 ) -> np.ndarray:
-    """Which landmarks of a head are seen, and which it hides itself.
+    """Determines which landmarks of a head are visible and which it hides itself.
 
     Args:
         pixels: float (V, 3), vertices as `Camera.project` gives them.
         triangles: int (T, 3), all of the head.
         landmarks: int (K,), vertices.
-        tolerance: Depth in pixels by which the skin may lie before a landmark that is still seen.
+        tolerance: Depth in pixels by which skin may be in front of a visible landmark.
 
     Returns:
-        int32 (K,): 2 seen, 1 hidden.
+        int32 (K,): 2 visible, 1 hidden.
     """
     marks = pixels[landmarks]
     low = np.floor(pixels[:, :2].min(axis=0))
     extent = np.ptp(pixels[:, :2], axis=0).max()
-    # 160 pixels across the head are enough to tell what is before what.
+    # A depth map of 160 pixels across the head is sufficient.
     scale = 160.0 / max(float(extent), 1e-9)
     moved = np.column_stack([(pixels[:, :2] - low) * scale + 1.0, pixels[:, 2]])
     front = triangles[facing(pixels, triangles) > 0]
     depth = rasterize(moved, front, 164, 164).depth
     column, row = np.rint(moved[landmarks, :2]).astype(int).clip(1, 162).T
-    # The farthest of a pixel's neighbors: what lies on the outline is seen.
+    # The farthest depth of a pixel's neighbors, so that landmarks on the outline are visible.
     around = np.stack([depth[row + i, column + j] for i in (-1, 0, 1) for j in (-1, 0, 1)])
     return np.where(marks[:, 2] >= around.min(axis=0) - tolerance, 2, 1).astype(np.int32)
 
@@ -233,15 +230,13 @@ def _cropped(pixels: np.ndarray, crop: np.ndarray) -> np.ndarray:
 
 
 def _harmonic(values: np.ndarray, fixed: np.ndarray) -> np.ndarray:
-    """Fills a grid smoothly between its fixed nodes: each other one is its neighbors' mean.
+    """Fills a grid smoothly between its fixed nodes: other nodes are the mean of their neighbors.
 
     Args:
         values: float (H, W, C).
-        fixed: bool (H, W), true on the frame at least.
+        fixed: bool (H, W), true at least on the border.
     """
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.linalg import spsolve
-
+    sparse, linalg = import_extra("scipy.sparse"), import_extra("scipy.sparse.linalg")
     free = np.flatnonzero(~fixed)
     if not len(free):
         return values
@@ -259,9 +254,9 @@ def _harmonic(values: np.ndarray, fixed: np.ndarray) -> np.ndarray:
         columns.append(number[neighbor[inside]])
         entries.append(np.full(int(inside.sum()), -1.0))
         right[~inside] += flat[neighbor[~inside]]
-    matrix = coo_matrix(
+    matrix = sparse.coo_matrix(
         (np.concatenate(entries), (np.concatenate(rows), np.concatenate(columns)))
     ).tocsc()
     filled = flat.copy()
-    filled[free] = spsolve(matrix, right).reshape(-1, channels)
+    filled[free] = linalg.spsolve(matrix, right).reshape(-1, channels)
     return filled.reshape(values.shape)

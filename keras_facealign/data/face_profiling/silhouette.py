@@ -1,10 +1,10 @@
-"""Where on a head the outline of a face can lie: lines of points on the skin, one a jaw landmark.
+"""Contour lines on a head's skin, which contain the points of a face's visible outline.
 
-In a picture, annotators draw the jaw's landmarks along the outline that they see. On the side that
-turns away from the camera this outline is no fixed line of the head: it wanders from the jaw onto
-the cheek. Each jaw landmark therefore gets a line of points on the skin, from its own place on the
-jaw forward to the middle of the face, and for a given pose the outermost point of the line stands
-for it ("landmark marching": Zhu et al., Discriminative 3D Morphable Model Fitting, FG 2015).
+Annotators place the jaw's landmarks on the visible outline of a face. On the side that is turned
+away, the outline is not a fixed line of the head: it moves from the jaw to the cheek. Each jaw
+landmark therefore has a line of points on the skin, from the jaw forward to the middle of the face,
+and for a given pose it is the outermost point of this line ("landmark marching": Zhu et al.,
+Discriminative 3D Morphable Model Fitting, FG 2015).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _BEHIND = np.radians(4.0)
 
 @dataclass(frozen=True, eq=False)
 class ContourLines:
-    """Points on the skin, of which one a line lies on the outline.
+    """Lines of points on the skin; one point of each line is on the outline.
 
     Attributes:
         neutral: float64 (17, S, 3), the points on the mean head, each line from the jaw forward.
@@ -47,7 +47,7 @@ class ContourLines:
         return self.neutral + moved.reshape(self.neutral.shape)
 
     def outermost(self, points: np.ndarray, rotation: np.ndarray) -> np.ndarray:
-        """Which point of each line lies on the outline of a turned head.
+        """Finds the point of each line that is on the outline of a rotated head.
 
         Args:
             points: What `points` returns.
@@ -64,11 +64,10 @@ class ContourLines:
 
 
 def contour_lines(model: MorphableModel) -> ContourLines:
-    """Finds the lines of a model by rays from inside the head to its skin.
+    """Computes the contour lines of a model with rays from inside the head to its skin.
 
-    The rays of a line start at one point and lie in one plane, which holds the direction forward
-    and that from the middle of the face to the jaw landmark: level at the ears, upright at the
-    chin.
+    The rays of a line have one start and one plane, which contains the forward direction and that
+    from the middle of the face to the jaw landmark: horizontal at the ears, vertical at the chin.
 
     Args:
         model: The head.
@@ -83,7 +82,7 @@ def contour_lines(model: MorphableModel) -> ContourLines:
     corners = neutral[model.triangles]
     starts, directions, outwards = [], [], []
     for mark in marks[:JAW]:
-        # Above the nose's base the lines run level.
+        # Above the nose's base the lines are horizontal.
         start = np.array([middle, min(mark[1], 0.0), float(marks[[0, 16], 2].min())])
         start[1] = mark[1] if mark[1] > nose_base else nose_base
         out = np.array([mark[0] - middle, mark[1] - start[1], 0.0])
@@ -110,7 +109,7 @@ def contour_lines(model: MorphableModel) -> ContourLines:
 def _last_hits(
     starts: np.ndarray, directions: np.ndarray, corners: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The farthest triangle that each ray meets, and where (Möller and Trumbore, 1997).
+    """The farthest intersection of each ray with the triangles (Möller and Trumbore, 1997).
 
     Args:
         starts: float (N, 3).
@@ -118,8 +117,8 @@ def _last_hits(
         corners: float (T, 3, 3).
 
     Returns:
-        int (N,) triangles and float (N, 3) barycentric weights. A ray that meets nothing gets the
-        corner nearest to it.
+        int (N,) triangles and float (N, 3) barycentric weights. A ray without an
+        intersection gets the nearest corner.
     """
     a = corners[:, 0]
     first, second = corners[:, 1] - a, corners[:, 2] - a

@@ -1,4 +1,4 @@
-"""Bending a fitted head by what its model cannot say, so that it meets the landmarks given."""
+"""Deforms a fitted head beyond its model so that it matches the given landmarks."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ __all__ = ["snapped_vertices"]
 # Lengths in units of the outer eye corners' distance on the mean head.
 _REACH = 0.28
 _FARTHEST = 0.12
-# Variance of a landmark's place against that of the bend.
+# Variance of a landmark's position relative to that of the deformation.
 _DOUBT = 0.02
 
 
 def snapped_vertices(model: MorphableModel, fit: HeadFit) -> np.ndarray:
-    """The fitted head, bent in the picture's plane towards the landmarks it was fitted to.
+    """Deforms a fitted head in the image plane towards the landmarks it was fitted to.
 
-    What is left between landmarks and model after a fit is mostly habit of annotators and detail of
-    a face. It is spread over the skin around each landmark by Gaussian regression, so that the
-    picture, the head and its landmarks move together when the head is turned. Depth stays. A
-    landmark that is far off pulls no farther than an eighth of the eyes' distance.
+    Residuals of a fit are mostly annotation bias and details of the face. They are spread over the
+    skin around each landmark by Gaussian regression, so that image, head and landmarks move
+    together when the head is turned. Depth does not change. The displacement of a landmark is
+    limited to an eighth of the eyes' distance.
 
     Args:
         model: The head.
@@ -43,7 +43,7 @@ def snapped_vertices(model: MorphableModel, fit: HeadFit) -> np.ndarray:
     pull = pull * np.minimum(1.0, _FARTHEST * unit / np.maximum(length, 1e-9))
     reach = _REACH * unit
     spread = _kernel(anchors, anchors, reach) + _DOUBT * np.eye(len(anchors))
-    # Landmarks without a position pull nowhere, and hold nothing in place either.
+    # Landmarks without a position have no influence.
     known = length[:, 0] > 0
     strength = np.zeros_like(pull)
     if known.any():
@@ -52,7 +52,7 @@ def snapped_vertices(model: MorphableModel, fit: HeadFit) -> np.ndarray:
 
 
 def _in_head(residuals: np.ndarray, camera: Camera) -> np.ndarray:
-    """(68, 3): distances in the picture as moves in the head's coordinates that keep the depth."""
+    """(68, 3): residuals in pixels as displacements of the head with constant depth."""
     start = np.zeros((len(residuals), 3))
     moved = np.column_stack([residuals, np.zeros(len(residuals))])
     return camera.lift(moved) - camera.lift(start)

@@ -1,15 +1,15 @@
-"""Turned views on disk: written so that a run can go on where it stopped, and read for training.
+"""Writes turned views, so that a stopped run can be resumed, and reads them for training.
 
-root/settings.json           how the views were made
+root/settings.json           options of the run
 root/afw/NAME.npz            labels of all views of one face; written last
-root/afw/NAME_0.jpg          the unturned view; NAME_1.jpg and so on are turned ever farther
+root/afw/NAME_0.jpg          the unturned view; NAME_1.jpg and so on have increasing yaws
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from keras_facealign.data.face_profiling.arrays import read_npz
+from keras_facealign.data.examples import FaceExample, make_example
 from keras_facealign.data.face_profiling.synthesis import TurnedView
-from keras_facealign.data.reading import LabeledFace, Survey, make_face, read_text
-from keras_facealign.data.skipping import iter_valid
+from keras_facealign.data.files import Survey, read_text
+from keras_facealign.data.npz import read_npz
+from keras_facealign.data.valid_items import reader
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.storage.atomic import atomic_write, replacing
 
@@ -49,7 +50,7 @@ _LABELS = {
 
 @dataclass(frozen=True, eq=False)
 class FaceLabels:
-    """The labels of all views of one face; see `TurnedView` for what they are.
+    """Labels of all views of one face; see `TurnedView`.
 
     Attributes:
         landmarks: float32 (N, 68, 2).
@@ -57,7 +58,7 @@ class FaceLabels:
         visibility: int32 (N, 68).
         pose: float32 (N, 3).
         turn: float32 (N,).
-        source: The picture's path below its data set's root.
+        source: The image's path below its data set's root.
     """
 
     landmarks: np.ndarray
@@ -69,11 +70,11 @@ class FaceLabels:
 
 
 def open_output(root: str | os.PathLike[str], settings: Mapping[str, Any]) -> Path:
-    """Makes the folder of a run, or finds that of one with the same settings.
+    """Makes the folder of a run, or checks that an existing one has the same settings.
 
     Args:
         root: The folder.
-        settings: What decides the views, as plain numbers, texts and lists.
+        settings: Options that determine the views, as plain numbers, texts and lists.
 
     Returns:
         The folder.
@@ -94,7 +95,7 @@ def open_output(root: str | os.PathLike[str], settings: Mapping[str, Any]) -> Pa
                 )
         return root
     if root.is_dir() and any(root.iterdir()):
-        raise FaceAlignError(f"{root}: holds files of something else; give an empty folder")
+        raise FaceAlignError(f"{root}: holds other files; give an empty folder")
     root.mkdir(parents=True, exist_ok=True)
     text = json.dumps(settings, indent=2) + "\n"
     atomic_write(path, lambda file: file.write(text.encode()))
@@ -102,43 +103,42 @@ def open_output(root: str | os.PathLike[str], settings: Mapping[str, Any]) -> Pa
 
 
 def is_written(root: Path, name: str) -> bool:
-    """Whether all views of a face are there.
+    """Whether all views of a face are written.
 
     Args:
         root: The folder of the run.
-        name: The face's path below it without an ending, such as `afw/134212_1`.
+        name: The face's path below it without suffix, such as `afw/134212_1`.
 
     Returns:
-        False also where the labels or a picture are damaged or missing: the face is made anew.
+        False also where the labels or an image are damaged or missing.
     """
     try:
         count = len(read_labels(root, name).landmarks)
     except FaceAlignError:
         return False
-    return all(_picture(root, name, view).is_file() for view in range(count))
+    return all(_image_path(root, name, view).is_file() for view in range(count))
 
 
 def write_views(root: Path, name: str, views: Sequence[TurnedView], source: str) -> None:
-    """Writes the views of a face; whoever reads at the same time sees all of them or none.
+    """Writes the views of a face atomically: concurrent readers see all of them or none.
 
     Args:
         root: The folder of the run.
-        name: The face's path below it without an ending.
+        name: The face's path below it without suffix.
         views: The unturned view first.
-        source: The picture's path below its data set's root.
+        source: The image's path below its data set's root.
     """
     _labels_path(root, name).parent.mkdir(parents=True, exist_ok=True)
     for index, view in enumerate(views):
-        with replacing(_picture(root, name, index)) as part:
+        with replacing(_image_path(root, name, index)) as part:
             Image.fromarray(view.image).save(part, "JPEG", quality=95, subsampling=0)
     arrays = {
-        "landmarks": np.stack([view.landmarks for view in views]),
-        "depth": np.stack([view.depth for view in views]),
-        "visibility": np.stack([view.visibility for view in views]).astype(np.uint8),
-        "pose": np.stack([view.pose for view in views]),
-        "turn": np.array([view.turn for view in views], np.float32),
-        "source": np.array(source),
+        name: np.stack([getattr(view, name) for view in views])
+        for name in ("landmarks", "depth", "visibility", "pose")
     }
+    arrays["visibility"] = arrays["visibility"].astype(np.uint8)
+    arrays["turn"] = np.array([view.turn for view in views], np.float32)
+    arrays["source"] = np.array(source)
     atomic_write(_labels_path(root, name), lambda file: np.savez_compressed(file, **arrays))
 
 
@@ -152,20 +152,18 @@ def read_labels(root: Path, name: str) -> FaceLabels:
     arrays = read_npz(path, _LABELS, max_bytes=1_000_000)
     counts = {len(arrays[key]) for key in _LABELS if key != "source"}
     if len(counts) != 1 or not 0 < max(counts) <= _MAX_VIEWS:
-        raise FaceAlignError(f"{path}: has labels of {sorted(counts)} views; make the face anew")
+        raise FaceAlignError(f"{path}: has labels of {sorted(counts)} views; delete it")
     if not np.isin(arrays["visibility"], (0, 1, 2)).all():
-        raise FaceAlignError(f"{path}: has a visibility other than 0, 1, 2; make the face anew")
+        raise FaceAlignError(f"{path}: has a visibility other than 0, 1, 2; delete it")
     for key in ("depth", "pose", "turn"):
         if not np.isfinite(arrays[key]).all():
-            raise FaceAlignError(f"{path}: {key} is not finite; make the face anew")
-    return FaceLabels(
-        landmarks=arrays["landmarks"].astype(np.float32),
-        depth=arrays["depth"].astype(np.float32),
-        visibility=arrays["visibility"].astype(np.int32),
-        pose=arrays["pose"].astype(np.float32),
-        turn=arrays["turn"].astype(np.float32),
-        source=str(arrays["source"]),
-    )
+            raise FaceAlignError(f"{path}: {key} is not finite; delete it")
+    numbers = {
+        name: array.astype(np.int32 if name == "visibility" else np.float32)
+        for name, array in arrays.items()
+        if name != "source"
+    }
+    return FaceLabels(**numbers, source=str(arrays["source"]))
 
 
 def survey(root: str | os.PathLike[str]) -> Survey:
@@ -176,22 +174,18 @@ def survey(root: str | os.PathLike[str]) -> Survey:
     return Survey({str(_settings(root).get("split")): len(_names(root))})
 
 
-def load_samples(
-    root: str | os.PathLike[str],
-    split: str | None = None,
-    strict: bool = False,
-    on_skip: Callable[[FaceAlignError], None] | None = None,
-) -> Iterator[LabeledFace]:
+@reader
+def load_samples(root: Path, split: str | None = None) -> Any:
     """Reads turned views, one at a time.
 
     Args:
         root: The folder that `synthesize-poses` wrote.
-        split: The split that the views were made of. Default: whichever it was.
-        strict: Raise on the first broken view instead of naming, counting and passing over it.
-        on_skip: Called with the error of every view passed over.
+        split: The split that the views were made from. Default: any.
+        strict: See `iter_valid`.
+        on_skip: See `iter_valid`.
 
     Returns:
-        An iterator of faces with 68 landmarks that are projections of points of the head (2 seen, 1
+        An iterator of faces with 68 landmarks, projections of the head's points (2 visible, 1
         hidden), and the extras `pose` (pitch, yaw, roll in degrees), `depth` (68,) in pixels and
         `turn` (see `TurnedView`). Views of one face follow each other.
 
@@ -203,44 +197,38 @@ def load_samples(
         >>> for face in load_samples("300w_turned"):  # doctest: +SKIP
         ...     print(face.file_name, face.extras["pose"])
     """
-    root = Path(root)
     made_of = _settings(root).get("split")
     if split is not None and split != made_of:
         raise FaceAlignError(f"{root}: holds views of the split {made_of!r}, not {split!r}")
     names = _names(root)
     if not names:
-        raise FaceAlignError(f"{root}: holds no views; run synthesize-poses to the end of a face")
-    labels: dict[str, FaceLabels] = {}
+        raise FaceAlignError(f"{root}: holds no views; run synthesize-poses")
 
-    def places() -> Iterator[tuple[str, int]]:
+    def items() -> Iterator[tuple[str, int, FaceLabels | FaceAlignError]]:
         for name in names:
-            labels.clear()
             try:
-                labels[name] = read_labels(root, name)
-            except FaceAlignError:
-                yield name, 0  # reading it again tells why
-                continue
-            yield from ((name, view) for view in range(len(labels[name].landmarks)))
+                labels = read_labels(root, name)
+            except FaceAlignError as error:
+                yield name, 0, error
+            else:
+                yield from ((name, view, labels) for view in range(len(labels.landmarks)))
 
-    def read(place: tuple[str, int]) -> LabeledFace:
-        name, view = place
-        face = labels.get(name) or read_labels(root, name)
-        path = _picture(root, name, view)
-        return make_face(
+    def read(item: tuple[str, int, FaceLabels | FaceAlignError]) -> FaceExample:
+        name, view, labels = item
+        if isinstance(labels, FaceAlignError):
+            raise labels
+        path = _image_path(root, name, view)
+        return make_example(
             path,
-            face.landmarks[view],
-            face.visibility[view],
+            labels.landmarks[view],
+            labels.visibility[view],
             file_name=path.relative_to(root).as_posix(),
             subset=PurePosixPath(name).parent.as_posix(),
             label_name=f"{_labels_path(root, name)}: view {view}",
-            extras={
-                "pose": face.pose[view],
-                "depth": face.depth[view],
-                "turn": face.turn[view],
-            },
+            extras={key: getattr(labels, key)[view] for key in ("pose", "depth", "turn")},
         )
 
-    return iter_valid(places(), read, strict, on_skip)
+    return items(), read
 
 
 def _settings(root: Path) -> dict[str, Any]:
@@ -248,9 +236,9 @@ def _settings(root: Path) -> dict[str, Any]:
     try:
         settings = json.loads(read_text(path, 100_000))
     except json.JSONDecodeError as error:
-        raise FaceAlignError(f"{path}: is not JSON ({error}); make the views anew") from error
+        raise FaceAlignError(f"{path}: is not JSON ({error}); delete the folder") from error
     if not isinstance(settings, dict):
-        raise FaceAlignError(f"{path}: holds no settings; make the views anew")
+        raise FaceAlignError(f"{path}: holds no settings; delete the folder")
     return settings
 
 
@@ -263,9 +251,9 @@ def _names(root: Path) -> list[str]:
 
 
 def _labels_path(root: Path, name: str) -> Path:
-    # Names have dots of their own, which `with_suffix` would cut at.
+    # Names may contain dots, which `with_suffix` would treat as a suffix.
     return root / f"{name}.npz"
 
 
-def _picture(root: Path, name: str, view: int) -> Path:
+def _image_path(root: Path, name: str, view: int) -> Path:
     return root / f"{name}_{view}.jpg"

@@ -1,4 +1,4 @@
-"""From one labeled face to its turned views, with the landmarks of the head in each."""
+"""Renders turned views of a labeled face, each with the landmarks of the head."""
 
 from __future__ import annotations
 
@@ -20,45 +20,44 @@ from keras_facealign.geometry import crop_matrix, landmarks_box, transform_point
 __all__ = ["LABELS_VERSION", "TurnedView", "ViewSettings", "check_yaws", "turned_views"]
 
 LABELS_VERSION = 3
-"""Grows when the same face gets other labels than before, so that one folder never mixes both."""
+"""Version of the labels; it increases when the same face gets other labels than before."""
 
 
 @dataclass(frozen=True)
 class ViewSettings:
-    """Which views to make of a face.
+    """Views to render of a face.
 
     Attributes:
-        yaws: Degrees to turn heads to, without sign: each head goes on the way that it is turned
-            already. Steps that a head has passed are left out.
-        jitter: Degrees by which each of them is shifted at random, at most, so that all poses
-            occur.
-        size: Side of the pictures in pixels.
-        margin: Side of the picture in units of the longer side of the landmarks' box.
-        either_way: A head turned by less degrees than this goes to a random side.
-        worst_fit: Mean distance of the landmarks within the face from the fit, in units of the
-            face's size, above which a face is refused.
+        yaws: Target yaws in degrees, without sign: each head turns farther to its own side. Yaws
+            that a head exceeds already are left out.
+        jitter: Largest random change of each yaw in degrees, so that all poses occur.
+        size: Side of the images in pixels.
+        crop_scale: Side of the image in units of the longer side of the landmarks' box.
+        either_way: A head with a smaller yaw than this, in degrees, turns to a random side.
+        worst_fit: Largest mean error of the landmarks within the face, in units of the face's size;
+            worse fits are refused.
     """
 
     yaws: tuple[float, ...] = (30.0, 50.0, 70.0, 90.0)
     jitter: float = 5.0
     size: int = 256
-    margin: float = 2.0
+    crop_scale: float = 2.0
     either_way: float = 8.0
     worst_fit: float = 0.05
 
 
 @dataclass(frozen=True, eq=False)
 class TurnedView:
-    """A face as seen from one side.
+    """A face seen from one side.
 
     Attributes:
         image: uint8 (size, size, 3).
-        landmarks: float32 (68, 2), projections of the head's own points, hidden ones too; pixels.
+        landmarks: float32 (68, 2), projections of the head's points, hidden ones included; pixels.
         depth: float32 (68,), pixels, larger nearer to the viewer.
-        visibility: int32 (68,), 2 seen, 1 hidden by the head itself.
-        pose: float32 (3,), pitch, yaw, roll in degrees as 300W-LP has them.
-        turn: Degrees by which the head is turned about its own upright axis; near `pose`'s yaw for
-            an upright head, and exactly what `ViewSettings.yaws` and `jitter` asked for.
+        visibility: int32 (68,), 2 visible, 1 hidden by the head itself.
+        pose: float32 (3,), pitch, yaw, roll in degrees as in 300W-LP.
+        turn: Rotation of the head about its own vertical axis in degrees: a yaw of `ViewSettings`
+            plus its jitter; close to the yaw of `pose` for an upright head.
     """
 
     image: np.ndarray
@@ -70,7 +69,7 @@ class TurnedView:
 
 
 def check_yaws(yaws: Sequence[float]) -> tuple[float, ...]:
-    """Sorted yaws, once they are known to be some.
+    """Checks and sorts yaws.
 
     Raises:
         FaceAlignError: There are none, one occurs twice, or one is not within 0 to 90 degrees.
@@ -88,16 +87,16 @@ def check_yaws(yaws: Sequence[float]) -> tuple[float, ...]:
 def turned_views(
     example: FaceExample, fitter: HeadFitter, settings: ViewSettings, rng: np.random.Generator
 ) -> list[TurnedView]:
-    """The face as it is and turned, each with the landmarks of the fitted head.
+    """Renders a face unturned and turned, each with the landmarks of the fitted head.
 
     Args:
         example: A face with 68 landmarks as 2D annotations have them, the jaw along the outline.
-        fitter: What fits the head.
-        settings: Which views.
-        rng: Decides the side of frontal faces and the jitter.
+        fitter: Fits the head.
+        settings: The views.
+        rng: Determines the side of frontal faces and the jitter.
 
     Returns:
-        The unturned view, then the turned ones by growing yaw.
+        The unturned view, then the turned ones by increasing yaw.
 
     Raises:
         FaceAlignError: The head cannot be fitted to the landmarks.
@@ -125,7 +124,7 @@ def turned_views(
     if abs(own) < settings.either_way:
         side = float(rng.choice([-1.0, 1.0]))
     cameras = [fit.camera]
-    # Drawn for every yaw, so that a fit that moves a little leaves the other views as they are.
+    # Drawn for every yaw, so that a small change of the fit does not change the other views.
     jitter = rng.uniform(-settings.jitter, settings.jitter, len(settings.yaws))
     for yaw, shift in zip(settings.yaws, jitter, strict=True):
         target = min(max(yaw + float(shift), 0.0), 90.0)
@@ -145,7 +144,7 @@ def _view(
     places = vertices[model.landmarks]
     places[:JAW] += model.jaw_shift
     marks = camera.project(places)
-    crop = crop_matrix(landmarks_box(marks[:, :2]), settings.size, settings.margin)
+    crop = crop_matrix(landmarks_box(marks[:, :2]), settings.size, settings.crop_scale)
     crop = crop.astype(np.float64)
     eyes = float(np.linalg.norm(np.diff(model.neutral[model.landmarks[[36, 45]]], axis=0)))
     return TurnedView(

@@ -1,11 +1,11 @@
-"""FaceSynthetics: rendered faces with 70 landmarks, iBUG's 68 and the pupils.
+"""Reads FaceSynthetics: rendered faces with 70 landmarks, iBUG's 68 and the pupils.
 
     root/NNNNNN.png, root/NNNNNN_ldmks.txt, root/NNNNNN_seg.png (not read)
 
-Landmarks are projections of the head's own points: those on its far side lie where they would be
+Landmarks are projections of the head's own points: those on its far side are where they would be
 seen through the head.
 
-The set is published as one split. To train on it and still have faces to measure on, it is divided
+The set is published as one split. To train on a part of it and measure on another, it is divided
 here by the last digit of a face's number: 8 and 9 are `held_out` (a fifth), the others are
 `train_part`. A face's part does not depend on how many faces a copy has.
 """
@@ -13,23 +13,18 @@ here by the last digit of a face's number: 8 and 9 are `held_out` (a fifth), the
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from keras_facealign.data.reading import (
-    LabeledFace,
-    Survey,
-    list_names,
-    make_face,
-    read_text,
-)
-from keras_facealign.data.skipping import iter_valid
+from keras_facealign.data.examples import FaceExample, make_example
+from keras_facealign.data.files import Survey, check_choice, list_names, read_text
+from keras_facealign.data.valid_items import reader
 from keras_facealign.errors import FaceAlignError
 
-__all__ = ["PARTS", "PUBLISHED", "load_samples", "survey"]
+__all__ = ["NUM_LANDMARKS", "PARTS", "PUBLISHED", "load_samples", "survey"]
 
 NUM_LANDMARKS = 70
 _PUPILS = 2
@@ -51,69 +46,55 @@ def survey(root: str | os.PathLike[str]) -> Survey:
     return Survey({}, (f"NNNNNN.png and NNNNNN{_ENDING} (100000 faces)",))
 
 
-def load_samples(
-    root: str | os.PathLike[str],
-    split: str = "train",
-    strict: bool = False,
-    on_skip: Callable[[FaceAlignError], None] | None = None,
-    pupils: bool = True,
-) -> Iterator[LabeledFace]:
+@reader
+def load_samples(root: Path, split: str = "train", pupils: bool = True) -> Any:
     """Reads the set, one face at a time; memory does not grow with it.
 
     Args:
-        root: The folder of the pictures.
+        root: The folder of the images.
         split: `train`, or one of `PARTS`.
-        strict: Raise on the first broken face instead of naming, counting and passing over it.
-        on_skip: Called with the error of every face passed over.
         pupils: Whether to keep the last two landmarks; without them, the others are iBUG's 68.
+        strict: See `iter_valid`.
+        on_skip: See `iter_valid`.
 
     Returns:
         An iterator of faces with 70 landmarks, or 68, all of visibility 2.
 
     Raises:
-        FaceAlignError: There is no such split, or no faces are there; while iterating, a face is
+        FaceAlignError: There is no such split, or there are no faces; while iterating, a face is
             broken and `strict` is set, or all are.
     """
-    if split != "train" and split not in PARTS:
-        known = ", ".join(("train", *PARTS))
-        raise FaceAlignError(f"FaceSynthetics has no split {split!r}; choose one of {known}")
-    root = Path(root)
+    check_choice(split, ("train", *PARTS), "FaceSynthetics has no split")
     names = list_names(root, (".png", _ENDING))
-    stems = sorted(
-        {
-            name.removesuffix(_ENDING).removesuffix(".png")
-            for name in names
-            if not name.endswith("_seg.png")
-        }
-    )
     if not any(name.endswith(_ENDING) for name in names):
         raise FaceAlignError(
             f"{root}: holds no NNNNNN{_ENDING}; give the folder that FaceSynthetics unpacks to"
         )
-    if split in PARTS:
-        stems = [stem for stem in stems if stem.endswith(PARTS[split])]
-        if not stems:
-            raise FaceAlignError(f"{root}: no face's number ends in {' or '.join(PARTS[split])}")
-    return iter_valid(stems, partial(_read, root, pupils=pupils), strict, on_skip)
+    # An image without labels, or labels without an image, is reported when it is read.
+    stems = {
+        n.removesuffix(_ENDING).removesuffix(".png") for n in names if not n.endswith("_seg.png")
+    }
+    digits = PARTS.get(split, tuple("0123456789"))
+    stems = sorted(stem for stem in stems if split not in PARTS or stem.endswith(digits))
+    if not stems:
+        raise FaceAlignError(f"{root}: no face's number ends in {' or '.join(digits)}")
+    return stems, partial(_read, root, pupils)
 
 
-def _read(root: Path, stem: str, pupils: bool) -> LabeledFace:
+def _read(root: Path, pupils: bool, stem: str) -> FaceExample:
     path = root / f"{stem}{_ENDING}"
     lines = [line.split() for line in read_text(path, 100_000).splitlines() if line.strip()]
     if len(lines) != NUM_LANDMARKS or any(len(line) != 2 for line in lines):
         raise FaceAlignError(
-            f"{path}: holds {len(lines)} lines where {NUM_LANDMARKS} with two numbers each are due"
+            f"{path}: holds {len(lines)} lines; {NUM_LANDMARKS} with two numbers each are needed"
         )
     try:
         points = np.array(lines, np.float64)
     except ValueError:
-        raise FaceAlignError(f"{path}: has an entry that is not a number; get it anew") from None
-    if not pupils:
-        points = points[:-_PUPILS]
-    return make_face(
+        raise FaceAlignError(f"{path}: has an entry that is not a number; correct it") from None
+    return make_example(
         root / f"{stem}.png",
-        points,
-        np.full(len(points), 2),
+        points if pupils else points[:-_PUPILS],
         file_name=f"{stem}.png",
         subset="train",
         label_name=str(path),

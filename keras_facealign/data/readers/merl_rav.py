@@ -1,23 +1,34 @@
-"""MERL-RAV: AFLW faces with 68 landmarks and their visibility, read without TensorFlow.
+"""Reads MERL-RAV: AFLW faces with 68 landmarks and their visibility, without TensorFlow.
 
     root/{frontal,left,lefthalf,right,righthalf}/{trainset,testset}/{images,labels}
 
 The labels are `.pts` files whose signs tell occlusion (see `keras_facealign.data.pts`). They are
-published alone, so the AFLW picture of the same stem has to be put into `images` beside `labels`,
-or beside its label, as the authors' script puts both into `merl_rav_organized`.
+published alone: put the AFLW image of the same stem into `images`, or next to its label, as the
+authors' script does in `merl_rav_organized`.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from keras_facealign.data.examples import ExamplePaths, FaceExample, pair_files, read_samples
+from keras_facealign.data.examples import ExamplePaths, pair_files, read_sample
+from keras_facealign.data.files import Survey, check_choice
+from keras_facealign.data.valid_items import reader
 from keras_facealign.errors import FaceAlignError
 
-__all__ = ["POSES", "SPLITS", "find_samples", "load_samples"]
+__all__ = [
+    "NUM_LANDMARKS",
+    "POSES",
+    "PUBLISHED",
+    "SPLITS",
+    "find_samples",
+    "load_samples",
+    "survey",
+]
 
 _logger = logging.getLogger(__name__)
 
@@ -29,12 +40,41 @@ POSES = ("frontal", "left", "lefthalf", "right", "righthalf")
 SPLITS = {"train": "trainset", "test": "testset"}
 """The name of each split's folder."""
 
+PUBLISHED = {"train": 15449, "test": 3865}
+"""Faces of each split."""
+
+
+def _organized(root: Path) -> Path:
+    """The folder with the poses: `root`, or what the authors' script makes in it."""
+    return root / "merl_rav_organized" if (root / "merl_rav_organized").is_dir() else root
+
+
+def _pairs(root: Path, split: str) -> dict[str, list[ExamplePaths]]:
+    """The samples of a split by pose and split, such as `lefthalf/trainset`."""
+    subsets = [f"{pose}/{SPLITS[split]}" for pose in POSES]
+    return {s: pair_files(root, s, "images", "labels") or pair_files(root, s) for s in subsets}
+
+
+def survey(root: str | os.PathLike[str]) -> Survey:
+    """Counts the faces of MERL-RAV, labels and images, in a folder."""
+    found, missing = {}, []
+    for split in SPLITS:
+        for subset, samples in _pairs(_organized(Path(root)), split).items():
+            paired = sum(bool(s.image_path and s.label_path) for s in samples)
+            if paired:
+                found[split] = found.get(split, 0) + paired
+            elif samples:
+                missing.append(f"{subset} (images of AFLW for {len(samples)} labels)")
+            else:
+                missing.append(subset)
+    return Survey(found, tuple(missing))
+
 
 def find_samples(root: str | os.PathLike[str], split: str) -> list[ExamplePaths]:
     """Lists the files of a split without reading them.
 
     Args:
-        root: The folder that holds `frontal`, `left` and so on.
+        root: The folder that holds `frontal`, `left` and so on, or `merl_rav_organized`.
         split: `train` or `test`.
 
     Returns:
@@ -47,15 +87,12 @@ def find_samples(root: str | os.PathLike[str], split: str) -> list[ExamplePaths]
     Example:
         >>> samples = find_samples("merl_rav", "train")  # doctest: +SKIP
     """
-    if split not in SPLITS:
-        raise FaceAlignError(f"MERL-RAV has no split {split!r}; choose one of {', '.join(SPLITS)}")
-    root = Path(root)
-    subsets = [f"{pose}/{SPLITS[split]}" for pose in POSES]
-    found = {s: pair_files(root, s, "images", "labels") or pair_files(root, s) for s in subsets}
+    check_choice(split, SPLITS, "MERL-RAV has no split")
+    found = _pairs(_organized(Path(root)), split)
     missing = [subset for subset, samples in found.items() if not samples]
-    if len(missing) == len(subsets):
+    if len(missing) == len(found):
         raise FaceAlignError(
-            f"{root}: holds no {'/images or '.join(subsets[:2])}/images; give the folder that "
+            f"{root}: holds no {'/images or '.join(missing[:2])}/images; give the folder that "
             f"holds {', '.join(POSES)}"
         )
     if missing:
@@ -63,24 +100,19 @@ def find_samples(root: str | os.PathLike[str], split: str) -> list[ExamplePaths]
     return [sample for samples in found.values() for sample in samples]
 
 
-def load_samples(
-    root: str | os.PathLike[str],
-    split: str,
-    strict: bool = False,
-    on_skip: Callable[[FaceAlignError], None] | None = None,
-) -> Iterator[FaceExample]:
+@reader
+def load_samples(root: Path, split: str) -> Any:
     """Reads a split, one example at a time.
 
     Args:
-        root: The folder that holds `frontal`, `left` and so on.
+        root: The folder that holds `frontal`, `left` and so on, or `merl_rav_organized`.
         split: `train` or `test`.
-        strict: Raise on the first broken file. Without it, broken files are named in warnings,
-            counted and passed over.
-        on_skip: Called with the error of every file passed over.
+        strict: See `iter_valid`.
+        on_skip: See `iter_valid`.
 
     Returns:
         An iterator of examples with 68 landmarks, of visibility 0 (hidden by the face itself,
-        without a position), 1 (behind something) or 2 (visible).
+        without a position), 1 (occluded by another object) or 2 (visible).
 
     Raises:
         FaceAlignError: The split is not there; while iterating, a file is broken and `strict` is
@@ -90,10 +122,5 @@ def load_samples(
         >>> for example in load_samples("merl_rav", "train"):  # doctest: +SKIP
         ...     print(example.file_name, (example.visibility == 1).sum(), "occluded")
     """
-    return read_samples(
-        find_samples(root, split),
-        num_landmarks=NUM_LANDMARKS,
-        signed_visibility=True,
-        strict=strict,
-        on_skip=on_skip,
-    )
+    read = partial(read_sample, num_landmarks=NUM_LANDMARKS, signed_visibility=True)
+    return find_samples(root, split), read

@@ -1,27 +1,29 @@
-"""Wider Facial Landmarks in the Wild (WFLW): 98 landmarks, one line of a list for each face.
+"""Reads Wider Facial Landmarks in the Wild (WFLW): 98 landmarks, one line of a list per face.
 
-    root/WFLW_images/<event>/<picture>.jpg
+    root/WFLW_images/<event>/<image>.jpg
     root/WFLW_annotations/list_98pt_rect_attr_train_test/list_98pt_rect_attr_{train,test}.txt
     root/WFLW_annotations/list_98pt_test/list_98pt_test_{largepose,...}.txt
 
-A line has 196 coordinates (0-based), and in the first two lists the corners of a box and six flags,
-then the picture's path below WFLW_images. A picture may have several faces.
+A line has 196 coordinates (0-based), in the first two lists the corners of a box and six flags, and
+the image's path below WFLW_images. An image may have several faces.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from keras_facealign.data.reading import LabeledFace, Survey, below, make_face
-from keras_facealign.data.skipping import iter_valid
+from keras_facealign.data.examples import FaceExample, make_example
+from keras_facealign.data.files import Survey, check_choice, read_bytes, resolve_inside
+from keras_facealign.data.valid_items import reader
 from keras_facealign.errors import FaceAlignError
 
-__all__ = ["ATTRIBUTES", "PUBLISHED", "load_samples", "survey"]
+__all__ = ["ATTRIBUTES", "NUM_LANDMARKS", "PUBLISHED", "load_samples", "survey"]
 
 NUM_LANDMARKS = 98
 
@@ -38,11 +40,10 @@ PUBLISHED = {
 """Faces of each split; the six last are subsets of `test`."""
 
 ATTRIBUTES = ("pose", "expression", "illumination", "make_up", "occlusion", "blur")
-"""What the six flags of a face say is out of the ordinary."""
+"""The meaning of a face's six flags, each 1 where that attribute is unusual."""
 
-_RECT_LISTS = "WFLW_annotations/list_98pt_rect_attr_train_test"
-_SUBSET_LISTS = "WFLW_annotations/list_98pt_test"
-_MAX_LINE = 10_000
+_MAX_BYTES = 100_000_000
+_Tokens = tuple[str, ...]
 
 
 def survey(root: str | os.PathLike[str]) -> Survey:
@@ -52,30 +53,25 @@ def survey(root: str | os.PathLike[str]) -> Survey:
     for split in PUBLISHED:
         path = _list_file(root, split)
         if path.is_file():
-            with path.open("rb") as stream:
-                found[split] = sum(bool(line.strip()) for line in stream)
+            found[split] = sum(1 for _ in _lines(path))
         else:
             missing.append(f"{path.relative_to(root).as_posix()} ({PUBLISHED[split]} faces)")
     if not (root / "WFLW_images").is_dir():
-        return Survey({}, ("WFLW_images (the pictures)", *missing))
-    if "test" not in found:  # The subsets have their boxes and flags from the list of them all.
+        return Survey({}, ("WFLW_images (the images)", *missing))
+    if "test" not in found:  # The subsets' boxes and flags are in the list of all test faces.
         found = {split: count for split, count in found.items() if split == "train"}
     return Survey(found, tuple(missing))
 
 
-def load_samples(
-    root: str | os.PathLike[str],
-    split: str,
-    strict: bool = False,
-    on_skip: Callable[[FaceAlignError], None] | None = None,
-) -> Iterator[LabeledFace]:
+@reader
+def load_samples(root: Path, split: str) -> Any:
     """Reads a split, one face at a time.
 
     Args:
         root: The folder that holds `WFLW_images` and `WFLW_annotations`.
         split: A key of `PUBLISHED`.
-        strict: Raise on the first broken face instead of naming, counting and passing over it.
-        on_skip: Called with the error of every face passed over.
+        strict: See `iter_valid`.
+        on_skip: See `iter_valid`.
 
     Returns:
         An iterator of faces with 98 landmarks, all of visibility 2, and the extras `published_box`
@@ -85,25 +81,23 @@ def load_samples(
         FaceAlignError: The split is unknown or a file is missing; while iterating, a face is broken
             and `strict` is set, or all are.
     """
-    if split not in PUBLISHED:
-        raise FaceAlignError(f"WFLW has no split {split!r}; choose one of {', '.join(PUBLISHED)}")
-    root = Path(root)
+    check_choice(split, PUBLISHED, "WFLW has no split")
     path = _list_file(root, split)
     if not (root / "WFLW_images").is_dir() or not path.is_file():
         raise FaceAlignError(
             f"{root}: the split {split!r} needs WFLW_images and {path.relative_to(root)}; give the "
             "folder that holds both"
         )
-    known = _rects_and_flags(_list_file(root, "test")) if split.startswith("test_") else None
-    return iter_valid(_lines(path), partial(_read, root, split, known), strict, on_skip)
+    known = None
+    if split.startswith("test_"):
+        lines = _lines(_list_file(root, "test"))
+        known = {_identity(tokens): tokens for _, tokens in lines if len(tokens) == 207}
+    return _lines(path), partial(_read, root, split, known)
 
 
 def _read(
-    root: Path,
-    split: str,
-    known: dict[tuple[str, ...], tuple[str, ...]] | None,
-    line: tuple[str, tuple[str, ...]],
-) -> LabeledFace:
+    root: Path, split: str, known: dict[_Tokens, _Tokens] | None, line: tuple[str, _Tokens]
+) -> FaceExample:
     where, tokens = line
     if known is not None and len(tokens) == 197:
         if _identity(tokens) not in known:
@@ -111,26 +105,24 @@ def _read(
         tokens = known[_identity(tokens)]
     if len(tokens) != 207:
         raise FaceAlignError(
-            f"{where}: has {len(tokens)} entries where 207 are due (196 coordinates, 4 of the box, "
-            "6 flags, the picture); get the list anew"
+            f"{where}: has {len(tokens)} entries, but 207 are needed (196 coordinates, 4 of the "
+            "box, 6 flags, the image); replace the list"
         )
     try:
         numbers = np.array([float(token) for token in tokens[:206]])
     except ValueError:
-        raise FaceAlignError(f"{where}: has an entry that is not a number; get it anew") from None
+        raise FaceAlignError(f"{where}: has an entry that is not a number; correct it") from None
     flags = numbers[200:]
     if not np.isfinite(numbers).all() or not np.isin(flags, (0, 1)).all():
         raise FaceAlignError(
             f"{where}: has the flags {' '.join(tokens[200:206])} or a coordinate that is not "
             "finite; flags are 0 or 1"
         )
-    images = root / "WFLW_images"
-    path = below(root, images, tokens[206], where)
+    path = resolve_inside(root, root / "WFLW_images", tokens[206], where)
     name = path.relative_to(root).as_posix()
-    return make_face(
+    return make_example(
         path,
         numbers[:196].reshape(98, 2),
-        np.full(98, 2),
         file_name=name,
         subset=split,
         label_name=where,
@@ -144,34 +136,20 @@ def _read(
 
 def _list_file(root: Path, split: str) -> Path:
     if split.startswith("test_"):
-        return root / _SUBSET_LISTS / f"list_98pt_{split}.txt"
-    return root / _RECT_LISTS / f"list_98pt_rect_attr_{split}.txt"
+        return root / "WFLW_annotations/list_98pt_test" / f"list_98pt_{split}.txt"
+    folder = root / "WFLW_annotations/list_98pt_rect_attr_train_test"
+    return folder / f"list_98pt_rect_attr_{split}.txt"
 
 
-def _lines(path: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """The entries of each line, with what error messages call it: path, "line", number."""
-    try:
-        with path.open("rb") as stream:
-            number = 0
-            while line := stream.readline(_MAX_LINE + 1):
-                number += 1
-                if len(line) > _MAX_LINE:
-                    raise FaceAlignError(
-                        f"{path}: line {number} is longer than {_MAX_LINE} bytes; get it anew"
-                    )
-                tokens = line.decode("utf-8-sig", "replace").split()
-                if tokens:
-                    yield f"{path}: line {number}", tuple(tokens)
-    except OSError as error:
-        raise FaceAlignError(
-            f"{path}: cannot be opened ({error.strerror}); check the path and its permissions"
-        ) from error
+def _lines(path: Path) -> Iterator[tuple[str, _Tokens]]:
+    """Yields what error messages call each line that is not empty, and its entries."""
+    # A byte that is not UTF-8 costs one face and not the whole list.
+    text = read_bytes(path, _MAX_BYTES).decode("utf-8-sig", "replace")
+    for number, line in enumerate(text.split("\n"), start=1):
+        if tokens := tuple(line.split()):
+            yield f"{path}: line {number}", tokens
 
 
-def _identity(tokens: tuple[str, ...]) -> tuple[str, ...]:
-    """What two lists say alike of one face: its picture and its first landmarks."""
+def _identity(tokens: _Tokens) -> _Tokens:
+    """What identifies a face in two lists: its image and its first landmarks."""
     return (tokens[-1], *tokens[:8])
-
-
-def _rects_and_flags(path: Path) -> dict[tuple[str, ...], tuple[str, ...]]:
-    return {_identity(tokens): tokens for _, tokens in _lines(path) if len(tokens) == 207}

@@ -211,7 +211,7 @@ def fitted_head(
     Args:
         picture: uint8 (H, W, 3), RGB.
         landmarks: float (68, 2), pixels of the picture.
-        model: The head's file, see `keras_facealign.data.face_profiling.load_model`.
+        model: The head's file, see `keras_facealign.data.face_profiling.load_head_model`.
         outline: Whether the jaw's landmarks lie on the outline that is seen, as in 2D labels.
 
     Returns:
@@ -223,11 +223,11 @@ def fitted_head(
     from keras_facealign.data.face_profiling import (
         FitSettings,
         HeadFitter,
-        load_model,
+        load_head_model,
         snapped_vertices,
     )
 
-    head = load_model(model)
+    head = load_head_model(model)
     fit = HeadFitter(head, FitSettings(silhouette=outline)).fit(landmarks)
     vertices = snapped_vertices(head, fit)
     return Head(picture, vertices, head.triangles, head.landmarks, fit.camera)

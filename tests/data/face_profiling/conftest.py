@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from keras_facealign.data.face_profiling import HeadFitter, load_model
+from keras_facealign.data.face_profiling import HeadFitter, load_head_model
 from tests.data.face_profiling.head import write_model
 
 
@@ -13,7 +13,7 @@ def model_path(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def model(model_path):
-    return load_model(model_path)
+    return load_head_model(model_path)
 
 
 @pytest.fixture(scope="session")

@@ -57,18 +57,18 @@ def test_three_dimensional_landmarks_are_met_without_the_outline(model):
     )
 
 
-def test_habits_of_annotators_do_not_turn_the_head(fitter, model):
+def test_annotation_bias_does_not_turn_the_head(fitter, model):
     """Landmarks off by a known habit: a fit that counts with it finds the head, the other nods."""
     rng = np.random.default_rng(0)
-    habits = np.zeros((68, 3), np.float32)
+    bias = np.zeros((68, 3), np.float32)
     # As a nod by 11 degrees would move them, with some scatter.
     marks = model.neutral[model.landmarks[JAW:]]
-    habits[JAW:, 1] = 0.2 * (marks[:, 2] - marks[:, 2].mean())
-    habits[JAW:] += rng.normal(0, 0.05, (68 - JAW, 3))
+    bias[JAW:, 1] = 0.2 * (marks[:, 2] - marks[:, 2].mean())
+    bias[JAW:] += rng.normal(0, 0.05, (68 - JAW, 3))
     camera, coefficients, vertices = head(model)
     points = as_annotated(fitter, camera, coefficients, vertices)
-    points[JAW:] = camera.project(vertices[model.landmarks[JAW:]] + habits[JAW:])[:, :2]
-    knowing = HeadFitter(replace(model, habits=habits)).fit(points)
+    points[JAW:] = camera.project(vertices[model.landmarks[JAW:]] + bias[JAW:])[:, :2]
+    knowing = HeadFitter(replace(model, annotation_bias=bias)).fit(points)
     naive = fitter.fit(points)
     off = [abs(fit.camera.angles[0] - camera.angles[0]) for fit in (knowing, naive)]
     assert off[0] < 2.0 < 4.0 < off[1]
@@ -167,11 +167,11 @@ def test_snapping_meets_the_landmarks_and_leaves_the_rest(fitter, model):
 @pytest.mark.parametrize(
     ("points", "seen", "message"),
     [
-        (np.zeros((67, 2)), None, r"shape \(67, 2\); \(68, 2\) is due"),
+        (np.zeros((67, 2)), None, r"shape \(67, 2\); give \(68, 2\)"),
         (np.full((68, 2), np.nan), None, "not all finite"),
         (np.zeros((68, 2)), np.zeros(68), "Only 0 landmarks"),
         (np.zeros((68, 2)), None, "span no area"),
-        (np.zeros((68, 2)), np.zeros(5), r"shape \(5,\); \(68,\) is due"),
+        (np.zeros((68, 2)), np.zeros(5), r"shape \(5,\); give \(68,\)"),
     ],
 )
 def test_landmarks_that_cannot_be_fitted_are_refused(fitter, points, seen, message):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from keras_facealign.cli import main
-from keras_facealign.data.face_profiling import load_model, pack_kit
+from keras_facealign.data.face_profiling import load_head_model, pack_kit
 from keras_facealign.errors import FaceAlignError
 from tests.data.face_profiling.head import arrays, write_model
 
@@ -98,7 +98,7 @@ def test_the_file_holds_what_the_meshes_say(kit, source, tmp_path):
         *(f"{name}.obj" for name in EXPRESSIONS),
     ]
     # The same head, packed by hand.
-    by_hand = load_model(write_model(tmp_path / "by_hand.npz", faces_v=source["faces_v"]))
+    by_hand = load_head_model(write_model(tmp_path / "by_hand.npz", faces_v=source["faces_v"]))
     coefficients = np.array([0.5, -1.0, 2.0, 0.3, 0.7, 0.2])
     np.testing.assert_allclose(
         model.vertices(coefficients), by_hand.vertices(coefficients), atol=5e-3
@@ -151,11 +151,11 @@ NEUTRAL = "generic_neutral_mesh.obj"
             _change("vertex_indices.json", r'verts": \[\d+', 'verts": [99999'),
             "landmark 0 is at vertex 99999, but ",
         ),
-        (_change("jawOpen.obj", r"^v .*$", "v 1 2"), "jawOpen.obj: line 4 has 'v 1 2' where three"),
-        (_change("jawOpen.obj", r"^v .*$", "v 1 2 x"), "jawOpen.obj: a vertex is no number"),
+        (_change("jawOpen.obj", r"^v .*$", "v 1 2"), "jawOpen.obj: line 4 has 'v 1 2', but three"),
+        (_change("jawOpen.obj", r"^v .*$", "v 1 2 x"), "jawOpen.obj: a vertex is not a number"),
         (_change("jawOpen.obj", r"^v .*$", "v 1 2 nan"), "jawOpen.obj: a vertex is not finite"),
         (_change("jawOpen.obj", r"^v .*\n", ""), "has 10799 vertices, but generic_neutral_mesh"),
-        (_change(NEUTRAL, r"^f .*$", "f 1 2"), "where three or four vertices"),
+        (_change(NEUTRAL, r"^f .*$", "f 1 2"), "but three or four vertices"),
         (_change(NEUTRAL, r"^f .*$", "f 1 2 -3"), "numbered from 1"),
         (_change(NEUTRAL, r"^f .*$", "f 1 2 99999"), "its faces do not fit its vertices"),
         (_shuffled, "identity001.obj: moves a vertex by .* get all files from one release"),
@@ -179,7 +179,7 @@ def test_the_command(kit, tmp_path, capsys):
     assert main(["pack-head", str(kit), "-o", str(tmp_path / "head.npz")]) == 0
     printed = capsys.readouterr().out
     assert "4 identities and 2 expressions of 10802 vertices" in printed
-    assert load_model(tmp_path / "head.npz").num_coefficients == 6
+    assert load_head_model(tmp_path / "head.npz").num_coefficients == 6
     for words, message in (
         ([str(tmp_path), "-o", str(tmp_path / "x.npz")], "holds no generic_neutral_mesh.obj"),
         ([str(kit), "-o", str(tmp_path / "x.zip")], "x.zip: give a name that ends in .npz"),

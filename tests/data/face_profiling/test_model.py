@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keras_facealign.data.face_profiling import HeadFitter, load_model
-from keras_facealign.data.face_profiling.annotated import kit_habits, kit_jaw_shift
+from keras_facealign.data.face_profiling import HeadFitter, load_head_model
+from keras_facealign.data.face_profiling.annotated import kit_annotation_bias, kit_jaw_shift
 from keras_facealign.data.face_profiling.model import triangulate
-from keras_facealign.data.readers.w300_lp import load_aflw2000
+from keras_facealign.data.readers.aflw2000_3d import load_samples as load_aflw2000
 from keras_facealign.errors import FaceAlignError
 from tests.data.face_profiling.head import arrays, write_model
 
@@ -63,28 +63,32 @@ def test_quadrilaterals_with_a_repeated_vertex_are_one_triangle():
 
 
 def test_the_kits_own_landmarks_are_told_by_their_vertices(tmp_path, model):
-    """The jaw is exchanged and habits are known for the kit, and for no other head."""
-    assert not model.habits.any()
+    """The jaw is exchanged and annotation_bias are known for the kit, and for no other head."""
+    assert not model.annotation_bias.any()
     marks = arrays()["idx_to_landmark_verts"].copy()
     marks[:9] = (1225, 1888, 1052, 367, 1719, 1722, 2199, 1447, 966)
-    kit = load_model(write_model(tmp_path / "kit.npz", idx_to_landmark_verts=marks))
+    kit = load_head_model(write_model(tmp_path / "kit.npz", idx_to_landmark_verts=marks))
     np.testing.assert_array_equal(kit.landmarks[17:], marks[17:])
     assert not set(kit.landmarks[:17].tolist()) & set(marks[:8].tolist())
-    np.testing.assert_array_equal(kit.habits, kit_habits())
+    np.testing.assert_array_equal(kit.annotation_bias, kit_annotation_bias())
     assert not model.jaw_shift.any()
     np.testing.assert_array_equal(kit.jaw_shift, kit_jaw_shift())
     np.testing.assert_array_equal(kit.neutral, model.neutral)
 
 
-def test_the_kits_habits_mirror_each_other():
-    habits = kit_habits()
-    assert habits.shape == (68, 3) and not habits[:17].any() and habits[17:].any(axis=1).all()
+def test_the_kits_annotation_bias_mirror_each_other():
+    annotation_bias = kit_annotation_bias()
+    assert (
+        annotation_bias.shape == (68, 3)
+        and not annotation_bias[:17].any()
+        and annotation_bias[17:].any(axis=1).all()
+    )
     pairs = [(17, 26), (21, 22), (31, 35), (36, 45), (41, 46), (48, 54), (55, 59), (60, 64)]
     for right, left in pairs:
-        np.testing.assert_array_equal(habits[right], habits[left] * [-1, 1, 1])
-    assert not habits[[27, 28, 29, 30, 33, 51, 57, 62, 66], 0].any()
+        np.testing.assert_array_equal(annotation_bias[right], annotation_bias[left] * [-1, 1, 1])
+    assert not annotation_bias[[27, 28, 29, 30, 33, 51, 57, 62, 66], 0].any()
     # Centimeters: no annotator is off by more than a finger's breadth.
-    assert np.abs(habits).max() < 1.0
+    assert np.abs(annotation_bias).max() < 1.0
 
 
 def test_the_kits_jaw_shift_is_that_of_a_mirror_image():
@@ -99,7 +103,7 @@ def test_jaws_that_fits_do_not_see_on_real_faces():
     path = root / "ict_facekit" / "ict_facekit_f16.npz"
     if not path.is_file() or not (root / "aflw2000").is_dir():
         pytest.skip("KERAS_FACEALIGN_DATA has no folders ict_facekit and aflw2000")
-    kit = load_model(path)
+    kit = load_head_model(path)
     right, left = kit.landmarks[:8], kit.landmarks[16:8:-1]
     np.testing.assert_allclose(
         kit.neutral[right] * [-1, 1, 1], kit.neutral[left], atol=1e-3, err_msg="no mirror images"
@@ -120,7 +124,7 @@ def test_jaws_that_fits_do_not_see_on_real_faces():
     [
         ({"identity": np.zeros((2, 5, 3), np.float16)}, "identity is float16 2x5x3, where Nx"),
         ({"neutral": np.zeros((10800, 3), int)}, "neutral is int64 10800x3, where Nx3"),
-        ({"faces_v": np.full((4, 4), 10800)}, "faces_v refers to vertices that are not there"),
+        ({"faces_v": np.full((4, 4), 10800)}, "faces_v refers to vertices that do not exist"),
         ({"idx_to_landmark_verts": np.full(68, 99999)}, "a landmark is at vertex 99999"),
         ({"idx_to_landmark_verts": np.arange(67)}, "idx_to_landmark_verts is int64 67"),
         ({"neutral": np.full((10800, 3), np.nan)}, "neutral has numbers that are not finite"),
@@ -130,7 +134,7 @@ def test_jaws_that_fits_do_not_see_on_real_faces():
 def test_arrays_that_do_not_fit_are_refused(tmp_path, changes, message):
     path = write_model(tmp_path / "bad.npz", **changes)
     with pytest.raises(FaceAlignError, match=re.escape(message)):
-        load_model(path)
+        load_head_model(path)
 
 
 def test_pickled_objects_are_never_loaded(tmp_path):
@@ -141,7 +145,7 @@ def test_pickled_objects_are_never_loaded(tmp_path):
     path = tmp_path / "trap.npz"
     np.savez(path, **{**arrays(), "neutral": np.array([Trap()], object)})
     with pytest.raises(FaceAlignError, match="neutral is object"):
-        load_model(path)
+        load_head_model(path)
     assert not (tmp_path / "sprung").exists()
 
 
@@ -157,15 +161,15 @@ def test_a_header_that_claims_too_much_is_refused_before_memory_is_taken(tmp_pat
                 )
             target.writestr(name, content)
     with pytest.raises(FaceAlignError, match=r"huge\.npz: "):
-        load_model(huge)
+        load_head_model(huge)
 
 
 @pytest.mark.parametrize("content", [b"", b"no zip file", b"PK\x03\x04" + bytes(50)])
 def test_what_is_no_npz_file_is_refused(tmp_path, content):
     path = tmp_path / "x.npz"
     path.write_bytes(content)
-    with pytest.raises(FaceAlignError, match=r"x\.npz: is not an \.npz file"):
-        load_model(path)
+    with pytest.raises(FaceAlignError, match=r"x\.npz: is not a whole \.npz file"):
+        load_head_model(path)
 
 
 def test_a_cut_or_changed_file_is_refused(tmp_path, model_path):
@@ -173,7 +177,7 @@ def test_a_cut_or_changed_file_is_refused(tmp_path, model_path):
     path = tmp_path / "cut.npz"
     path.write_bytes(content[: len(content) // 2])
     with pytest.raises(FaceAlignError, match="cut.npz"):
-        load_model(path)
+        load_head_model(path)
     rng = np.random.default_rng(0)
     for _ in range(30):
         damaged = bytearray(content)
@@ -181,11 +185,11 @@ def test_a_cut_or_changed_file_is_refused(tmp_path, model_path):
             damaged[place] = rng.integers(0, 256)
         path.write_bytes(damaged)
         try:
-            load_model(path)
+            load_head_model(path)
         except FaceAlignError as error:
             assert "cut.npz" in str(error)
 
 
 def test_a_missing_file_is_said(tmp_path):
     with pytest.raises(FaceAlignError, match="gone.npz: cannot be opened"):
-        load_model(tmp_path / "gone.npz")
+        load_head_model(tmp_path / "gone.npz")

@@ -49,7 +49,7 @@ def test_turns_are_those_asked_for_on_the_way_the_head_went(views):
     for view in views:
         assert view.image.shape == (64, 64, 3) and view.image.dtype == np.uint8
         assert view.pose[1] == pytest.approx(view.turn, abs=2)
-        # The crop is centerd on the landmarks and twice as large.
+        # The crop is centered on the landmarks and twice as large.
         box = landmarks_box(view.landmarks)
         assert max(box[2] - box[0], box[3] - box[1]) == pytest.approx(32, abs=0.1)
         np.testing.assert_allclose((box[:2] + box[2:]) / 2, 31.5, atol=0.1)
@@ -156,7 +156,7 @@ def test_a_face_with_a_part_missing_is_not_written(tmp_path, views):
     assert not is_written(root, "afw/b")
     skipped.clear()
     assert len(list(load_samples(root, on_skip=skipped.append))) == 2
-    assert "b.npz: is not an .npz file" in str(skipped[1])
+    assert "b.npz: is not a whole .npz file" in str(skipped[1])
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_a_folder_is_taken_up_with_the_same_settings_only(tmp_path):
         output(tmp_path / "out", yaws=[30.0])
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "photo.jpg").write_bytes(b"x")
-    with pytest.raises(FaceAlignError, match="holds files of something else"):
+    with pytest.raises(FaceAlignError, match="holds other files"):
         output(tmp_path / "other")
     with pytest.raises(FaceAlignError, match="holds no views"):
         load_samples(root)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from keras_facealign.data.face_profiling import Camera, load_model
+from keras_facealign.data.face_profiling import Camera, load_head_model
 from keras_facealign.data.face_profiling.camera import rotation_from_angles
 from keras_facealign.evaluation.cards.heads import (
     drawn_head,
@@ -99,7 +99,7 @@ def test_a_turned_head_hides_the_side_that_it_turns_away():
 
 def test_a_photo_is_laid_over_a_head_that_is_fitted_to_it(tmp_path):
     path = write_model(tmp_path / "head.npz")
-    model = load_model(path)
+    model = load_head_model(path)
     camera = Camera(rotation_from_angles(5.0, 20.0, -8.0), 8.0, np.array([112.0, 104.0]))
     points = camera.project(model.vertices(np.zeros(model.num_coefficients))[model.landmarks])
     head = fitted_head(texture(), points[:, :2], path, outline=False)

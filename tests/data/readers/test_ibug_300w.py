@@ -1,7 +1,4 @@
-"""The 300W and MERL-RAV readers on small folders made here, and on real copies where there are any.
-
-The real ones are looked for in `300w` and `merl_rav` below the folder KERAS_FACEALIGN_DATA.
-"""
+"""300W on small folders, and on the real copy where there is one."""
 
 from __future__ import annotations
 
@@ -9,28 +6,15 @@ import logging
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from keras_facealign.data.examples import pair_files, read_sample
 from keras_facealign.data.pts import write_pts
-from keras_facealign.data.readers import ibug_300w, merl_rav
+from keras_facealign.data.readers import ibug_300w
 from keras_facealign.errors import FaceAlignError
-
-
-def make_face(folder: Path, stem: str, seed: int = 0, suffix: str = ".png") -> np.ndarray:
-    """Writes a picture of noise with 68 landmarks in it; returns the landmarks."""
-    folder.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(seed)
-    Image.fromarray(rng.integers(0, 256, (40, 30, 3), dtype=np.uint8)).save(
-        folder / (stem + suffix)
-    )
-    landmarks = rng.uniform([0, 0], [29, 39], (68, 2)).astype(np.float32)
-    write_pts(folder / f"{stem}.pts", landmarks)
-    return landmarks
+from tests.data.readers.drawn_faces import make_face, real_copy
 
 
 @pytest.fixture
@@ -59,7 +43,9 @@ def test_splits_add_up_to_the_official_counts():
 
 
 def test_whole_copy(whole_300w):
-    assert ibug_300w.available_splits(whole_300w) == ibug_300w.SPLITS
+    survey = ibug_300w.survey(whole_300w)
+    assert survey.found == {s: 2 * len(folders) for s, folders in ibug_300w.SPLITS.items()}
+    assert survey.missing == ()
     for split, folders in ibug_300w.SPLITS.items():
         examples = list(ibug_300w.load_samples(whole_300w, split, strict=True))
         assert [e.subset for e in examples] == [f for f in folders for _ in range(2)]
@@ -83,14 +69,12 @@ def test_example_is_what_was_written(tmp_path):
 def test_partial_copy_keeps_published_splits_whole(tmp_path, caplog):
     for folder in ("afw", "lfpw/trainset", "lfpw/testset", "Test/01_Indoor"):
         make_face(tmp_path / folder, "face")
-    with caplog.at_level(logging.WARNING):
-        splits = ibug_300w.available_splits(tmp_path)
-    assert splits == {"train": ("afw", "lfpw/trainset"), "lfpw_test": ("lfpw/testset",)}
-    assert "left out helen/trainset, helen/testset, ibug, Test/02_Outdoor" in caplog.text
-    assert "helen_test, common, challenge, full, test" in caplog.text
-    assert "afw (1 of 337)" in caplog.text
-
-    caplog.clear()
+    survey = ibug_300w.survey(tmp_path)
+    assert survey.found == {"train": 2, "lfpw_test": 1}
+    assert survey.missing == (
+        *("helen/trainset (2000 faces)", "helen/testset (330 faces)", "ibug (135 faces)"),
+        "Test/02_Outdoor (300 faces)",
+    )
     with caplog.at_level(logging.WARNING):
         assert len(ibug_300w.find_samples(tmp_path, "train")) == 2
     assert "'train' without helen/trainset" in caplog.text
@@ -106,10 +90,8 @@ def test_wrong_split_or_folder(tmp_path):
         ibug_300w.find_samples(tmp_path, "val")
     with pytest.raises(FaceAlignError, match="'train' needs afw"):
         ibug_300w.find_samples(tmp_path, "train")
-    with pytest.raises(FaceAlignError, match="no such folder"):
-        ibug_300w.available_splits(tmp_path / "gone")
-    with pytest.raises(FaceAlignError, match="holds none of the folders of 300W"):
-        ibug_300w.available_splits(tmp_path / "ibug")
+    with pytest.raises(FaceAlignError, match="'test' needs Test/01_Indoor, Test/02_Outdoor"):
+        ibug_300w.find_samples(tmp_path / "gone", "test")
 
 
 def break_image_empty(folder):
@@ -169,8 +151,9 @@ def test_one_broken_sample_is_named_and_counted(tmp_path, caplog, breakage):
         make_face(folder, stem, seed)
     breakage(folder)
     skipped = []
+    examples = list(ibug_300w.load_samples(tmp_path, "train", on_skip=skipped.append))
     with caplog.at_level(logging.WARNING):
-        examples = list(ibug_300w.load_samples(tmp_path, "train", on_skip=skipped.append))
+        assert len(list(ibug_300w.load_samples(tmp_path, "train"))) == 2
     assert [e.file_name for e in examples] == ["afw/a.png", "afw/c.png"]
     assert len(skipped) == 1 and BREAKAGES[breakage] in str(skipped[0])
     assert str(folder / "bad") in str(skipped[0])
@@ -188,49 +171,6 @@ def test_a_split_of_broken_samples_alone_is_an_error(tmp_path):
         list(ibug_300w.load_samples(tmp_path, "train"))
 
 
-def test_pairing_names(tmp_path):
-    folder = tmp_path / "ibug"
-    make_face(folder, "image_092 _01", suffix=".JPG")
-    make_face(folder, "both", suffix=".jpg")
-    make_face(folder, "both", suffix=".png")
-    (folder / "._both.pts").write_bytes(b"\x00")
-    (folder / "Thumbs.db").write_bytes(b"\x00")
-    samples = pair_files(tmp_path, "ibug")
-    assert [s.file_name for s in samples] == ["ibug/both.png", "ibug/image_092 _01.JPG"]
-    assert all(read_sample(s).image.shape == (40, 30, 3) for s in samples)
-
-
-def test_merl_rav_visibility(tmp_path, caplog):
-    images, labels = tmp_path / "left/trainset/images", tmp_path / "left/trainset/labels"
-    make_face(images, "image1", suffix=".jpg")
-    labels.mkdir()
-    points = np.random.default_rng(1).uniform(2, 28, (68, 2))
-    signed = points.copy()
-    signed[::3] *= -1
-    signed[1::3] = -1
-    (labels / "image1.pts").write_text("\n".join(f"{x:.6f} {y:.6f}" for x, y in signed))
-    (images / "image1.pts").unlink()
-    with caplog.at_level(logging.WARNING):
-        (example,) = merl_rav.load_samples(tmp_path, "train", strict=True)
-    assert "without frontal/trainset, lefthalf/trainset" in caplog.text
-    np.testing.assert_array_equal(example.visibility, [(1, 0, 2)[i % 3] for i in range(68)])
-    known = example.visibility > 0
-    np.testing.assert_allclose(example.landmarks[known], points[known] - 1, atol=2e-6)
-    np.testing.assert_array_equal(example.landmarks[~known], 0)
-    corners = np.concatenate([points[known].min(0), points[known].max(0)]) - 1
-    np.testing.assert_allclose(example.box, corners, atol=2e-6)
-    assert example.file_name == "left/trainset/images/image1.jpg"
-    assert example.subset == "left/trainset"
-
-    (labels / "image1.pts").write_text("-1 -1\n" * 68)
-    with pytest.raises(FaceAlignError, match="no landmark has a position"):
-        list(merl_rav.load_samples(tmp_path, "train", strict=True))
-    with pytest.raises(FaceAlignError, match="holds no frontal/testset/images"):
-        merl_rav.find_samples(tmp_path, "test")
-    with pytest.raises(FaceAlignError, match="no split 'val'"):
-        merl_rav.find_samples(tmp_path, "val")
-
-
 def test_readers_do_not_import_tensorflow():
     code = (
         "import sys; from keras_facealign.data import ibug_300w, merl_rav; "
@@ -242,16 +182,9 @@ def test_readers_do_not_import_tensorflow():
     )
 
 
-def real_copy(name: str) -> Path:
-    root = os.environ.get("KERAS_FACEALIGN_DATA")
-    if not root or not (Path(root) / name).is_dir():
-        pytest.skip(f"KERAS_FACEALIGN_DATA has no folder {name}")
-    return Path(root) / name
-
-
 def test_real_300w():
     root = real_copy("300w")
-    for split in ibug_300w.available_splits(root):
+    for split in ibug_300w.survey(root).found:
         skipped = []
         examples = ibug_300w.load_samples(root, split, on_skip=skipped.append)
         inside = []
@@ -261,23 +194,3 @@ def test_real_300w():
             inside.append(((example.landmarks > -0.5) & (example.landmarks < limits)).mean())
         assert not skipped
         assert np.mean(inside) > 0.99
-
-
-def test_real_merl_rav_jaw_is_smooth_where_it_leaves_the_crop():
-    """A wrong sign puts a landmark at its mirror image in the crop, or a picture's width away."""
-    root = real_copy("merl_rav")
-    bends, bends_of_mirror_image = [], []
-    for example in merl_rav.load_samples(root, "train", strict=True):
-        jaw, known = example.landmarks[:17], example.visibility[:17] > 0
-        side = float(np.max(example.box[2:] - example.box[:2]))
-        steps = np.linalg.norm(np.diff(jaw, axis=0), axis=1)[known[1:] & known[:-1]]
-        assert (steps < 0.5 * side).all(), example.file_name
-        for i in range(15):
-            if known[i : i + 3].all() and (jaw[i] < -1).any() and (jaw[i + 1 : i + 3] > 0).all():
-                bends.append(np.linalg.norm(jaw[i] - 2 * jaw[i + 1] + jaw[i + 2]) / side)
-                mirrored = np.abs(jaw[i])
-                bends_of_mirror_image.append(
-                    np.linalg.norm(mirrored - 2 * jaw[i + 1] + jaw[i + 2]) / side
-                )
-    assert len(bends) > 0
-    assert np.mean(bends) < 0.7 * np.mean(bends_of_mirror_image)

@@ -1,0 +1,152 @@
+"""Reading text files and folders of data sets whose content is not trusted."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from keras_facealign.errors import FaceAlignError
+
+__all__ = [
+    "Survey",
+    "check_choice",
+    "first_folder",
+    "import_extra",
+    "list_names",
+    "one_line",
+    "read_bytes",
+    "read_text",
+    "resolve_inside",
+]
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a folder holds of a data set.
+
+    Attributes:
+        found: Number of samples of each split that is present.
+        missing: Missing files or folders, in words, and what they cost.
+    """
+
+    found: dict[str, int]
+    missing: tuple[str, ...] = ()
+
+
+def check_choice(value: str, choices: Iterable[str], problem: str) -> None:
+    """Checks that a name is one of several.
+
+    Raises:
+        FaceAlignError: It is not; the message is `problem`, the value and the choices.
+    """
+    choices = tuple(choices)
+    if value not in choices:
+        raise FaceAlignError(f"{problem} {value!r}; choose one of {', '.join(choices)}")
+
+
+def import_extra(module: str) -> Any:
+    """Imports a module of a package that only the extra `tfds` installs.
+
+    Raises:
+        FaceAlignError: The package is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise FaceAlignError(
+            f"{module.partition('.')[0]} cannot be imported ({one_line(error)}); run: "
+            'pip install "keras_facealign[tfds]"'
+        ) from error
+
+
+def one_line(error: BaseException) -> str:
+    """The message of another library's error as one line of at most 200 characters."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def first_folder(root: Path, candidates: Iterable[str], holds: str) -> Path | None:
+    """The first of several folders below `root` that has an entry called `holds`, or None."""
+    for candidate in candidates:
+        if (root / candidate / holds).exists():
+            return root / candidate
+    return None
+
+
+def list_names(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
+    """Sorted names of a folder's files with one of these endings; empty without the folder.
+
+    Names and not paths: the largest sets have a hundred thousand files.
+    """
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        return sorted(
+            entry.name
+            for entry in entries
+            if not entry.name.startswith(".")
+            and entry.name.lower().endswith(suffixes)
+            and entry.is_file()
+        )
+
+
+def read_bytes(path: str | os.PathLike[str], max_bytes: int, name: str | None = None) -> bytes:
+    """The content of a file.
+
+    Args:
+        path: The file.
+        max_bytes: Larger files are refused.
+        name: What error messages call the file. Default: its path.
+
+    Raises:
+        FaceAlignError: It cannot be opened, is empty, or is larger than `max_bytes`.
+    """
+    name = name or str(path)
+    try:
+        with Path(path).open("rb") as stream:
+            content = stream.read(max_bytes + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or one_line(error)
+        raise FaceAlignError(
+            f"{name}: cannot be opened ({reason}); check the path and its permissions"
+        ) from error
+    if not content:
+        raise FaceAlignError(f"{name}: the file is empty; replace or remove it")
+    if len(content) > max_bytes:
+        raise FaceAlignError(f"{name}: is larger than {max_bytes} bytes; check the file")
+    return content
+
+
+def read_text(path: str | os.PathLike[str], max_bytes: int = 100_000_000) -> str:
+    """The content of a text file in UTF-8, with or without a byte order mark.
+
+    Raises:
+        FaceAlignError: As for `read_bytes`, or it is not text.
+    """
+    try:
+        return read_bytes(path, max_bytes).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise FaceAlignError(f"{path}: is not a text file in UTF-8; replace it") from error
+
+
+def resolve_inside(root: Path, folder: Path, relative: str, where: str) -> Path:
+    """Resolves a path that a list file gives, which must stay below the data set's root.
+
+    Args:
+        root: The data set's root.
+        folder: What the path is relative to.
+        relative: The path as the file has it.
+        where: What error messages call the place that has the path.
+
+    Raises:
+        FaceAlignError: The path leads out of `root`.
+    """
+    path = Path(os.path.normpath(folder / relative.replace("\\", "/")))
+    if not path.is_relative_to(os.path.normpath(root)):
+        raise FaceAlignError(
+            f"{where}: the path {relative[:80]!r} leads out of the data set; correct it"
+        )
+    return path
