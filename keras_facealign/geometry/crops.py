@@ -1,4 +1,4 @@
-"""Crops faces from images of any size without aliasing, and checks crops for networks."""
+"""Crops faces from images of any size without aliasing."""
 
 from __future__ import annotations
 
