@@ -22,17 +22,5 @@ print(config['options.extras_require']['docs'].strip())")
     PATH=$PATH:$work/env/bin
 fi
 NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet --site-dir "$work/site"
-if grep -rnoE --include='*.html' --include='*.css' \
-    '(<(script|img|iframe|source)[^>]* src|<link[^>]*rel="?(stylesheet|preconnect|icon)[^>]* href|url\()["'"'"'=(]*https?:[^ >"]*' \
-    "$work/site"; then
-    echo "The site loads these from other hosts." >&2
-    exit 1
-fi
-for figure in docs/figures/*.py; do
-    name=$(basename "$figure" .py)
-    case $name in
-    _* | equations) ;;
-    *) [ -f "docs/figures/$name.png" ] || { echo "$figure has no picture" >&2; exit 1; } ;;
-    esac
-done
+python .ci/check_site.py "$work/site"
 python .ci/run_tutorials.py

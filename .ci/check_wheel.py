@@ -28,7 +28,19 @@ for path in filter(None, tracked):
         if path.endswith((".json", ".h5", "/model.tflite")):
             wanted.add(f"keras_facealign/saved_models/{rest}")
     elif "/dummy_data/" not in path and path.endswith(
-        ("mean_face68.json", "published.csv", ".tflite", ".py", ".md", ".bib", ".txt", ".h", ".cc", ".cu", ".cuh")
+        (
+            "mean_face68.json",
+            "published.csv",
+            ".tflite",
+            ".py",
+            ".md",
+            ".bib",
+            ".txt",
+            ".h",
+            ".cc",
+            ".cu",
+            ".cuh",
+        )
     ):
         wanted.add(path)
 
