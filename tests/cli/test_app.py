@@ -103,6 +103,7 @@ def test_unknown_preset_is_one_line_and_exit_code_2(tmp_path):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("tensorflow") is None, reason="needs TensorFlow")
+@pytest.mark.slow
 def test_tensorflow_loads_in_silence_unless_asked_to_speak():
     code = (
         "from keras_facealign.cli.quiet import quieten_tensorflow\n"

@@ -156,6 +156,7 @@ def test_all_that_is_known_of_landmarks_for_any_number_of_faces_or_one_number(
         assert not custom and "CONV_2D" in names and "ARG_MAX" in names
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fields", "quantize"),
     [
@@ -195,6 +196,7 @@ def test_every_kind_of_network_goes_into_built_in_operators(fields, quantize, tm
         assert floors == ["float32"] * (2 * 2 if "dcn" in fields else 0)
 
 
+@pytest.mark.slow
 def test_a_deformable_network_as_onnx_and_saved_model(tmp_path):
     model = network(topology="hourglass", block="resnet", stem="light", dcn=2)
     for format in ("onnx", "saved_model"):
@@ -212,6 +214,7 @@ def bundled():
     return model, images, model.predict_outputs(images)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("format", "quantize", "limit"),
     [
@@ -233,6 +236,7 @@ def test_the_bundled_preset_in_every_float_format(format, quantize, limit, bundl
     assert np.abs(found["visibility"] - expected["visibility"]).max() < 0.01
 
 
+@pytest.mark.slow
 def test_the_bundled_preset_in_int8(bundled, tmp_path):
     report = export_model("sat1_cab_mobile", tmp_path, "tflite", "int8")
     assert report.path == tmp_path / "model_int8.tflite"

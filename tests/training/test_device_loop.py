@@ -47,6 +47,7 @@ def weights(model):
     return [as_numpy(v).copy() for v in model.weights]
 
 
+@pytest.mark.slow
 def test_steps_average_and_state(path):
     packed = PackedFaces(path)
     reference = new_model()
