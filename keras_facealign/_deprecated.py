@@ -131,6 +131,7 @@ _NAMES = {
     "export.read_metadata": "runtimes.read_metadata",
     "export.simplify": "networks.tracing.simplify",
     "export.trace": "networks.tracing.trace",
+    "files.replacing": "storage.atomic.atomic_path",
     "files.write_whole": "storage.atomic.atomic_write",
     "geometry.CROP_MARGIN": "geometry.CROP_SCALE",
     "inference.Detection": "detection.Detection",

@@ -25,7 +25,7 @@ from keras_facealign.formats.frames import Faces, VideoInfo
 from keras_facealign.formats.json import dump
 from keras_facealign.inference.aligner import Face
 from keras_facealign.landmarks import IBUG68, LandmarkScheme
-from keras_facealign.storage.atomic import replacing
+from keras_facealign.storage.atomic import atomic_path
 from keras_facealign.video.tracking import TrackedFace
 
 __all__ = ["COCOWriter", "coco_category", "coco_writer"]
@@ -184,7 +184,7 @@ def coco_writer(
     if video is not None:
         head["videos"] = [{"id": 1, "name": video.name}]
     with (
-        replacing(path) as temporary,
+        atomic_path(path) as temporary,
         temporary.open("w", encoding="utf-8") as stream,
         tempfile.TemporaryFile("w+", encoding="utf-8", dir=Path(path).parent) as annotations,
     ):

@@ -17,7 +17,7 @@ from keras_facealign.formats.csv import CSVFrames, face_csv
 from keras_facealign.formats.frames import FrameWriter, VideoInfo
 from keras_facealign.formats.json import JSONFrames, face_json
 from keras_facealign.inference.aligner import Face
-from keras_facealign.storage.atomic import replacing
+from keras_facealign.storage.atomic import atomic_path
 
 __all__ = ["FACE_FORMATS", "FRAME_FORMATS", "frame_writer", "write_face"]
 
@@ -73,7 +73,7 @@ def write_face(
     kind = path.suffix.lower().lstrip(".")
     if kind not in FACE_FORMATS:
         raise FaceAlignError(f"{path}: unknown format {path.suffix!r}; use .json, .csv or .pts")
-    with replacing(path) as temporary:
+    with atomic_path(path) as temporary:
         if kind == "pts":
             write_pts(temporary, face.landmarks)
         else:
@@ -108,7 +108,7 @@ def frame_writer(path: str | os.PathLike[str], info: VideoInfo) -> Iterator[Fram
     if path.suffix.lower() not in FRAME_FORMATS:
         raise FaceAlignError(f"{path}: unknown format {path.suffix!r}; use .json, .jsonl or .csv")
     with (
-        replacing(path) as temporary,
+        atomic_path(path) as temporary,
         temporary.open("w", encoding="utf-8", newline="") as stream,
     ):
         yield FRAME_FORMATS[path.suffix.lower()](stream, info)

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.storage.atomic import replacing
+from keras_facealign.storage.atomic import atomic_path
 
 __all__ = ["write_image"]
 
@@ -42,6 +42,6 @@ def write_image(path: str | os.PathLike[str], image: np.ndarray, quality: int = 
     kind = Image.registered_extensions().get(path.suffix.lower())
     if kind not in Image.SAVE:
         raise FaceAlignError(f"{path}: unknown image format {path.suffix!r}; use .jpg or .png")
-    with replacing(path) as temporary:
+    with atomic_path(path) as temporary:
         Image.fromarray(image).save(temporary, format=kind, quality=quality)
     return path

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from keras_facealign import geometry
+from keras_facealign._deprecated import renamed_keyword
 from keras_facealign.data.images import read_image
 from keras_facealign.detection import Detection, Detector, as_detections, get_detector
 from keras_facealign.errors import FaceAlignError
@@ -24,16 +25,16 @@ __all__ = ["Face", "FaceAligner"]
 
 @dataclass(frozen=True, eq=False)
 class Face:
-    """One face of a picture.
+    """One face of an image.
 
     Args:
-        landmarks: float32 (K, 2), x before y, 0-based pixels of the upright picture.
+        landmarks: float32 (K, 2), x before y, 0-based pixels of the upright image.
         confidence: float32 (K,), 0 to 1 for each landmark.
-        box: float32 (4,), x0, y0, x1, y1: the box that the face was cropped by, in the same pixels.
-        score: The detector's certainty, 0 to 1; 1 for a box that was given.
-        sigma: float32 (K,), standard deviation of each landmark in pixels; None where the model is
-            not calibrated.
-        visibility: float32 (K,), probability that each landmark is not covered; None likewise.
+        box: float32 (4,), x0, y0, x1, y1 in the same pixels: the box that the crop was made from.
+        score: Confidence of the detector, 0 to 1; 1 for given boxes.
+        sigma: float32 (K,), standard deviation of each landmark in pixels; None if the model is not
+            calibrated.
+        visibility: float32 (K,), probability that each landmark is not hidden; None likewise.
     """
 
     landmarks: np.ndarray
@@ -44,7 +45,7 @@ class Face:
     visibility: np.ndarray | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The face as plain lists and numbers, ready for JSON; pixels to three decimals."""
+        """Converts to lists and numbers for JSON; pixels are rounded to three decimals."""
         record = {
             "box": _rounded(self.box, 3),
             "score": round(float(self.score), 4),
@@ -64,7 +65,7 @@ def _rounded(values: np.ndarray, decimals: int) -> list[Any]:
 
 @dataclass
 class _Pending:
-    """A face that waits for its turn in the network."""
+    """A cropped face that waits for the next batch."""
 
     crop: np.ndarray
     matrix: np.ndarray
@@ -76,26 +77,24 @@ class FaceAligner:
     """Finds the faces of photos and their landmarks.
 
     Args:
-        model: A `FaceAlignModel`, an `ExportedModel`, or any object with `input_size` and
-            `predict_landmarks` as they have them.
+        model: A `FaceAlignModel`, an `ExportedModel`, or any object with `input_size` and their
+            `predict_landmarks` or `predict_outputs`.
         detector: `"mtcnn"`, which is loaded when first needed; any callable from a `(H, W, 3)`
-            uint8 RGB picture to a list of boxes or `Detection`s; or None where boxes are always
-            given.
-        runtime: What the network runs on: "keras", which is the model itself; "openvino", a float32
-            copy on the processor, equal up to rounding and a good deal faster; "openvino_bfloat16",
-            which is faster still on processors with AVX512_BF16 and moves landmarks by about 0.02
-            pixels of the crop; "litert" or "onnx", for the exported files of these kinds, which
-            need no Keras; or "auto", the fastest that there is: for a Keras model "openvino" where
-            that is installed and can run the model, and "keras" elsewhere and on a GPU; see
-            `from_preset` for presets. A copy is made with the first photo: weights that change
-            later do not reach it.
-        flip_test: Look at the mirror image of every face too, whatever the runtime, and give the
-            mean of both: more exact, in twice the network's time. With `sat1_cab_mobile` the error
-            falls by 3 % (see `keras_facealign.prediction.flip_test`).
+            uint8 RGB image to a list of boxes or `Detection`s; or None if boxes are always given.
+        runtime: "keras" is the model itself; "openvino" is a float32 copy on the CPU, equal up to
+            rounding and faster; "openvino_bfloat16" is faster still on CPUs with AVX512_BF16 and
+            moves landmarks by about 0.02 pixels of the crop; "litert" and "onnx" run exported files
+            of these kinds and do not need Keras. "auto" is the fastest one available: for a Keras
+            model "openvino" where it is installed and supports the model, and "keras" otherwise and
+            on a GPU; see `from_preset` for presets. The copy is made with the first photo: later
+            changes of the weights have no effect on it.
+        flip_test: Whether to average the predictions for every face and its mirror image: more
+            accurate, in twice the network's time. With `sat1_cab_mobile` the error falls by 2 %
+            (see `keras_facealign.prediction.flip_test`).
 
     Raises:
-        FaceAlignError: If the detector or the runtime is none of these, or `flip_test` is asked for
-            and the model's scheme does not say which landmarks a mirror exchanges.
+        FaceAlignError: If the detector or the runtime is unknown, or `flip_test` is asked for and
+            the model's landmark scheme does not define flip pairs.
 
     Example:
         >>> aligner = FaceAligner.from_preset("sat1_cab_mobile")  # doctest: +SKIP
@@ -103,6 +102,7 @@ class FaceAligner:
         ...     print(face.box, face.landmarks[30])
     """
 
+    @renamed_keyword("mirror", "flip_test")
     def __init__(
         self,
         model: Any,
@@ -116,18 +116,17 @@ class FaceAligner:
         self.model = model
         self.flip_test = flip_test
         self.detector = get_detector(detector)
-        # An exported file says which crops its network was trained on.
+        # The metadata of an exported file states the crops that its network was trained on.
         self._crop_scale = getattr(model, "crop_scale", geometry.CROP_SCALE)
         self._wanted_runtime = runtime
         self._running: tuple[str, LandmarkModel] | None = None
 
     @property
     def runtime(self) -> str:
-        """What the network runs on, "auto" resolved.
+        """Name of the runtime in use, with "auto" resolved.
 
         Raises:
-            FaceAlignError: If a runtime other than "auto" was asked for and it is not installed or
-                cannot run this model.
+            FaceAlignError: If the requested runtime is not installed or cannot run this model.
         """
         return self._network()[0]
 
@@ -138,6 +137,7 @@ class FaceAligner:
         return self._running
 
     @classmethod
+    @renamed_keyword("mirror", "flip_test")
     def from_preset(
         cls,
         name: str | Path,
@@ -152,7 +152,7 @@ class FaceAligner:
             name: Name of a preset (see `keras_facealign.presets.list_presets`), a folder that holds
                 one, or a `.tflite` or `.onnx` file that `keras-facealign export` wrote.
             detector: As in the constructor.
-            load_weights: False for the architecture alone, with random weights.
+            load_weights: False for the untrained architecture, with random weights.
             runtime: As in the constructor. "litert" takes the preset's `model.tflite`. So does
                 "auto", if there is such a file, LiteRT is installed, and Keras has no GPU: LiteRT
                 is the fastest on processors, and `model` is an `ExportedModel` then. For all other
@@ -161,7 +161,7 @@ class FaceAligner:
 
         Raises:
             FaceAlignError: If there is no such preset or runtime, the file cannot be used, or its
-                scheme does not say which landmarks a mirror exchanges.
+                landmark scheme does not define flip pairs.
 
         Example:
             >>> FaceAligner.from_preset("face.tflite").runtime  # doctest: +SKIP
@@ -180,8 +180,8 @@ class FaceAligner:
                 applied first, so all coordinates are those of the upright photo.
             boxes: (N, 4) or one (4,): x0, y0, x1, y1 in pixels, tight around brows and chin.
                 Default: the detector finds them.
-            name: What error messages call the photo. Default: its path.
-            batch_size: Most faces that go through the network at once.
+            name: Name of the photo in error messages. Default: its path.
+            batch_size: Maximum number of faces in one call of the network.
 
         Returns:
             The faces: in the order of `boxes`, or, where the detector found them, the largest
@@ -211,8 +211,8 @@ class FaceAligner:
             images: Photos as in `align`.
             boxes: For each photo (N, 4) boxes, or None where the detector is to find them. Default:
                 None for all.
-            names: What error messages call the photos.
-            batch_size: Faces that go through the network at once.
+            names: Names of the photos in error messages.
+            batch_size: Number of faces in one call of the network.
 
         Returns:
             For each photo its faces, as from `align`.
@@ -263,11 +263,11 @@ class FaceAligner:
         return pending
 
     def _predict(self, batch: list[_Pending], faces: list[list[Face]]) -> None:
-        """Runs the network once and files the faces under their photos."""
+        """Runs the network once and appends the faces to the lists of their photos."""
         crops = np.stack([item.crop for item in batch])
         _, network = self._network()
         outputs = network.predict_outputs(crops, len(crops), self.flip_test)
-        # float64 keeps a tenth of a pixel in crops of pictures a hundred thousand pixels wide.
+        # float64 stays accurate to a tenth of a pixel in images 100 000 pixels wide.
         inverse = geometry.invert(np.stack([item.matrix for item in batch]).astype(np.float64))
         points = np.asarray(outputs["landmarks"], np.float64)
         arrays = dict(outputs)

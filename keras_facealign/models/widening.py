@@ -1,9 +1,9 @@
-"""Larger networks that compute what a trained smaller one does, to train on from there.
+"""Grows trained networks without changing what they compute, to continue training from there.
 
-A widened network has every channel several times, next to its original, and every convolution
-spreads its kernel over the copies of its input. Copies that lie side by side stay so in whatever
-blocks concatenate, so each layer can be widened by itself. A deepened network has more stacks,
-which start as copies of the last one. After Chen, Goodfellow and Shlens, Net2Net: Accelerating
+A widened network has several adjacent copies of every channel, and every convolution spreads its
+kernel over the copies of its input. Adjacent copies stay adjacent when blocks concatenate, so each
+layer can be widened independently. A deepened network has more stacks, which start as copies of the
+last one. After Chen, Goodfellow and Shlens, Net2Net: Accelerating
 Learning via Knowledge Transfer (ICLR 2016).
 """
 
@@ -28,25 +28,25 @@ _Model = TypeVar("_Model", bound=FaceAlignModel)
 def widen(model: _Model, factor: int = 2, noise: float = 0.0, seed: int = 0) -> _Model:
     """Makes a network of `factor` times the width with the same heatmaps.
 
-    Copies of a channel that nothing tells apart would stay alike throughout training. With `noise`
-    a kernel is shared out unevenly among the copies of its input: the shares add up to the whole,
-    so the heatmaps stay the same, but the copies' gradients differ.
+    Identical copies of a channel would stay identical throughout training. With `noise` a kernel is
+    distributed unevenly over the copies of its input: the shares add up to the whole, so the
+    heatmaps stay the same, but the copies' gradients differ.
 
     Args:
-        model: The trained network; it is left as it is.
-        factor: How many times as many channels, at least 2. Channels that the architecture keeps at
-            a least number (see `stem_widths`) may grow less.
-        noise: Standard deviation of the shares, as a part of an even share; 0 keeps all copies
-            alike. 0.5 is plenty.
-        seed: Decides the shares.
+        model: The trained network; it is not changed.
+        factor: Multiplier of the channels, at least 2. Channels for which the architecture has a
+            minimum (see `stem_widths`) may grow less.
+        noise: Standard deviation of the shares relative to an even share; 0 keeps all copies
+            identical. 0.5 is plenty.
+        seed: Seed of the shares.
 
     Returns:
-        A new network of the same family, not compiled. It decodes as the old one does.
+        A new network of the same class and decoding method, not compiled.
 
     Raises:
-        FaceAlignError: If `factor` or `noise` is out of range; or the wider network is none that
-            copies of channels make: it has a spatial transformer, other blocks in its stem, or
-            numbers of channels that are no multiples.
+        FaceAlignError: If `factor` or `noise` is out of range; or the wider network cannot be made
+            by copying channels: it has a spatial transformer, other blocks in its stem, or numbers
+            of channels that are not multiples.
 
     Example:
         >>> from keras_facealign import SATFaceAlign
@@ -60,7 +60,7 @@ def widen(model: _Model, factor: int = 2, noise: float = 0.0, seed: int = 0) -> 
         raise FaceAlignError(f"noise is {noise!r}; give a finite number, at least 0.")
     old = model.architecture
     if old.spatial_transformer:
-        # Its dense layer reads channel by channel what the wider network has pixel by pixel.
+        # Its dense layer flattens channels and pixels, in an order that copies would break.
         raise FaceAlignError("A network with spatial_transformer=True cannot be widened.")
     wider = _like(model, width=old.width * factor)
     source, target = _weights(model), _weights(wider)
@@ -78,25 +78,24 @@ def widen(model: _Model, factor: int = 2, noise: float = 0.0, seed: int = 0) -> 
         if any(new % n for new, n in zip(shape, values.shape, strict=True)):
             raise FaceAlignError(
                 f"Width {old.width:g} cannot be widened to {wider.architecture.width:g}: {path} of "
-                f"shape {values.shape} would become {shape}, which is no multiple."
+                f"shape {values.shape} would become {shape}, which is not a multiple."
             )
         variable.assign(_with_copies(values, shape, mixed.get(variable.path), noise, rng))
     return wider
 
 
 def deepen(model: _Model, stacks: int = 2) -> _Model:
-    """Makes a network of more stacks, each of whose added ones has the heatmaps of the last.
+    """Makes a network of more stacks; each added one computes the heatmaps of the last.
 
-    The added stacks are copies of the last one, and the convolutions that lead from a stack to the
-    next start at zero: an added stack sees what the last one sees, until training has found what
-    the other's features and heatmaps tell it.
+    The added stacks are copies of the last one, and the convolutions between stacks start at zero:
+    an added stack has the same input as the last one until training changes that.
 
     Args:
-        model: The trained network; it is left as it is.
-        stacks: How many stacks the result has, more than the model.
+        model: The trained network; it is not changed.
+        stacks: Number of stacks of the result, more than the model has.
 
     Returns:
-        A new network of the same family, not compiled. It decodes as the old one does.
+        A new network of the same class and decoding method, not compiled.
 
     Raises:
         FaceAlignError: If the model has that many stacks already, or passes its features through
@@ -112,8 +111,8 @@ def deepen(model: _Model, stacks: int = 2) -> _Model:
         raise FaceAlignError(f"stacks is {stacks!r}; give more than the model's {old.stacks}.")
     if old.heads_between_stacks:
         raise FaceAlignError(
-            f"A {old.topology} with dcn={old.dcn} cannot be deepened: between its stacks are no "
-            "features but the landmarks' channels."
+            f"A {old.topology} with dcn={old.dcn} cannot be deepened: the only features "
+            "between its stacks are the landmarks' channels."
         )
     deeper = _like(model, stacks=stacks)
     source = _weights(model)
@@ -123,7 +122,7 @@ def deepen(model: _Model, stacks: int = 2) -> _Model:
         if origin in source:
             variable.assign(_array(source[origin]))
         elif path.endswith("_out3/kernel"):
-            # The deformable convolution behind a stack hands on what it gets.
+            # The deformable convolution after a stack starts as the identity.
             identity = np.zeros(variable.shape, np.float32)
             identity[1, 1] = np.eye(variable.shape[-1])
             variable.assign(identity)
@@ -133,7 +132,7 @@ def deepen(model: _Model, stacks: int = 2) -> _Model:
 
 
 def _like(model: _Model, **changes: float) -> _Model:
-    """An untrained network of another size."""
+    """Builds an untrained network of another size."""
     config = model.get_config()
     config["architecture"] = {**config["architecture"], **changes}
     other = type(model).from_config(config)
@@ -142,7 +141,7 @@ def _like(model: _Model, **changes: float) -> _Model:
 
 
 def _weights(model: FaceAlignModel) -> dict[str, keras.Variable]:
-    """The weights by their paths, in the order of their layers."""
+    """Weights by path, in the order of the layers."""
     return {variable.path: variable for variable in model.weights}
 
 
@@ -151,7 +150,7 @@ def _array(variable: keras.Variable) -> np.ndarray:
 
 
 def _input_axes(model: FaceAlignModel) -> dict[str, int]:
-    """Of each kernel that adds up channels, by its path, the axis of these channels."""
+    """Path of each kernel that sums over channels: the axis of these channels."""
     axes = {}
     for layer in model._flatten_layers(include_self=False):
         if isinstance(layer, keras.layers.Conv2DTranspose):
@@ -168,15 +167,14 @@ def _with_copies(
     noise: float,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """A weight of the wider network: every channel's copies side by side.
+    """Computes a weight of the wider network, with the copies of every channel adjacent.
 
     Args:
         values: float32, of any shape.
-        shape: What it is to become, multiples of its own.
-        input_axis: Of the channels that are added up, and whose copies share a kernel. None if
-            there are none.
+        shape: Shape of the result, multiples of that of `values`.
+        input_axis: Axis of the channels that are summed over; None if there is none.
         noise: See `widen`.
-        rng: Draws the shares.
+        rng: Random generator for the shares.
     """
     before = values.shape
     for axis, (new, old) in enumerate(zip(shape, before, strict=True)):
@@ -193,7 +191,7 @@ def _with_copies(
 
 
 def _original_layer(name: str, old: Architecture, stacks: int) -> str:
-    """Name of the layer that a layer of the deeper network starts as; of no layer if of none."""
+    """Name of the layer that a layer of the deeper network is copied from; "" if there is none."""
     last = old.stacks - 1
     if name == "heatmap":
         return name

@@ -1,7 +1,7 @@
-"""PaperNetwork figures of the networks that the presets reproduce.
+"""Published figures of the networks that the presets reproduce.
 
-They belong to the authors' trained weights, which are not part of this library: a preset here is
-the same network, with weights of our own or none.
+They were measured with the authors' trained weights, which are not part of this library: a preset
+is the same network with our own weights or without any.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class PaperNetwork:
 
     Args:
         preset: Name of the preset that has this network.
-        label: What the source calls it.
+        label: Name of the network in the source.
         megabytes: Size of the checkpoint file (1e6 bytes, rounded down).
         ibug: NME on 300W's challenging subset in percent of the eye centers' distance.
         cofw: NME on COFW's test set in percent of the eye centers' distance.

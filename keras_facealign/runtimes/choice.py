@@ -1,4 +1,4 @@
-"""Which runtime a network runs on, and its landmarks there."""
+"""Chooses the runtime of a network."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def check_runtime(runtime: str) -> None:
 
 
 def load_model(name: str | Path, runtime: str = "auto", load_weights: bool = True) -> Any:
-    """Loads what a runtime needs: an exported file, or a preset's Keras model.
+    """Loads the model for a runtime: an exported file, or a preset's Keras model.
 
     Args:
         name: Name of a preset, a folder that holds one, or a `.tflite` or `.onnx` file.
@@ -41,7 +41,7 @@ def load_model(name: str | Path, runtime: str = "auto", load_weights: bool = Tru
         An `ExportedModel` or a `FaceAlignModel`.
 
     Raises:
-        FaceAlignError: If there is no such preset, file or runtime, or they do not go together.
+        FaceAlignError: If there is no such preset, file or runtime, or they do not fit together.
     """
     check_runtime(runtime)
     if Path(name).suffix.lower() in FILE_RUNTIMES:
@@ -62,9 +62,9 @@ def _nothing_to_run_on(name: str | Path) -> str:
 
     keras = 'pip install "keras_facealign[tensorflow]"'
     if not (find_preset(name) / "model.tflite").is_file():
-        return f"preset {str(name)!r} runs on Keras, which is not installed; {keras}"
+        return f"preset {str(name)!r} needs Keras, which is not installed; {keras}"
     return (
-        f"preset {str(name)!r} runs on LiteRT or Keras, and neither is installed; pip install "
+        f"preset {str(name)!r} needs LiteRT or Keras, and neither is installed; pip install "
         f'"keras_facealign[litert]", or {keras} to train as well'
     )
 
@@ -86,15 +86,15 @@ def _exported_file(name: str | Path, runtime: str, load_weights: bool) -> Path:
 
 
 def _is_for_litert(name: str | Path) -> bool:
-    """Whether a preset has a TFLite file, and nothing that would run its network faster.
+    """Whether LiteRT is the fastest runtime of a preset: it has a TFLite file and there is no GPU.
 
-    On a processor nothing does: on two cores, `sat1_cab_mobile` takes LiteRT 3.1 ms for one face
-    and for each of eight, OpenVINO 3.4 and 3.3 ms, Keras 6.9 and 4.5 ms (`benchmarks/mobile.py`).
-    Nor does LiteRT wait for Keras and its backend to be imported.
+    On a CPU no other runtime is faster: on two cores, `sat1_cab_mobile` takes LiteRT 3.1 ms for one
+    face and for each of eight, OpenVINO 3.4 and 3.3 ms, Keras 6.9 and 4.5 ms
+    (`benchmarks/mobile.py`). LiteRT also saves the time to import Keras and its backend.
     """
     if not _is_installed("ai_edge_litert"):
         return False
-    # Keras knows of GPUs only once its backend is loaded, so the driver's own tool is looked for.
+    # Keras would have to load its backend to look for GPUs, so look for the driver's tool first.
     if _is_installed("keras") and shutil.which("nvidia-smi") and _has_gpu():
         return False
     from keras_facealign.presets import find_preset
@@ -105,27 +105,27 @@ def _is_for_litert(name: str | Path) -> bool:
 def _is_installed(package: str) -> bool:
     try:
         return importlib.util.find_spec(package) is not None
-    except ValueError:  # of modules that were loaded in unusual ways
+    except ValueError:  # for modules without a spec
         return False
 
 
 def _of_runtime(model: ExportedModel, runtime: str) -> ExportedModel:
     if runtime not in ("auto", model.runtime):
         raise FaceAlignError(
-            f"{model.path} is for runtime {model.runtime!r}, not {runtime!r}; give the name of a "
+            f"{model.path} runs on {model.runtime!r}, not {runtime!r}; give the name of a "
             "preset instead of the file, or leave the runtime to 'auto'"
         )
     return model
 
 
 def choose_runtime(model: Any, runtime: str = "auto") -> tuple[str, LandmarkModel]:
-    """Puts a model on a runtime.
+    """Prepares a model for a runtime.
 
     Args:
         model: A `FaceAlignModel`, an `ExportedModel`, or any object with `input_size` and either
             `predict_outputs(images, batch_size)` or `predict_landmarks(images, batch_size)`.
-        runtime: "keras" is the model itself. "openvino" is a float32 copy of it on the processor,
-            equal up to rounding; "openvino_bfloat16" computes the larger convolutions in bfloat16.
+        runtime: "keras" is the model itself. "openvino" is a float32 copy of it on the CPU, equal
+            up to rounding; "openvino_bfloat16" computes the larger convolutions in bfloat16.
             "litert" and "onnx" are those of exported files. "auto" is "openvino" where that is
             installed and can run this model, and Keras has no GPU; else "keras"; and for an
             exported file its own.

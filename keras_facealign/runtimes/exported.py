@@ -1,4 +1,4 @@
-"""Networks in files that `keras_facealign.export` wrote, run without Keras and TensorFlow."""
+"""Runs exported networks without Keras and TensorFlow."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_facealign._deprecated import renamed_keyword
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.landmarks import get_scheme
 from keras_facealign.prediction import (
@@ -25,26 +26,26 @@ from keras_facealign.runtimes.metadata import read_metadata
 __all__ = ["FILE_RUNTIMES", "ExportedModel", "OnnxGraph", "load_graph"]
 
 FILE_RUNTIMES = {".tflite": "litert", ".onnx": "onnx"}
-"""Ending of an exported file, and the runtime that runs it."""
+"""Suffix of an exported file: the runtime that runs it."""
 
 _INSTALL = {
     "litert": 'pip install "keras_facealign[litert]"',
     "onnx": 'pip install "keras_facealign[onnx]"',
 }
-# Faces a call, where a file takes any number: more at once are no faster on a processor.
+# Faces in a call of a file for any number; more are no faster on a CPU.
 _BATCH = 8
 
 
 class ExportedModel:
-    """A network in a file, with what `FaceAligner` asks of a model.
+    """An exported network with the prediction interface of `FaceAlignModel`.
 
     Args:
         path: A `.tflite` or `.onnx` file that `keras-facealign export` wrote.
         threads: Processor cores to use. Default: all, up to four.
 
     Raises:
-        FaceAlignError: If the file is missing, damaged, not of this package, or not what it says of
-            itself; or if its runtime is not installed.
+        FaceAlignError: If the file is missing, damaged, not of this package, or does not match its
+            metadata; or if its runtime is not installed.
 
     Example:
         >>> model = ExportedModel("saved_models/sat1_cab_mobile/model.tflite")  # doctest: +SKIP
@@ -56,11 +57,11 @@ class ExportedModel:
         self.path = Path(path)
         if self.path.suffix.lower() not in FILE_RUNTIMES:
             raise FaceAlignError(
-                f"{path}: no runtime is known for the ending {self.path.suffix!r}; give a .tflite "
+                f"{path}: no runtime is known for the suffix {self.path.suffix!r}; give a .tflite "
                 "or .onnx file"
             )
         self.runtime = FILE_RUNTIMES[self.path.suffix.lower()]
-        """What runs it: "litert" or "onnx"."""
+        """Name of the runtime: "litert" or "onnx"."""
         self.metadata = read_metadata(self.path)
         self.input_size: int = self.metadata["input_size"]
         self.num_landmarks: int = self.metadata["num_landmarks"]
@@ -68,24 +69,24 @@ class ExportedModel:
         """Side of the crop in units of the face box's longer side."""
         self.scheme = get_scheme(self.metadata["scheme"])
         self.landmark_offset: tuple[float, float] = tuple(self.metadata["landmark_offset"])
-        """(dx, dy) in pixels that landmarks have been moved by, see the model's attribute."""
+        """(dx, dy) in pixels that all landmarks include, see `FaceAlignModel.landmark_offset`."""
         self._batch: int | None = self.metadata["batch"]
         self._graph = load_graph(self.path, self.runtime, threads)
         self._check_graph()
 
     @property
     def name(self) -> str:
-        """Name of the preset that the file was made of."""
+        """Name of the preset that was exported."""
         return self.metadata["preset"]
 
     def _check_graph(self) -> None:
-        """Compares the graph with what the file says of itself."""
+        """Compares the graph with the file's metadata."""
         size, points = self.input_size, self.num_landmarks
         shape, dtype = self._graph.input_shape, self._graph.input_type
         if len(shape) != 4 or not _fits(shape[1:], (size, size, 3)) or dtype != np.uint8:
             raise FaceAlignError(
                 f"{self.path} takes {dtype} of shape {shape}, not uint8 crops of {size}x{size} "
-                "pixels as its metadata say; export it again"
+                "pixels as its metadata says; export it again"
             )
         wanted = {"landmarks": (points, 2), "confidence": (points,)}
         if not self.metadata["decode"]:
@@ -95,7 +96,7 @@ class ExportedModel:
             if found is None or len(found) != len(ending) + 1 or not _fits(found[1:], ending):
                 raise FaceAlignError(
                     f"{self.path} gives {name} of shape {found}, not of {points} landmarks as its "
-                    "metadata say; export it again"
+                    "metadata says; export it again"
                 )
         if self.scheme.num_landmarks != points:
             raise FaceAlignError(
@@ -103,14 +104,15 @@ class ExportedModel:
                 f"has {self.scheme.num_landmarks}; export it again"
             )
 
+    @renamed_keyword("mirror", "flip_test")
     def predict_landmarks(
         self, images: np.ndarray, batch_size: int = 32, flip_test: bool = False
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Finds the landmarks of cropped faces.
+        """Predicts the landmarks of cropped faces.
 
         Args:
             images: (B, S, S, 3), RGB 0 to 255, uint8 or float, S = `input_size`.
-            batch_size: As for other models; the file and the runtime decide.
+            batch_size: Ignored: the file and the runtime determine the batches.
             flip_test: As in `predict_outputs`.
 
         Returns:
@@ -122,16 +124,17 @@ class ExportedModel:
         outputs = self.predict_outputs(images, batch_size, flip_test)
         return outputs["landmarks"], outputs["confidence"]
 
+    @renamed_keyword("mirror", "flip_test")
     def predict_outputs(
         self, images: np.ndarray, batch_size: int = 32, flip_test: bool = False
     ) -> LandmarkOutputs:
-        """Finds the landmarks of cropped faces, with all that the file tells about each.
+        """Predicts the landmarks of cropped faces, with all that is known about each.
 
         Args:
             images: As in `predict_landmarks`.
             batch_size: As in `predict_landmarks`.
-            flip_test: Look at the mirror image of every face too and give the mean of both, see
-                `keras_facealign.prediction.flip_test`: more exact, in twice the time.
+            flip_test: Whether to average the predictions for every face and its mirror image, see
+                `keras_facealign.prediction.flip_test`: more accurate, in twice the time.
 
         Returns:
             `landmarks`, `confidence`, and, if the file has them, `sigma`, float32 (B, K), standard
@@ -139,7 +142,7 @@ class ExportedModel:
 
         Raises:
             FaceAlignError: If the images have another shape or range, or `flip_test` is asked for
-                and the scheme does not say what a mirror exchanges.
+                and the landmark scheme does not define flip pairs.
         """
         plan = one_or_many(_BATCH) if self._batch is None else fixed_size(self._batch)
         return predict_outputs(
@@ -169,15 +172,15 @@ class ExportedModel:
 def load_graph(
     path: str | os.PathLike[str], runtime: str, threads: int | None = None
 ) -> TFLiteGraph | OnnxGraph:
-    """Loads the graph in a file, whatever its metadata and its ending are.
+    """Loads the graph of a file, whatever its metadata and suffix are.
 
     Args:
         path: A TFLite or ONNX file.
-        runtime: What runs it: "litert" or "onnx".
+        runtime: "litert" or "onnx".
         threads: Processor cores to use. Default: all, up to four.
 
     Returns:
-        A function from an array to arrays by name, which also knows their shapes.
+        A function from an array to arrays by name, with their shapes as attributes.
 
     Raises:
         FaceAlignError: If the file cannot be run, or its runtime is not installed.
@@ -190,7 +193,7 @@ def load_graph(
 
 
 def _fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
-    """Whether sizes are equal; -1 stands for any."""
+    """Whether sizes are equal; -1 matches any size."""
     pairs = zip(shape, wanted, strict=False)
     return len(shape) == len(wanted) and all(a == b or -1 in (a, b) for a, b in pairs)
 
@@ -200,11 +203,11 @@ class OnnxGraph:
 
     Args:
         content: Content of the file.
-        name: What error messages call it.
+        name: Name for error messages.
         threads: Processor cores to use. Default: all, up to four.
 
     Raises:
-        FaceAlignError: If it is no ONNX model with one input, or ONNX Runtime cannot run it.
+        FaceAlignError: If it is not an ONNX model with one input, or ONNX Runtime cannot run it.
         ImportError: If ONNX Runtime is not installed.
     """
 
@@ -217,7 +220,7 @@ class OnnxGraph:
                 content, options, providers=["CPUExecutionProvider"]
             )
             (self._input,) = self._session.get_inputs()
-        except Exception as error:  # its errors have no common base
+        except Exception as error:  # the errors of ONNX Runtime have no common base class
             reason = " ".join(str(error).split())[:200]
             raise FaceAlignError(f"{name}: cannot be run as an ONNX model ({reason})") from error
         self.input_shape = _sizes(self._input.shape)

@@ -1,4 +1,4 @@
-"""TFLite files on the processor, run by LiteRT or by the interpreter inside TensorFlow."""
+"""Runs TFLite files on the CPU, by LiteRT or by the interpreter inside TensorFlow."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["TFLiteGraph", "available_cores", "find_interpreter"]
 
 # LiteRT itself, and the same interpreter inside of TensorFlow.
 _HOMES = (("ai_edge_litert.interpreter", "Interpreter"), ("tensorflow", "lite.Interpreter"))
-# Networks as small as these gain nothing from more threads, which only wait for each other.
+# Networks of this size are no faster with more threads.
 _MOST_THREADS = 4
 
 
@@ -28,10 +28,10 @@ def available_cores() -> int:
 
 
 def find_interpreter() -> Any:
-    """The class that runs TFLite files.
+    """Finds the class that runs TFLite files.
 
     Returns:
-        `Interpreter` of `ai_edge_litert`, or that of TensorFlow where the former is missing.
+        `Interpreter` of `ai_edge_litert`, or that of TensorFlow if the former is missing.
 
     Raises:
         ImportError: If neither can be imported.
@@ -50,15 +50,15 @@ def find_interpreter() -> Any:
 
 
 class TFLiteGraph:
-    """A TFLite file that can be called: an array in, arrays by name out.
+    """A TFLite file as a function from an array to arrays by name.
 
     Args:
         content: Content of the file.
-        name: What error messages call it.
+        name: Name for error messages.
         threads: Processor cores to use. Default: all, up to four.
 
     Raises:
-        FaceAlignError: If it is no TFLite model with one input, or nothing can run it.
+        FaceAlignError: If it is not a TFLite model with one input, or it cannot be run.
         ImportError: If neither LiteRT nor TensorFlow is installed.
 
     Example:
@@ -72,7 +72,7 @@ class TFLiteGraph:
         self.name = name
         try:
             with warnings.catch_warnings():
-                # TensorFlow's says that LiteRT is to be preferred; here it is, where it is there.
+                # TensorFlow's interpreter recommends LiteRT, which is used where it is installed.
                 warnings.filterwarnings("ignore", category=UserWarning, module="tensorflow")
                 self._interpreter = interpreter(
                     model_content=content,
@@ -88,17 +88,17 @@ class TFLiteGraph:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Shape of the input as the file says it, -1 where any size goes."""
+        """Shape of the input in the file, -1 for any size."""
         return tuple(int(side) for side in self._input["shape_signature"])
 
     @property
     def input_type(self) -> np.dtype:
-        """Type of the input's numbers."""
+        """Dtype of the input."""
         return np.dtype(self._input["dtype"])
 
     @property
     def output_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shapes of the outputs by name, -1 where they follow the input."""
+        """Shapes of the outputs by name, -1 where they depend on the input."""
         return {
             name: tuple(int(side) for side in details["shape_signature"])
             for name, details in self._outputs.items()
@@ -108,7 +108,7 @@ class TFLiteGraph:
         """Runs the graph.
 
         Args:
-            images: The input, of any shape that the graph can take; it need not be the file's.
+            images: The input, of any shape that the graph supports, not only the one in the file.
 
         Returns:
             Outputs by name.

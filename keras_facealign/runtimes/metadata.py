@@ -1,4 +1,4 @@
-"""What an exported file says of itself, read without TensorFlow, Keras or ONNX.
+"""Reads the metadata of exported files without TensorFlow, Keras or ONNX.
 
 Every export carries one JSON object, `format` 1:
 
@@ -11,11 +11,11 @@ scheme           str       landmark scheme, see `keras_facealign.landmarks.get_s
 num_landmarks    int       K
 input_size       int       S, side of the square crop in pixels
 decode           bool      True: landmarks and confidence come out; False: heatmaps
-decode_method    str       how landmarks are read out of heatmaps, see `keras_facealign.ops`
-landmark_offset  list      (dx, dy) in pixels to add to what is read so; in `landmarks` it is
-                           already. May be missing: (0, 0)
+decode_method    str       how heatmaps are decoded, see `keras_facealign.ops`
+landmark_offset  list      (dx, dy) in pixels to add to decoded heatmaps; the output
+                           `landmarks` includes it. May be missing: (0, 0)
 outputs          list      names of the outputs
-batch            int/null  faces a call takes; null: any number
+batch            int/null  faces in a call; null: any number
 quantize         str       "none", "float16" or "int8"
 box_scale        float     side of the crop in units of the face box's longer side
 license          str       of the weights
@@ -24,7 +24,7 @@ version          str       of the package that wrote the file
 
 It lies in a `.tflite` file's metadata buffer "keras_facealign", in an `.onnx` file's property of
 that name, and in a SavedModel's `assets.extra/keras_facealign.json`. The first two formats are
-parsed here as far as it takes to find it: FlatBuffers' tables, protocol buffers' fields.
+parsed here only as far as needed to find it: FlatBuffers tables, protocol buffer fields.
 """
 
 from __future__ import annotations
@@ -75,14 +75,14 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
 
 
 class _Damaged(Exception):
-    """An offset leads out of the file."""
+    """An offset points outside of the file."""
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Reads what `keras_facealign.export` wrote into a file about it.
+    """Reads the metadata that `keras_facealign.export` wrote into a file.
 
     Args:
-        path: A `.tflite` or `.onnx` file, or a SavedModel's folder: the version's or the one above.
+        path: A `.tflite` or `.onnx` file, or a SavedModel's folder (with or without the version).
 
     Returns:
         The metadata, see the module.
@@ -100,7 +100,7 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
         return _read_saved_model(path)
     try:
         if path.stat().st_size > _MAX_FILE_BYTES:
-            raise FaceAlignError(f"{path} has more than 2 GiB; no exported network has.")
+            raise FaceAlignError(f"{path} is larger than 2 GiB, the limit of exported networks.")
         data = path.read_bytes()
     except OSError as error:
         raise FaceAlignError(f"{path} cannot be read: {error.strerror or error}.") from error
@@ -108,9 +108,7 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
         text = _tflite_text(data) if data[4:8] == b"TFL3" else _onnx_text(data)
     except _Damaged as error:
         damaged = data[4:8] == b"TFL3"
-        kind = (
-            "a TFLite file, but a damaged one" if damaged else "no network, neither TFLite nor ONNX"
-        )
+        kind = "a damaged TFLite file" if damaged else "neither a TFLite nor an ONNX file"
         raise FaceAlignError(
             f"{path} is {kind} ({error}); export it again with keras-facealign export."
         ) from error
@@ -133,14 +131,14 @@ def parse_metadata(text: bytes, path: Path) -> dict[str, Any]:
         The metadata.
 
     Raises:
-        FaceAlignError: If it is no JSON, of another format, or a value is missing or impossible.
+        FaceAlignError: If it is not JSON, has another format, or a value is missing or wrong.
     """
     try:
         if len(text) > _MAX_JSON_BYTES:
             raise ValueError(f"{len(text)} bytes")
         value = json.loads(text.decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise FaceAlignError(f"{path}: its metadata is no JSON ({error}).") from error
+        raise FaceAlignError(f"{path}: its metadata is not JSON ({error}).") from error
     if not isinstance(value, dict) or value.get("format") != FORMAT:
         found = value.get("format") if isinstance(value, dict) else value
         raise FaceAlignError(
@@ -149,7 +147,7 @@ def parse_metadata(text: bytes, path: Path) -> dict[str, Any]:
         )
     value.setdefault("landmark_offset", [0.0, 0.0])
     for key, kind in _FIELDS.items():
-        # bool is a subclass of int, and no number here.
+        # bool is a subclass of int but not valid as a number here.
         wrong_bool = isinstance(value.get(key), bool) and kind is not bool
         if key not in value or not isinstance(value[key], kind) or wrong_bool:
             raise FaceAlignError(f"{path}: metadata {key!r} is {value.get(key)!r}.")
@@ -182,14 +180,14 @@ def _read_saved_model(folder: Path) -> dict[str, Any]:
             with path.open("rb") as file:
                 return parse_metadata(file.read(_MAX_JSON_BYTES + 1), path)
     raise FaceAlignError(
-        f"{folder} is no SavedModel of keras-facealign: it has no assets.extra/"
+        f"{folder} is not a SavedModel of keras-facealign: it has no assets.extra/"
         f"{METADATA_NAME}.json; make one with keras-facealign export --format saved_model."
     )
 
 
 # ---- FlatBuffers: tables of offsets, all little-endian ------------------------------------------
 
-# Places of the fields in the tables Model, Metadata and Buffer of TFLite's schema.
+# Field numbers in the tables Model, Metadata and Buffer of TFLite's schema.
 _MODEL_BUFFERS, _MODEL_METADATA = 4, 6
 _METADATA_FIELD_NAME, _METADATA_FIELD_BUFFER = 0, 1
 _BUFFER_DATA = 0
@@ -198,7 +196,7 @@ _BUFFER_DATA = 0
 def _tflite_text(data: bytes) -> bytes | None:
     model = _uint(data, 0)
     buffers = _tables(data, _field(data, model, _MODEL_BUFFERS))
-    # All are looked at, so that a file whose end is missing does not pass for whole.
+    # All buffers are read, so that a truncated file is noticed.
     contents = [_bytes(data, _field(data, table, _BUFFER_DATA)) for table in buffers]
     for table in _tables(data, _field(data, model, _MODEL_METADATA)):
         name = _bytes(data, _field(data, table, _METADATA_FIELD_NAME))
@@ -219,7 +217,7 @@ def _uint(data: bytes, place: int, code: str = "<I") -> int:
 
 
 def _field(data: bytes, table: int, number: int) -> int:
-    """Where a table has a field; 0 where it has none."""
+    """Byte offset of a table's field; 0 if the field is missing."""
     description = table - _uint(data, table, "<i")
     entry = 4 + 2 * number
     if entry + 2 > _uint(data, description, "<H"):
@@ -229,7 +227,7 @@ def _field(data: bytes, table: int, number: int) -> int:
 
 
 def _vector(data: bytes, place: int, item: int) -> tuple[int, int]:
-    """First byte and length of the vector that an offset leads to."""
+    """First byte and length of the vector that an offset points to."""
     if not place:
         return 0, 0
     start = place + _uint(data, place)
@@ -269,7 +267,7 @@ def _onnx_text(data: bytes) -> bytes | None:
 
 
 def _messages(data: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """Number and bytes of the fields that have a length; numbers are passed over."""
+    """Yields number and bytes of the fields with a length; skips plain numbers."""
     place = 0
     while place < len(data):
         tag, place = _varint(data, place)

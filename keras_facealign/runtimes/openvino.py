@@ -1,4 +1,4 @@
-"""Networks on OpenVINO, whose convolutions are the fastest that we know of on x86 processors."""
+"""Runs networks on OpenVINO, whose convolutions are the fastest on x86 CPUs that we measured."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ __all__ = ["OpenVINOModel", "OpenVINONetwork", "has_bfloat16", "to_openvino"]
 # so there are only two; more than eight images in a call are no faster.
 _BATCH = 8
 
-# What share of the multiplications the bfloat16 variant computes in bfloat16. In the trained preset
-# sat1_cab_mobile, on the 224 faces of lfpw/testset, landmarks move by 0.016 pixels in the mean with
-# 0.6, by 0.019 with 0.7 and by 0.030 with 1.0.
+# Share of the multiplications that the bfloat16 variant computes in bfloat16. With sat1_cab_mobile
+# on the 224 faces of lfpw/testset, landmarks move by 0.016 pixels on average for a share of 0.6, by
+# 0.019 for 0.7 and by 0.030 for 1.0.
 _BFLOAT16_SHARE = 0.7
 
 
@@ -35,13 +35,13 @@ class OpenVINONetwork:
     Args:
         model: A functional model from one image to heatmaps. Its weights are copied.
         precision: "float32", or "bfloat16" to compute most of the multiplications in bfloat16: the
-            largest convolutions with kernels beyond 1x1. All other operations, the heads among
-            them, stay in float32.
-        threads: Processor cores to use. Default: all.
+            largest convolutions with kernels larger than 1x1. All other operations, including the
+            heads, stay in float32.
+        threads: CPU cores to use. Default: all.
 
     Raises:
-        FaceAlignError: If the model has a layer that a plain graph does not know, or the precision
-            is unknown or too much for this processor.
+        FaceAlignError: If the model has a layer that plain graphs do not support, or the precision
+            is unknown or not supported by this CPU.
         ImportError: If OpenVINO is not installed.
 
     Example:
@@ -58,12 +58,12 @@ class OpenVINONetwork:
             raise FaceAlignError(f"precision is {precision!r}; choose float32 or bfloat16.")
         if precision == "bfloat16" and not has_bfloat16():
             raise FaceAlignError(
-                "This processor does not compute in bfloat16 (it lacks AVX512_BF16); use float32."
+                "This CPU does not support bfloat16 (it lacks AVX512_BF16); use float32."
             )
         graph = merge_upsampling(simplify(trace(model)))
         graph.outputs = graph.outputs[-1:]
         low = _largest_convolutions(graph, _BFLOAT16_SHARE) if precision == "bfloat16" else set()
-        # Left to itself OpenVINO computes everything in the least precision the processor has.
+        # By default OpenVINO uses the lowest precision that the CPU supports.
         options: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": "f32",
             "PERFORMANCE_HINT": "LATENCY",
@@ -120,7 +120,7 @@ class OpenVINOModel:
 
 
 def _openvino(part: str = "") -> Any:
-    """The package or a module of it; its names are not visible to type checkers."""
+    """Imports OpenVINO or a module of it, out of sight of type checkers."""
     return importlib.import_module(f"openvino{part}")
 
 
@@ -132,8 +132,8 @@ def has_bfloat16() -> bool:
 def _largest_convolutions(graph: Graph, share: float) -> set[int]:
     """The `id`s of the convolutions, largest first, that make up a share of all multiplications.
 
-    1x1 convolutions are left out: the heads and what leads to them are the most sensitive to
-    rounding, and they are few.
+    1x1 convolutions are left out: the heads and the layers before them are the most sensitive to
+    rounding, and need few multiplications.
     """
     candidates = [
         node
@@ -151,15 +151,14 @@ def _largest_convolutions(graph: Graph, share: float) -> set[int]:
 
 
 def to_openvino(graph: Graph, bfloat16: set[int] = frozenset()) -> Any:  # type: ignore[assignment]
-    """Writes a graph as an OpenVINO model.
+    """Builds an OpenVINO model from a plain graph.
 
     Args:
         graph: The graph.
         bfloat16: `id`s of the convolutions whose operands are rounded to bfloat16.
 
     Returns:
-        An `openvino.Model` that takes images (B, S, S, 3) of any B and gives the graph's outputs as
-        (B, C, H, W).
+        An `openvino.Model` from images (B, S, S, 3) for any B to the graph's outputs, (B, C, H, W).
     """
     openvino, op = _openvino(), _openvino(".opset13")
 
@@ -188,7 +187,7 @@ def to_openvino(graph: Graph, bfloat16: set[int] = frozenset()) -> Any:  # type:
     return openvino.Model(results, [images], "face_alignment")
 
 
-# ---- one writer an operation --------------------------------------------------------------------
+# ---- one function for each operation ------------------------------------------------------------
 
 
 def _constant(op: Any, array: Any) -> Any:
@@ -202,15 +201,15 @@ def _by_channel(op: Any, values: np.ndarray) -> Any:
 def _kernel(op: Any, array: np.ndarray, low: bool) -> Any:
     if not low:
         return _constant(op, array)
-    # Rounded here, as OpenVINO's own conversion of constants is less exact.
+    # Rounded here: OpenVINO's own conversion of constants is less accurate.
     return op.convert(op.constant(_round_taps(array)), "bf16")
 
 
 def _round_taps(kernel: np.ndarray) -> np.ndarray:
     """Rounds to bfloat16 so that the errors of a kernel's taps, (..., height, width), cancel.
 
-    Each tap takes over the error of the one before it. Neighboring pixels are alike, and what
-    counts is the sum of the taps' errors: half the error of rounding every tap to its nearest.
+    Each tap carries the rounding error of the one before it. Neighboring pixels are similar, so the
+    sum of the errors matters most; this halves the error of rounding every tap to nearest.
     """
     taps = kernel.reshape(*kernel.shape[:-2], -1)
     rounded = np.empty_like(taps, np.float32)

@@ -1,7 +1,7 @@
-"""Writing files all or nothing.
+"""Writes files completely or not at all.
 
-A file is first written under a temporary name in the same folder and then renamed, so that a
-reader, or a run cut short, never meets half a file.
+A file is first written under a temporary name in the same folder and then renamed, so that no
+reader finds half a file, even if the program is killed.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from typing import IO
 
 from keras_facealign.errors import FaceAlignError
 
-__all__ = ["PARTIAL", "atomic_write", "replacing"]
+__all__ = ["PARTIAL", "atomic_path", "atomic_write"]
 
 PARTIAL = ".partial-"
-"""How the names of temporary files begin; nothing reads what a killed program left of them."""
+"""Prefix of temporary files. Those that a killed program left behind are never read."""
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Gives a temporary file beside `path`, which takes its place when the block ends well.
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yields a temporary file next to `path`, which replaces it when the block succeeds.
 
-    When the block raises, the temporary file is removed and `path` stays as it was.
+    If the block raises, the temporary file is removed and `path` stays as it was.
 
     Args:
         path: The file to write; an older one is replaced. Its folder must exist.
 
     Yields:
-        Path of the temporary file, which is there and empty; its ending is that of `path`.
+        Path of the temporary file, which exists and is empty; it has the suffix of `path`.
 
     Raises:
         FaceAlignError: If the file cannot be written.
@@ -43,7 +43,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.close(handle)
         temporary = Path(name)
         yield temporary
-        # A temporary file is private by default; the result gets the rights of any other new file.
+        # Temporary files are private; give the result the permissions of any other new file.
         temporary.chmod(0o666 & ~_umask())
         os.replace(temporary, path)
     except OSError as error:
@@ -57,7 +57,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def atomic_write(path: str | os.PathLike[str], write: Callable[[IO[bytes]], object]) -> Path:
-    """Writes a file all or not at all.
+    """Writes a file completely or not at all.
 
     Args:
         path: The file; its folder must exist.
@@ -72,7 +72,7 @@ def atomic_write(path: str | os.PathLike[str], write: Callable[[IO[bytes]], obje
     Example:
         >>> atomic_write("note.txt", lambda file: file.write(b"whole"))  # doctest: +SKIP
     """
-    with replacing(path) as temporary, open(temporary, "wb") as file:
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
         write(file)
     return Path(path)
 

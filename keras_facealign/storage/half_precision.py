@@ -1,4 +1,4 @@
-"""Weights in half the space or less: 16-bit floats in a preset's file, 32-bit in its network."""
+"""Stores a preset's weights as 16-bit floats; loading widens them to 32 bits."""
 
 from __future__ import annotations
 
@@ -8,40 +8,40 @@ from typing import Any
 import numpy as np
 
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.storage.atomic import replacing
+from keras_facealign.storage.atomic import atomic_path
 from keras_facealign.storage.preset_folders import WEIGHTS
 
 __all__ = ["store_half_precision"]
 
-# Smaller arrays would only grow by what HDF5 writes about a compressed one.
+# Compression adds a header that makes smaller arrays larger.
 _LEAST_COMPRESSED_BYTES = 4096
-# HDF5's file layout of 2016, whose groups and small arrays take less space than the oldest one's.
+# HDF5's file layout of 2016 stores groups and small arrays in less space than the default.
 _LAYOUT = ("v110", "v110")
 _PRECISIONS = ("float16", "bfloat16", "int8")
-# Bits of a 16-bit float that bfloat16's shorter significand leaves out.
+# Bits of float16's significand that bfloat16 does not have.
 _EXTRA_BITS = 3
-# The largest multiple under "int8", and float16's smallest number, the least step there can be.
+# The largest multiple under "int8"; and float16's smallest number, the smallest possible step.
 _LARGEST_MULTIPLE, _SMALLEST_STEP = 127, 2.0**-24
 
 
 def store_half_precision(folder: str | Path, precision: str = "float16") -> Path:
     """Rewrites a preset's weights as 16-bit floats, which `from_preset` widens again.
 
-    Kernels alone are narrowed, and compressed. The vectors, which are biases and what batch
-    normalization knows, are a hundredth of the file, and some of their values lie outside what 16
-    bits can say. The new file takes the place of the old one when it is whole.
+    Only kernels are narrowed, and compressed. The vectors (biases and the statistics of batch
+    normalization) make up a hundredth of the file, and some of their values are out of range of 16
+    bits. The new file replaces the old one when it is complete.
 
     Args:
         folder: A folder that `save_to_preset` wrote.
-        precision: "float16" keeps its 11 significant bits. "bfloat16" keeps 8 of them, which are
-            all that a network trained under Keras's policy "mixed_bfloat16" ever computed with;
-            such kernels compress to four fifths of the space. "int8" rounds each output channel to
-            multiples, -127 to 127, of a power of two of its own: half the space, for an error of
-            some 2 % of the weights' spread; measure what it does to the landmarks. All are 16-bit
-            floats in the file, which HDF5 and Keras read without knowing of this.
+        precision: "float16" keeps 11 significant bits. "bfloat16" keeps 8 of them, all that a
+            network trained under Keras's policy "mixed_bfloat16" has computed with; such kernels
+            compress to four fifths of the space. "int8" rounds each output channel to
+            multiples, -127 to 127, of its own power of two: half the space, for an error of about
+            2 % of the weights' standard deviation; measure how far the landmarks move. In the file
+            all are 16-bit floats, which HDF5 and Keras read as usual.
 
     Returns:
-        The weights' file.
+        The weights file.
 
     Raises:
         FaceAlignError: If the folder has no weights, or a kernel has values too large for 16 bits.
@@ -58,7 +58,7 @@ def store_half_precision(folder: str | Path, precision: str = "float16") -> Path
     if not path.is_file():
         raise FaceAlignError(f"{path}: there is no such file; save the preset first.")
     with (
-        replacing(path) as part,
+        atomic_path(path) as part,
         h5py.File(path, "r") as source,
         h5py.File(part, "w", libver=_LAYOUT) as target,
     ):
@@ -86,7 +86,7 @@ def _narrow(values: np.ndarray, precision: str, name: str) -> np.ndarray:
     with np.errstate(over="ignore"):
         narrow = values.astype(np.float16)
     if precision == "bfloat16":
-        # To the nearest, ties to even; a carry into the exponent is the next larger number.
+        # Round to nearest, ties to even; a carry into the exponent gives the next larger number.
         bits = narrow.view(np.uint16)
         half = (1 << (_EXTRA_BITS - 1)) - 1
         bits = bits + np.uint16(half) + (bits >> _EXTRA_BITS & np.uint16(1))
@@ -97,7 +97,7 @@ def _narrow(values: np.ndarray, precision: str, name: str) -> np.ndarray:
 
 
 def _round_channels(kernel: np.ndarray) -> np.ndarray:
-    """Each output channel, the last axis, in whole steps of the least power of two that will do."""
+    """Rounds each output channel (last axis) to multiples of the smallest sufficient power of 2."""
     kernel = kernel.astype(np.float64)
     largest = np.abs(kernel).max(axis=tuple(range(kernel.ndim - 1)))
     step = np.exp2(np.ceil(np.log2(np.maximum(largest / _LARGEST_MULTIPLE, _SMALLEST_STEP))))

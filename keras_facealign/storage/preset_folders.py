@@ -26,35 +26,35 @@ __all__ = [
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 CALIBRATION = "calibration.json"
 _WRITTEN = (CONFIG, METADATA, WEIGHTS, CALIBRATION)
-# What describes a preset rather than its weights, and is often written by hand.
+# Files that describe a preset rather than its weights, and are often written by hand.
 _KEPT = ("README.md", "card.png")
-# Exports of the weights that are replaced: were they kept, they would run in the new ones' place.
+# Exports of the replaced weights: if kept, they would be used instead of the new weights.
 _EXPORTS = ("model*.tflite", "model*.onnx")
 
 
 def check_replaceable(folder: str | Path) -> None:
-    """Refuses a folder in whose place no preset may be written.
+    """Checks that a preset may be written in place of a folder.
 
     Args:
         folder: A folder, or where one will be.
 
     Raises:
-        FaceAlignError: If there is a file, or a folder that is no preset or has files that do not
-            belong to one, or the folder that the program runs in.
+        FaceAlignError: If there is a file, or a folder that is not a preset or has other files,
+            or it is the working directory.
     """
     folder = Path(folder)
     if not os.path.lexists(folder):
         return
     if not folder.is_dir():
-        raise FaceAlignError(f"{folder} is no folder; give another place for the preset.")
+        raise FaceAlignError(f"{folder} is not a folder; give another path for the preset.")
     if Path.cwd().is_relative_to(folder.resolve()):
-        raise FaceAlignError(f"{folder} is the folder this runs in; give one inside of it.")
+        raise FaceAlignError(f"{folder} is the working directory; give a folder inside of it.")
     names = sorted(path.name for path in folder.iterdir())
     if not names:
         return
     if not _is_preset(folder):
         raise FaceAlignError(
-            f"{folder} holds {names[0]} and is no preset ({CONFIG} is missing or of something "
+            f"{folder} holds {names[0]} and is not a preset ({CONFIG} is missing or is something "
             "else); give another folder, or delete this one."
         )
     known = {*_WRITTEN, *_KEPT, *(path.name for path in _exports(folder))}
@@ -65,34 +65,33 @@ def check_replaceable(folder: str | Path) -> None:
     ]
     if foreign:
         raise FaceAlignError(
-            f"{folder} holds {foreign[0]}, which is no part of a preset and would be deleted; move "
-            "it, or give another folder."
+            f"{folder} holds {foreign[0]}, which is not part of a preset and would be deleted; "
+            "move it, or give another folder."
         )
 
 
 @contextmanager
 def replace_preset(folder: Path) -> Iterator[Path]:
-    """Gives an empty folder to write a preset into, which takes the place of `folder` at the end.
+    """Yields an empty folder to write a preset into, which replaces `folder` at the end.
 
-    Until then the old preset stays as it is, also if the program is killed. Between two renamings
-    it is found by `previous_preset` alone, which `find_preset` does. A model card (README.md
-    and card.png) is carried over; exports of the old weights are not, which a warning says.
+    Until then the old preset stays as it is, even if the program is killed. Between two renamings
+    only `previous_preset` finds it, which `find_preset` uses. A model card (README.md and card.png)
+    is kept; exports of the old weights are removed with a warning.
 
     Args:
-        folder: Where the preset is to be.
+        folder: Path of the preset.
 
     Yields:
         The folder to write into.
 
     Raises:
-        FaceAlignError: As `check_replaceable`, or if the file system does not let the folder be
-            replaced.
+        FaceAlignError: As from `check_replaceable`, or if the folder cannot be replaced.
     """
     given, folder = folder, folder.resolve()
     old, new = _old(folder), folder.with_name(f".{folder.name}.unfinished")
     try:
         if old.is_dir():
-            # A run was killed while it put its preset in place.
+            # An earlier program was killed between the two renamings.
             if folder.exists():
                 shutil.rmtree(old)
             else:
@@ -114,7 +113,7 @@ def replace_preset(folder: Path) -> Iterator[Path]:
 
 
 def previous_preset(folder: Path) -> Path | None:
-    """The preset that was in a folder when a kill hit the moment of its replacement."""
+    """Finds the old preset of a folder if a program was killed while replacing it."""
     old = _old(Path(os.path.abspath(folder)))
     return old if os.path.isfile(old / CONFIG) and not os.path.exists(folder) else None
 
@@ -136,7 +135,8 @@ def _swap(folder: Path, new: Path, old: Path) -> None:
     shutil.rmtree(old)
     if exports:
         warnings.warn(
-            f"{folder}: {exports} held other weights and went with them; export the preset again.",
+            f"{folder}: {exports} were exports of the old weights and have been removed; export "
+            "the preset again.",
             stacklevel=5,
         )
 

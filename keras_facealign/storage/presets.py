@@ -20,7 +20,7 @@ __all__ = ["bad_config", "find_preset", "list_presets", "read_config", "write_js
 
 
 def _roots() -> list[Path]:
-    """Installed packages carry their presets inside; a source tree has them beside the package."""
+    """Where presets are: inside an installed package, next to the package in a source tree."""
     package = Path(__file__).resolve().parents[1]
     return [package / "saved_models", package.parent / "saved_models"]
 
@@ -30,7 +30,7 @@ def _bundled() -> dict[str, Path]:
     for root in _roots():
         if root.is_dir():
             for folder in sorted(root.iterdir()):
-                # A dot hides what an unfinished replacement left behind.
+                # Names of unfinished replacements start with a dot.
                 if (folder / CONFIG).is_file() and not folder.name.startswith("."):
                     found.setdefault(folder.name, folder)
     return found
@@ -46,10 +46,10 @@ def find_preset(name: str | Path) -> Path:
         The folder.
 
     Raises:
-        FaceAlignError: If there is neither; the message lists the names there are.
+        FaceAlignError: If there is neither; the message lists the bundled names.
     """
     folder = Path(name)
-    # Unlike Path's methods, these take any text for a name, also one too long for the file system.
+    # Unlike the methods of Path, os.path accepts names that are too long for the file system.
     if os.path.isfile(folder / CONFIG):
         return folder
     bundled = _bundled()
@@ -68,7 +68,7 @@ def list_presets() -> dict[str, dict[str, Any]]:
     """Describes the bundled presets.
 
     Returns:
-        Name to metadata; "weights" says whether trained weights are there.
+        Name: metadata, with "weights" telling whether there are trained weights.
     """
     return {
         name: {**read_json_object(folder / METADATA), "weights": (folder / WEIGHTS).is_file()}

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.storage.atomic import replacing
+from keras_facealign.storage.atomic import atomic_path
 from keras_facealign.video.reading import silent_opencv
 
 __all__ = ["CODECS", "VideoWriter", "video_writer"]
@@ -92,7 +92,7 @@ def video_writer(
         raise FaceAlignError(
             f"{path}: unknown video format {path.suffix!r}; use one of {', '.join(CODECS)}"
         )
-    with replacing(path) as temporary:
+    with atomic_path(path) as temporary:
         writer = VideoWriter(temporary, path, frame_rate, size)
         try:
             yield writer

@@ -8,7 +8,7 @@ import stat
 import pytest
 
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.storage.atomic import atomic_write, replacing
+from keras_facealign.storage.atomic import atomic_path, atomic_write
 
 
 def names(folder):
@@ -24,7 +24,7 @@ def test_a_failed_write_leaves_the_earlier_file(tmp_path):
 
     with pytest.raises(FaceAlignError, match=r"a\.txt: cannot be written \(disk full\)"):
         atomic_write(path, fail)
-    with pytest.raises(KeyError), replacing(path) as temporary:
+    with pytest.raises(KeyError), atomic_path(path) as temporary:
         temporary.write_bytes(b"half")
         raise KeyError
     assert path.read_bytes() == b"whole"
@@ -33,7 +33,7 @@ def test_a_failed_write_leaves_the_earlier_file(tmp_path):
 
 def test_the_temporary_file_ends_as_the_file_does_and_lies_beside_it(tmp_path):
     path = tmp_path / "clip.mp4"
-    with replacing(path) as temporary:
+    with atomic_path(path) as temporary:
         assert temporary.parent == tmp_path and temporary.suffix == ".mp4"
         assert not path.exists()
         temporary.write_bytes(b"drawn")

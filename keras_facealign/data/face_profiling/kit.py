@@ -31,7 +31,7 @@ from keras_facealign.data.face_profiling.model import (
 )
 from keras_facealign.data.files import first_folder, read_text
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.storage.atomic import replacing
+from keras_facealign.storage.atomic import atomic_path
 
 __all__ = ["pack_kit"]
 
@@ -118,7 +118,7 @@ def pack_kit(
         "identity_names": np.array([name.removesuffix(".obj") for name in identities]),
         "expression_names": np.array([name.removesuffix(".obj") for name in shapes]),
     }
-    with replacing(path) as part:
+    with atomic_path(path) as part:
         with open(part, "wb") as file:
             np.savez_compressed(file, **arrays)
         return load_head_model(part)

@@ -23,7 +23,7 @@ from keras_facealign.data.files import Survey, read_text
 from keras_facealign.data.npz import read_npz
 from keras_facealign.data.valid_items import reader
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.storage.atomic import atomic_write, replacing
+from keras_facealign.storage.atomic import atomic_path, atomic_write
 
 __all__ = [
     "SETTINGS",
@@ -130,7 +130,7 @@ def write_views(root: Path, name: str, views: Sequence[TurnedView], source: str)
     """
     _labels_path(root, name).parent.mkdir(parents=True, exist_ok=True)
     for index, view in enumerate(views):
-        with replacing(_image_path(root, name, index)) as part:
+        with atomic_path(_image_path(root, name, index)) as part:
             Image.fromarray(view.image).save(part, "JPEG", quality=95, subsampling=0)
     arrays = {
         name: np.stack([getattr(view, name) for view in views])
