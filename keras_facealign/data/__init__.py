@@ -1,7 +1,7 @@
-"""Labeled faces: reading data sets, and making training batches of them.
+"""Reads data sets of labeled faces and makes training batches from them.
 
-Each name loads its module, and what that needs, at first use: the readers need neither Keras nor
-TensorFlow, and `PackedFaces` needs neither Pillow nor OpenCV.
+Names load their module at first use: the readers need neither Keras nor TensorFlow, and
+`PackedFaces` needs neither Pillow nor OpenCV.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Face boxes from a CSV file."""
+"""Reads face boxes from a CSV file."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import csv
 import os
 from pathlib import Path
 
+from keras_facealign.data.files import read_text
 from keras_facealign.errors import FaceAlignError
 
 __all__ = ["read_boxes"]
@@ -14,14 +15,14 @@ _COLUMNS = ("x0", "y0", "x1", "y1")
 
 
 def read_boxes(path: str | os.PathLike[str]) -> dict[str, list[list[float]]]:
-    """Reads boxes by the name of their picture.
+    """Reads boxes by the name of their image.
 
     Args:
-        path: A CSV file with a header and the columns image, x0, y0, x1, y1 (others are passed
-            over); one face a line; pixels, tight around the landmarks.
+        path: A CSV file with a header and the columns image, x0, y0, x1, y1 (others are ignored);
+            one face per line; pixels, tight around the landmarks.
 
     Returns:
-        For each picture, as the file names it but with forward slashes, its boxes in order.
+        The boxes of each image, in order; names are those of the file with forward slashes.
 
     Raises:
         FaceAlignError: If the file cannot be read, a column is missing, or a box is not four
@@ -31,13 +32,7 @@ def read_boxes(path: str | os.PathLike[str]) -> dict[str, list[list[float]]]:
         >>> read_boxes("boxes.csv")  # doctest: +SKIP
         {'afw/1.jpg': [[10.0, 12.0, 90.0, 88.0]]}
     """
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise FaceAlignError(f"{path}: cannot be read ({reason}); give a CSV file") from error
-    rows = csv.DictReader(text.splitlines(), skipinitialspace=True)
+    rows = csv.DictReader(read_text(path).splitlines(), skipinitialspace=True)
     missing = [name for name in ("image", *_COLUMNS) if name not in (rows.fieldnames or ())]
     if missing:
         raise FaceAlignError(

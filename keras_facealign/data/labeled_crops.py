@@ -1,4 +1,4 @@
-"""Crops of labeled faces, and what a model predicts for them."""
+"""Crops labeled faces and predicts their landmarks."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ def predict_faces(
     input_size: int,
     batch_size: int = 32,
 ) -> Iterator[tuple[FaceExample, np.ndarray, np.ndarray]]:
-    """Cuts labeled faces out by their boxes and has a model look at them, batch by batch.
+    """Crops labeled faces by their boxes and predicts their landmarks, batch by batch.
 
     Args:
         faces: Labeled faces.
         predict: From crops, uint8 (B, S, S, 3), to landmarks in crop pixels, (B, K, 2), and
             confidence; `FaceAlignModel.predict_landmarks` is one.
         input_size: Side S of the crops in pixels.
-        batch_size: Faces predicted at once.
+        batch_size: Faces per prediction.
 
     Yields:
-        Each face, the matrix (2, 3) from its picture's pixels to the crop's, and the landmarks
-        found, (K, 2) in pixels of the crop.
+        Each face, the matrix (2, 3) from its image's pixels to the crop's, and the predicted
+        landmarks, (K, 2) in pixels of the crop.
     """
     left = iter(faces)
     while batch := list(islice(left, batch_size)):

@@ -1,4 +1,4 @@
-"""Splitting a data set that has no split of the kind by its files' names, the same way for ever."""
+"""Divides a data set into parts that depend only on its files' names."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import PurePath
 
 from keras_facealign.data.examples import FaceExample
-from keras_facealign.errors import FaceAlignError
+from keras_facealign.data.files import check_choice
 
 __all__ = ["PARTS", "part_of", "take_part"]
 
@@ -18,10 +18,10 @@ _EIGHTHS = {0: "validation", 1: "calibration"}
 
 
 def part_of(file_name: str) -> str:
-    """The part that a file belongs to, decided by its name without folder and suffix.
+    """Returns the part that a file belongs to, by its name without folder and suffix.
 
     Args:
-        file_name: Any path; the folders and the suffix do not matter.
+        file_name: Any path; folders and suffix are ignored.
 
     Returns:
         One of `PARTS`.
@@ -34,7 +34,7 @@ def part_of(file_name: str) -> str:
 
 
 def take_part(examples: Iterable[FaceExample], part: str) -> Iterator[FaceExample]:
-    """The examples of one part.
+    """Selects the examples of one part.
 
     Args:
         examples: Labeled faces.
@@ -49,6 +49,5 @@ def take_part(examples: Iterable[FaceExample], part: str) -> Iterator[FaceExampl
     Example:
         >>> faces = take_part(merl_rav.load_samples(root, "train"), "calibration")  # doctest: +SKIP
     """
-    if part not in PARTS:
-        raise FaceAlignError(f"There is no part {part!r}; choose one of: {', '.join(PARTS)}.")
+    check_choice(part, PARTS, "There is no part")
     return (example for example in examples if part_of(example.file_name) == part)

@@ -1,9 +1,9 @@
-"""Moving labels that sit slightly off their faces to where a trained model sees the face.
+"""Corrects labels that are shifted or scaled as a whole, by a trained model's predictions.
 
-Some copies of a data set were cut and scaled after labeling, which leaves each face's labels
-shifted and scaled by a per cent or two as a whole. A model trained on other data makes errors of
-its own, but over 68 points they average out: the scaling and shift that best map an image's labels
-onto the model's prediction are a good estimate of the fault, and the labels keep their own shape.
+Some copies of a data set were cropped and scaled after labeling, which shifts and scales each
+face's labels by 1 or 2 %. The errors of a model trained on other data average out over 68 points:
+the scale and shift that map an image's labels to the prediction best estimate the fault, and the
+shape of the labels is kept.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from keras_facealign.data.labeled_crops import predict_faces
 
 __all__ = ["fit_scale_and_shift", "register_labels", "reregister"]
 
-# Labels are off by a few per cent in size; a scale beyond these has matched something else.
+# Labels are a few percent too large or small; other scales result from wrong predictions.
 _SCALES = (0.9, 1.1)
 
 
 def fit_scale_and_shift(
     source: np.ndarray, target: np.ndarray, iterations: int = 10
 ) -> tuple[float, np.ndarray, float]:
-    """The scale and shift that best map points onto others, outliers discounted.
+    """Fits scale and shift from points to others, robustly.
 
-    Least squares, reweighted so that a point counts in inverse proportion to its residual (which
-    minimizes the sum of distances instead of squares).
+    Least squares, reweighted by the inverse of each point's residual, which minimizes the sum of
+    distances instead of squares.
 
     Args:
         source: float (K, 2), pixels.
@@ -59,25 +59,25 @@ def fit_scale_and_shift(
 
 
 def register_labels(
-    labels: np.ndarray, seen: np.ndarray, max_residual: float
+    labels: np.ndarray, predicted: np.ndarray, max_residual: float
 ) -> tuple[float, np.ndarray] | None:
-    """The scale and shift that map labels onto what a model sees, if that is all that is wrong.
+    """Fits scale and shift from labels to a model's landmarks, if these explain the difference.
 
     Args:
         labels: float (K, 2), pixels.
-        seen: float (K, 2), the model's landmarks in the same pixels.
+        predicted: float (K, 2), the model's landmarks in the same pixels.
         max_residual: Largest mean distance left after the fit, in pixels.
 
     Returns:
-        Scale and shift (2,), of `fit_scale_and_shift`; None where the two disagree in more than
-        position and size, so that either may be wrong.
+        Scale and shift (2,) of `fit_scale_and_shift`; None if labels and landmarks differ in more
+        than position and size.
 
     Example:
         >>> points = np.array([[0.0, 0], [40, 0], [0, 40]])
         >>> register_labels(points, points[::-1], max_residual=1.0) is None
         True
     """
-    scale, shift, residual = fit_scale_and_shift(labels, seen)
+    scale, shift, residual = fit_scale_and_shift(labels, predicted)
     if residual > max_residual or not _SCALES[0] < scale < _SCALES[1]:
         return None
     return scale, shift
@@ -90,9 +90,9 @@ def reregister(
     max_residual: float = 0.04,
     batch_size: int = 32,
 ) -> Iterator[FaceExample]:
-    """Shifts and scales each example's labels onto a model's prediction.
+    """Shifts and scales each example's labels to match a model's predictions.
 
-    Examples on which model and labels disagree in more than position and size are left out: there,
+    Examples where predictions and labels differ in more than position and size are left out, since
     either may be wrong.
 
     Args:
@@ -101,19 +101,19 @@ def reregister(
             confidence; `FaceAlignModel.predict_landmarks` is one.
         input_size: Side S of the crops in pixels.
         max_residual: Largest mean distance left after the fit, in units of the box's longer side.
-        batch_size: Faces predicted at once.
+        batch_size: Faces per prediction.
 
     Yields:
         The examples that fit, with new landmarks and box.
     """
     for example, matrix, points in predict_faces(examples, predict, input_size, batch_size):
-        seen = geometry.transform_points(geometry.invert(matrix), points)
+        predicted = geometry.transform_points(geometry.invert(matrix), points)
         labeled = example.visibility > 0
-        # The jaw's labels slide along the contour, so the inner points carry the position.
+        # The jaw's labels vary along the contour, so the inner points determine the position.
         inner = labeled & (np.arange(len(labeled)) > 16)
         use = inner if inner.sum() >= 20 else labeled
         side = max(example.box[2] - example.box[0], example.box[3] - example.box[1])
-        fit = register_labels(example.landmarks[use], seen[use], max_residual * side)
+        fit = register_labels(example.landmarks[use], predicted[use], max_residual * side)
         if fit is None:
             continue
         scale, shift = fit

@@ -1,8 +1,8 @@
-"""Landmark schemes: what each point is, how points mirror, how they are drawn and converted.
+"""Landmark schemes: regions, symmetry, drawing and conversion of numbered points.
 
-A scheme is data: names of regions, the permutation that a horizontal flip applies to the points,
-the line segments that make a readable drawing, and the points that normalizing lengths are measured
-between. Each family's module names the publication that its order of points is from.
+A scheme is data: names of regions, the permutation of the points in a horizontally flipped image,
+the line segments of its drawing, and the points that define normalizing lengths. Each module names
+the publication that defines its order of points.
 """
 
 from keras_facealign.landmarks.conversion import (

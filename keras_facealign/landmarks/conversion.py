@@ -1,14 +1,14 @@
-"""From one landmark scheme to another.
+"""Converts landmarks from one scheme to another.
 
 Every conversion is a table: a point of the target is the mean, or a weighted mean, of points of the
-source. Where the target has a point that the source says nothing about, the table leaves it out.
+source. Points of the target that the source does not determine are not in the table.
 
-The tables are this library's own, read off the definitions of the schemes and checked on mean faces
-and on a portrait. How close they are: corners of eyes and mouth, tip of the nose and chin are the
-same in all schemes; WFLW and JD label the *edges* of the brows where iBUG labels their middle line,
-and eight points of an eye where iBUG has six, so those are interpolated, as in Jin et al.,
-Pixel-in-Pixel Net, IJCV 2021; the jaw of MediaPipe's mesh is spaced along the outline of the head
-in 3D, so its points slide along iBUG's jaw by up to half of their distance.
+The tables were derived from the definitions of the schemes and checked on mean faces and on a
+portrait. Accuracy: corners of eyes and mouth, tip of the nose and chin are the same in all schemes;
+WFLW and JD label the *edges* of the brows and eight points of an eye, iBUG the brows' middle line
+and six points, so these are interpolated, as in Jin et al., Pixel-in-Pixel Net, IJCV 2021; the jaw
+of MediaPipe's mesh is spaced along the outline of the head in 3D, so its points are shifted along
+iBUG's jaw by up to half of their distance.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ def _run(first: int, sources: range) -> _Table:
 
 
 def _outline_to_68(eyes: tuple[int, int], nose: int, lips: tuple[int, int]) -> _Table:
-    """WFLW and JD share jaw and brows; the rest starts at other numbers."""
+    """WFLW and JD have the same jaw and brows; the other regions start at different numbers."""
     table = _run(0, range(0, 33, 2))
-    # The middle line of each brow; its outer end is a point of its own.
+    # The middle line of each brow; its outer end is a labeled point.
     table |= {17: (33,), 18: (34, 41), 19: (35, 40), 20: (36, 39), 21: (37, 38)}
     table |= {22: (42, 50), 23: (43, 49), 24: (44, 48), 25: (45, 47), 26: (46,)}
     table |= _run(27, range(51, 55)) | _run(31, range(nose, nose + 5))
     for first, eye in zip((36, 42), eyes, strict=True):
-        # Of eight points the ones at 1/3 and 2/3 of each lid: between the second and the third.
+        # 1/3 of a lid is interpolated between its points at 1/4 and 1/2, 2/3 between 1/2 and 3/4.
         corner, up, top, down, inner, low, bottom, rise = range(eye, eye + 8)
         table |= {first: (corner,), first + 3: (inner,)}
         table |= {first + 1: (up, up, top), first + 2: (down, down, top)}
@@ -59,7 +59,7 @@ def _mesh_to_68() -> _Table:
         **{48: (61,), 49: (40, 39), 50: (37,), 51: (0,), 57: (17,), 58: (84,), 59: (91, 181)},
         **{60: (78,), 61: (82,), 62: (13,), 66: (14,), 67: (87,)},
     }
-    # The left half is the right one's mirror image.
+    # The left half is symmetric.
     flip68 = SCHEMES["ibug68"].flip_permutation
     flip = MEDIAPIPE478.flip_permutation
     left = {int(flip68[k]): tuple(int(flip[s]) for s in v) for k, v in right.items()}
@@ -68,11 +68,7 @@ def _mesh_to_68() -> _Table:
 
 _TABLES: dict[tuple[str, str], _Table] = {
     ("ibug68", "five"): {
-        0: (36, 37, 38, 39, 40, 41),
-        1: (42, 43, 44, 45, 46, 47),
-        2: (30,),
-        3: (48,),
-        4: (54,),
+        **{0: tuple(range(36, 42)), 1: tuple(range(42, 48)), 2: (30,), 3: (48,), 4: (54,)}
     },
     ("cofw29", "five"): {0: (16,), 1: (17,), 2: (20,), 3: (22,), 4: (23,)},
     ("aflw19", "five"): {0: (7,), 1: (10,), 2: (13,), 3: (15,), 4: (17,)},
@@ -105,26 +101,26 @@ _TABLES: dict[tuple[str, str], _Table] = {
 
 
 def list_conversions() -> list[tuple[str, str]]:
-    """The pairs of scheme names (from, to) that `convert_landmarks` knows, longer ways included."""
+    """Lists the pairs of scheme names (from, to) of `convert_landmarks`, chains included."""
     names = sorted(SCHEMES)
-    return [(a, b) for a in names for b in names if a != b and _way(a, b) is not None]
+    return [(a, b) for a in names for b in names if a != b and _chain(a, b) is not None]
 
 
 def convert_landmarks(points: np.ndarray, source: str, target: str) -> np.ndarray:
-    """Turns landmarks of one scheme into those of another.
+    """Converts landmarks of one scheme to another.
 
     Args:
         points: (..., K, D) of the source scheme, in any frame; D is 2 or 3.
         source: Name of their scheme.
-        target: Name of the wanted scheme.
+        target: Name of the scheme to convert to.
 
     Returns:
-        float (..., K', D) of the target scheme; NaN for points of which the source says nothing
-        (of "cofw29" from "ibug68", the edges of the brows).
+        float (..., K', D) of the target scheme; NaN for points that the source does not determine
+        (for "cofw29" from "ibug68", the edges of the brows).
 
     Raises:
-        FaceAlignError: If a scheme is unknown, the number of points is another, or there is no way
-            from one to the other.
+        FaceAlignError: If a scheme is unknown, the number of points differs, or there is no
+            conversion between the schemes.
 
     Example:
         >>> import numpy as np
@@ -142,7 +138,7 @@ def convert_landmarks(points: np.ndarray, source: str, target: str) -> np.ndarra
         )
     kind = values.dtype if values.dtype.kind == "f" else np.dtype(np.float64)
     matrix = conversion_matrix(source, target)
-    # Summed point by point: an unlabeled point, NaN, must not spoil the others.
+    # Summed point by point, so that an unlabeled point, NaN, does not affect the others.
     result = np.full((*values.shape[:-2], len(matrix), values.shape[-1]), np.nan, kind)
     for row, weights in enumerate(matrix):
         (columns,) = np.nonzero(weights)
@@ -153,7 +149,7 @@ def convert_landmarks(points: np.ndarray, source: str, target: str) -> np.ndarra
 
 
 def conversion_matrix(source: str, target: str) -> np.ndarray:
-    """The weights of a conversion.
+    """Returns the weights of a conversion.
 
     Args:
         source: Name of a scheme with K points.
@@ -163,41 +159,41 @@ def conversion_matrix(source: str, target: str) -> np.ndarray:
         float64 (K', K). Rows sum to 1, or are 0 for points that the source does not determine.
 
     Raises:
-        FaceAlignError: If a scheme is unknown or there is no way from one to the other.
+        FaceAlignError: If a scheme is unknown or there is no conversion between the schemes.
     """
     num_source = get_scheme(source).num_landmarks
     get_scheme(target)
     matrix = np.eye(num_source)
-    way = _way(source, target)
-    if way is None:
+    chain = _chain(source, target)
+    if chain is None:
         reachable = sorted(b for a, b in list_conversions() if a == source)
         raise FaceAlignError(
             f"There is no conversion from {source!r} to {target!r}; from {source!r} there is: "
             f"{', '.join(reachable) or 'none'}."
         )
-    for step in way:
+    for step in chain:
         table = np.zeros((get_scheme(step[1]).num_landmarks, len(matrix)))
         for row, columns in _TABLES[step].items():
             for column in columns:
                 table[row, column] += 1 / len(columns)
         known = matrix.any(axis=1)
-        # A mean over points of which one is unknown is unknown.
+        # A mean is unknown if one of its points is.
         table[(table[:, ~known] > 0).any(axis=1)] = 0
         matrix = table @ matrix
     return matrix
 
 
 @cache
-def _way(source: str, target: str) -> tuple[tuple[str, str], ...] | None:
-    """The shortest chain of tables; none of an unknown length."""
+def _chain(source: str, target: str) -> tuple[tuple[str, str], ...] | None:
+    """The shortest chain of tables, or None if there is none."""
     queue: deque[tuple[str, tuple[tuple[str, str], ...]]] = deque([(source, ())])
     seen = {source}
     while queue:
-        name, way = queue.popleft()
+        name, chain = queue.popleft()
         if name == target:
-            return way
+            return chain
         for step in _TABLES:
             if step[0] == name and step[1] not in seen:
                 seen.add(step[1])
-                queue.append((step[1], (*way, step)))
+                queue.append((step[1], (*chain, step)))
     return None

@@ -1,4 +1,4 @@
-"""The 68 points of iBUG: 300W, Menpo, 300W-LP, AFLW2000-3D, MERL-RAV, COFW68.
+"""The scheme of iBUG's 68 points: 300W, Menpo, 300W-LP, AFLW2000-3D, MERL-RAV, COFW68.
 
 Source of the order: Sagonas et al., 300 Faces in-the-Wild Challenge, 2013.
 """

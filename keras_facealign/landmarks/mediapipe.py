@@ -1,16 +1,17 @@
 """MediaPipe's face mesh: 468 vertices, and 10 points of the irises that make 478.
 
-Source: the lists of connections in MediaPipe's `face_mesh_connections.py` (Apache-2.0), from which
-the outlines below are read off. The flip rule was read off the same file's triangulation: the
-vertices of the person's right half, in rising order, are mirrored by 248, 249, ... 467, and the
-mirrored triangulation is the triangulation itself but for three diagonals out of 1322 edges. The
-irises' order (center, then picture-right, top, picture-left, bottom of *both* eyes) is that of the
-mesh model's output.
+Source of the outlines: the lists of connections in MediaPipe's `face_mesh_connections.py`
+(Apache-2.0). The flip pairs were derived from the same file's triangulation: the vertices of the
+person's right half, in increasing order, are the mirror images of 248, 249, ... 467; the mirrored
+triangulation is the same except for three diagonals out of 1322 edges. The irises' order (center,
+image-right, top, image-left, bottom of *both* eyes) is that of the mesh model's output.
 """
 
 from __future__ import annotations
 
-from keras_facealign.landmarks.scheme import LandmarkScheme, span
+from dataclasses import replace
+
+from keras_facealign.landmarks.scheme import CLOSED_REGIONS, LandmarkScheme, span
 
 __all__ = ["MEDIAPIPE468", "MEDIAPIPE478"]
 
@@ -26,7 +27,7 @@ _FLIP_PAIRS = tuple(zip(_RIGHT_HALF, range(248, _MESH), strict=True))
 _IRIS_FLIP_PAIRS = ((468, 473), (469, 476), (470, 475), (471, 474), (472, 477))
 
 _REGIONS: dict[str, tuple[int, ...]] = {
-    # The whole outline, clockwise in the picture from the middle of the forehead.
+    # The whole outline, clockwise in the image from the middle of the forehead.
     "jaw": (
         *(10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377),
         *(152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109),
@@ -47,23 +48,20 @@ _REGIONS: dict[str, tuple[int, ...]] = {
         *(324, 318, 402, 317, 14, 87, 178, 88, 95),
     ),
 }
-_CLOSED = frozenset(
-    {"jaw", "right_brow", "left_brow", "right_eye", "left_eye", "outer_lip", "inner_lip"}
-)
-_EYES = (_REGIONS["right_eye"], _REGIONS["left_eye"])
 
 MEDIAPIPE468 = LandmarkScheme(
     name="mediapipe468",
     num_landmarks=_MESH,
     regions=_REGIONS,
-    closed_regions=_CLOSED,
+    closed_regions=CLOSED_REGIONS | {"jaw"},
     flip_pairs=_FLIP_PAIRS,
     eye_corners=(33, 263),
     inner_corners=(133, 362),
-    eyes=_EYES,
+    eyes=(_REGIONS["right_eye"], _REGIONS["left_eye"]),
 )
 
-MEDIAPIPE478 = LandmarkScheme(
+MEDIAPIPE478 = replace(
+    MEDIAPIPE468,
     name="mediapipe478",
     num_landmarks=_MESH + 10,
     regions={
@@ -73,9 +71,6 @@ MEDIAPIPE478 = LandmarkScheme(
         "left_pupil": (473,),
         "left_iris": span(474, 477),
     },
-    closed_regions=_CLOSED | {"right_iris", "left_iris"},
+    closed_regions=MEDIAPIPE468.closed_regions | {"right_iris", "left_iris"},
     flip_pairs=_FLIP_PAIRS + _IRIS_FLIP_PAIRS,
-    eye_corners=(33, 263),
-    inner_corners=(133, 362),
-    eyes=_EYES,
 )

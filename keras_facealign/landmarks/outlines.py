@@ -1,29 +1,37 @@
-"""Schemes that trace brows, eyes and lips around: WFLW's 98 points and JD's 106.
+"""Schemes with closed outlines of brows, eyes and lips: WFLW's 98 points and JD's 106.
 
 Sources of the orders:
     * 98: Wu et al., Look at Boundary: A Boundary-Aware Face Alignment Algorithm, CVPR 2018.
     * 106: Liu et al., Grand Challenge of 106-Point Facial Landmark Localization, ICME 2019 (JD),
       and Liu et al., A New Dataset and Boundary-Attention Semantic Segmentation for Face Parsing,
-      AAAI 2020 (LaPa). The model `2d106det` of insightface numbers its 106 points otherwise.
+      AAAI 2020 (LaPa). The model `2d106det` of insightface has another order.
 """
 
 from __future__ import annotations
 
-from keras_facealign.landmarks.scheme import LandmarkScheme, mirrored_pairs, span
+from keras_facealign.landmarks.scheme import CLOSED_REGIONS, LandmarkScheme, mirrored_pairs, span
 
 __all__ = ["JD106", "WFLW98"]
 
-_CLOSED = frozenset({"right_brow", "left_brow", "right_eye", "left_eye", "outer_lip", "inner_lip"})
+# Both schemes begin with the same 55 points. The brows have their upper edge from the image's left
+# to its right, then the lower edge back.
+_REGIONS = {
+    "jaw": span(0, 32),
+    "right_brow": span(33, 41),
+    "left_brow": span(42, 50),
+    "nose_bridge": span(51, 54),
+}
+_FLIPS = (
+    (span(0, 15), span(17, 32)[::-1]),
+    (span(33, 37), span(42, 46)[::-1]),
+    (span(38, 41), span(47, 50)[::-1]),
+)
 
 WFLW98 = LandmarkScheme(
     name="wflw98",
     num_landmarks=98,
     regions={
-        "jaw": span(0, 32),
-        # Upper edge from the picture's left to its right, then the lower edge back.
-        "right_brow": span(33, 41),
-        "left_brow": span(42, 50),
-        "nose_bridge": span(51, 54),
+        **_REGIONS,
         "nostrils": span(55, 59),
         "right_eye": span(60, 67),
         "left_eye": span(68, 75),
@@ -32,11 +40,9 @@ WFLW98 = LandmarkScheme(
         "right_pupil": (96,),
         "left_pupil": (97,),
     },
-    closed_regions=_CLOSED,
+    closed_regions=CLOSED_REGIONS,
     flip_pairs=mirrored_pairs(
-        (span(0, 15), span(17, 32)[::-1]),
-        (span(33, 37), span(42, 46)[::-1]),
-        (span(38, 41), span(47, 50)[::-1]),
+        *_FLIPS,
         ((55, 56), (59, 58)),
         (span(60, 64), span(68, 72)[::-1]),
         (span(65, 67), span(73, 75)[::-1]),
@@ -53,10 +59,7 @@ JD106 = LandmarkScheme(
     name="jd106",
     num_landmarks=106,
     regions={
-        "jaw": span(0, 32),
-        "right_brow": span(33, 41),
-        "left_brow": span(42, 50),
-        "nose_bridge": span(51, 54),
+        **_REGIONS,
         # Down the right side of the nose, along its base, and up the left side.
         "nostrils": span(55, 65),
         "right_eye": span(66, 73),
@@ -68,11 +71,9 @@ JD106 = LandmarkScheme(
         "right_pupil": (104,),
         "left_pupil": (105,),
     },
-    closed_regions=_CLOSED,
+    closed_regions=CLOSED_REGIONS,
     flip_pairs=mirrored_pairs(
-        (span(0, 15), span(17, 32)[::-1]),
-        (span(33, 37), span(42, 46)[::-1]),
-        (span(38, 41), span(47, 50)[::-1]),
+        *_FLIPS,
         (span(55, 59), span(61, 65)[::-1]),
         (span(66, 70), span(75, 79)[::-1]),
         (span(71, 73), span(80, 82)[::-1]),

@@ -19,15 +19,15 @@ SCHEMES: dict[str, LandmarkScheme] = {
     scheme.name: scheme
     for scheme in (FIVE, AFLW19, COFW29, IBUG68, WFLW98, JD106, MEDIAPIPE468, MEDIAPIPE478)
 }
-"""Every scheme that the library knows, from the smallest to the largest."""
+"""Every scheme of the library, from the smallest to the largest."""
 
 
 def get_scheme(name: str) -> LandmarkScheme:
-    """Looks a landmark scheme up by its name.
+    """Returns a landmark scheme by its name.
 
     Args:
-        name: For example `"ibug68"`; a key of `SCHEMES`, or "points" and a number for as many
-            points of which nothing is known, see `numbered_scheme`.
+        name: For example `"ibug68"`; a key of `SCHEMES`, or "points" and a number, see
+            `numbered_scheme`.
 
     Returns:
         The scheme.
@@ -49,37 +49,28 @@ def get_scheme(name: str) -> LandmarkScheme:
 
 
 def numbered_scheme(num_landmarks: int) -> LandmarkScheme:
-    """A scheme of points of which nothing but their number is known.
+    """Makes a scheme of a number of points without further information.
 
-    It serves networks whose landmarks are no scheme of this library. Nobody can say which of its
-    points a mirror exchanges, or which are the eyes: training with flips is refused, and the
-    "inter-ocular" distance is that of the first and the last point.
+    Use it for networks whose landmarks are not a scheme of this library. Its flip pairs and eyes
+    are unknown: training with flips is refused, and its "inter-ocular" distance is that of the
+    first and the last point.
 
     Example:
         >>> numbered_scheme(10).name
         'points10'
     """
-    points = tuple(range(num_landmarks))
+    regions, ends = {"points": tuple(range(num_landmarks))}, (0, num_landmarks - 1)
+    name, none = f"points{num_landmarks}", frozenset[str]()
     return LandmarkScheme(
-        f"points{num_landmarks}",
-        num_landmarks,
-        {"points": points},
-        frozenset(),
-        (),
-        (points[0], points[-1]),
-        lines=(),
-        has_flip_pairs=False,
+        name, num_landmarks, regions, none, (), ends, lines=(), has_flip_pairs=False
     )
 
 
 def scheme_of_size(num_landmarks: int) -> LandmarkScheme | None:
-    """The scheme with that number of points; None if there is none.
+    """Returns the scheme with a number of points, or None if there is none.
 
     Example:
         >>> scheme_of_size(98).name
         'wflw98'
     """
-    for scheme in SCHEMES.values():
-        if scheme.num_landmarks == num_landmarks:
-            return scheme
-    return None
+    return next((s for s in SCHEMES.values() if s.num_landmarks == num_landmarks), None)

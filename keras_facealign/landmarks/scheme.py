@@ -1,4 +1,4 @@
-"""`LandmarkScheme`: what the numbered points of an annotation are."""
+"""The class of landmark schemes: names, symmetry and drawing of numbered points."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from itertools import pairwise
 
 import numpy as np
 
-__all__ = ["LandmarkScheme", "mirrored_pairs", "span"]
+__all__ = ["CLOSED_REGIONS", "LandmarkScheme", "mirrored_pairs", "span"]
+
+CLOSED_REGIONS = frozenset(
+    {"right_brow", "left_brow", "right_eye", "left_eye", "outer_lip", "inner_lip"}
+)
+"""Regions whose drawing is a loop in schemes that trace both edges of the brows."""
 
 
 @dataclass(frozen=True)
@@ -18,16 +23,16 @@ class LandmarkScheme:
         name: Short lower-case name, the key of `get_scheme`.
         num_landmarks: How many points the scheme has (K).
         regions: Point indices of each facial region. "right" and "left" are the person's own, so
-            the right eye is on the left of a frontal picture.
-        closed_regions: Names of the regions whose drawing closes into a loop.
-        flip_pairs: Pairs of points that change places when the picture is mirrored. Points in no
-            pair lie on the symmetry line.
+            the right eye is on the left of a frontal image.
+        closed_regions: Names of the regions that are drawn as a closed loop.
+        flip_pairs: Pairs of points that a horizontal flip exchanges. Other points are on the
+            symmetry line.
         eye_corners: The outer corners of the right and the left eye, whose distance is the
-            inter-ocular normalizer. Schemes without corners name the eyes' centers.
+            inter-ocular normalizer. Schemes without corners use the eyes' centers.
         inner_corners: The inner corners of both eyes, if the scheme has them.
         eyes: The points of the right and the left eye whose mean is the eye's center.
-        lines: Polylines to draw, where joining each region's points in order is not the drawing.
-        has_flip_pairs: Whether it is known which points a mirror exchanges.
+        lines: Polylines to draw. Default: the points of each region in order.
+        has_flip_pairs: Whether it is known which points a horizontal flip exchanges.
 
     Example:
         >>> get_scheme("cofw29").flip_permutation[:4]
@@ -47,7 +52,7 @@ class LandmarkScheme:
 
     @property
     def flip_permutation(self) -> np.ndarray:
-        """Index array `p` (K,) such that `points[p]` puts mirrored points back in scheme order."""
+        """Index array `p` (K,): `points[p]` has the points of a flipped image in scheme order."""
         permutation = np.arange(self.num_landmarks)
         for a, b in self.flip_pairs:
             permutation[a], permutation[b] = b, a
@@ -74,6 +79,6 @@ def span(first: int, last: int) -> tuple[int, ...]:
 def mirrored_pairs(
     *runs: tuple[tuple[int, ...], tuple[int, ...]],
 ) -> tuple[tuple[int, int], ...]:
-    """Flip pairs of runs of points with their mirror images; points on the line are left out."""
+    """Flip pairs of runs of points and their mirror images, without points that are their own."""
     pairs = [pair for one, other in runs for pair in zip(one, other, strict=True)]
     return tuple((a, b) for a, b in pairs if a != b)

@@ -1,4 +1,4 @@
-"""Schemes of few points: COFW's 29, AFLW's 19, and the five that face recognition aligns by.
+"""Schemes of few points: COFW's 29, AFLW's 19, and the five that align faces for recognition.
 
 Sources of the orders:
     * 29: Burgos-Artizzu, Perona and Dollar, Robust face landmark estimation under occlusion, ICCV
@@ -10,7 +10,7 @@ Sources of the orders:
 
 from __future__ import annotations
 
-from keras_facealign.landmarks.scheme import LandmarkScheme
+from keras_facealign.landmarks.scheme import CLOSED_REGIONS, LandmarkScheme, mirrored_pairs
 
 __all__ = ["AFLW19", "COFW29", "FIVE"]
 
@@ -33,34 +33,18 @@ COFW29 = LandmarkScheme(
         "inner_lip": (25, 26),
         "jaw": (28,),
     },
-    closed_regions=frozenset(
-        {"right_brow", "left_brow", "right_eye", "left_eye", "nostrils", "outer_lip"}
-    ),
-    flip_pairs=(
-        (0, 1),
-        (2, 3),
-        (4, 6),
-        (5, 7),
-        (8, 9),
-        (10, 11),
-        (12, 14),
-        (13, 15),
-        (16, 17),
-        (18, 19),
-        (22, 23),
+    closed_regions=CLOSED_REGIONS - {"inner_lip"} | {"nostrils"},
+    flip_pairs=mirrored_pairs(
+        ((0, 2, 4, 5, 8, 10, 12, 13), (1, 3, 6, 7, 9, 11, 14, 15)),
+        ((16, 18, 22), (17, 19, 23)),
     ),
     eye_corners=(8, 9),
     inner_corners=(10, 11),
     # "Inter-pupil" in results on COFW.
     eyes=((16,), (17,)),
     lines=(
-        (0, 4, 2, 5, 0),
-        (1, 6, 3, 7, 1),
-        (8, 12, 10, 13, 8),
-        (9, 14, 11, 15, 9),
-        (18, 20, 19, 21, 18),
-        (22, 24, 23, 27, 22),
-        (22, 25, 23, 26, 22),
+        *((0, 4, 2, 5, 0), (1, 6, 3, 7, 1), (8, 12, 10, 13, 8), (9, 14, 11, 15, 9)),
+        *((18, 20, 19, 21, 18), (22, 24, 23, 27, 22), (22, 25, 23, 26, 22)),
     ),
 )
 

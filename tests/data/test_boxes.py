@@ -37,7 +37,8 @@ def test_reads_several_faces_and_passes_over_other_columns(tmp_path: Path) -> No
         ("image,x0,y0,x1\na,1,2,3\n", "no column y1"),
         ("image,x0,y0,x1,y1\na,1,2,3,four\n", "line 2 has the box 1, 2, 3, four"),
         ("image,x0,y0,x1,y1\na,1,2\n", "line 2"),
-        ("", "no column image"),
+        ("\n", "no column image"),
+        ("", "the file is empty"),
     ],
 )
 def test_names_what_is_wrong(tmp_path: Path, text: str, message: str) -> None:

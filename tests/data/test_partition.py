@@ -55,5 +55,5 @@ def test_the_order_stays_and_an_iterator_is_read_once():
 
 
 def test_unknown_part():
-    with pytest.raises(FaceAlignError, match="no part 'test'; choose one of: train, calibration"):
+    with pytest.raises(FaceAlignError, match="no part 'test'; choose one of train, calibration"):
         take_part([], "test")
