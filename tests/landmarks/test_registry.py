@@ -15,5 +15,5 @@ def test_schemes_by_name():
 
 
 def test_schemes_by_size():
-    assert [scheme_of_size(k).name for k in (5, 19, 29, 68, 98, 106, 468, 478)] == NAMES
+    assert [scheme_of_size(k).name for k in (5, 19, 29, 68, 98, 106, 468, 478)] == list(SCHEMES)
     assert scheme_of_size(67) is None
