@@ -16,11 +16,8 @@ EXTRA_MODULES = {
     "calibration": ["quality"],
     "data": ["catalog", "readers.ibug_300w", "face_profiling"],
     "evaluation": ["collect_predictions", "cards"],
-    "export": [],
-    "formats": ["frames", "coco"],
-    "models": ["flip_test"],
     "objective": ["losses", "metrics", "targets"],
-    "storage": ["atomic", "preset_folders"],
+    "storage": ["atomic", "json_files", "preset_folders"],
 }
 
 BASE_CLASS_OPTIONS = ("inherited_members", "show_root_heading", "show_root_toc_entry")
