@@ -1,9 +1,9 @@
-"""How sure a network is of each landmark: a standard deviation, and whether it can be seen.
+"""Calibrated standard deviation and visibility of each landmark.
 
-A heatmap's shape tells both, once it has been compared with labeled faces that the network was
-not trained on. `observe` (in `keras_facealign.evaluation.collect_predictions`) looks at such faces,
-`fit_calibration` makes a `Calibration` of what it saw, and `measure` (in
-`keras_facealign.calibration.quality`) says on further faces how good that is.
+The shape of a heatmap shows both, once it has been compared with labeled faces that the network was
+not trained on. `collect_predictions` (in `keras_facealign.evaluation.collect_predictions`) runs a
+network over such faces, `fit_calibration` fits a `Calibration` to the result, and `measure` (in
+`keras_facealign.calibration.quality`) measures on further faces how good it is.
 """
 
 from keras_facealign.calibration.files import (

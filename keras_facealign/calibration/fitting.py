@@ -1,4 +1,4 @@
-"""Fits a `Calibration` to what a network saw on labeled faces; NumPy alone."""
+"""Fits a `Calibration` to the outputs of a network on labeled faces, with NumPy alone."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ from itertools import pairwise
 
 import numpy as np
 
-from keras_facealign.calibration.formula import MAX_KNOTS, Calibration, turn_sides
+from keras_facealign.calibration.formula import MAX_KNOTS, Calibration, face_sides
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.landmarks import LandmarkScheme
 
 __all__ = ["Observations", "fit_calibration"]
 
-# Shares of the landmarks below each border between bins of like spread: finer where errors are
-# large and rise fast.
+# Quantiles of the spread that separate bins: finer where errors are large and rise fast.
 _SHARES = np.concatenate([np.linspace(0.0, 0.9, 15), [0.93, 0.96, 0.98, 0.99, 1.0]])
-# Of landmarks with a position: as many with a factor of 1 are thought to have been seen besides.
+# Number of imaginary landmarks with a factor of 1, which regularizes the factors.
 _FACTOR_PRIOR = 20.0
-# How strongly a landmark's logistic weights are drawn to those of all, in units of the inverse
+# Strength of the pull of a landmark's logistic weights towards those of all landmarks: the inverse
 # variance of weights for features of unit variance.
 _WEIGHT_PRIOR = 5.0
 _ROUNDS = 5
@@ -26,27 +25,27 @@ _ROUNDS = 5
 
 @dataclass(frozen=True, eq=False)
 class Observations:
-    """What a network said of faces, beside what their labels say.
+    """Outputs of a network for faces, and their errors against labels.
 
     Attributes:
-        scheme: What the landmarks are.
+        scheme: Scheme of the landmarks.
         input_size: Side of the network's input in pixels, the unit of all lengths.
         spread: float32 (N, K), of the heatmaps.
         confidence: float32 (N, K), highest probability of the heatmaps.
-        turn: float32 (N, 1), of the faces.
+        yaw_asymmetry: float32 (N, 1), of the faces.
         errors: float32 (N, K), distance of landmark and label; NaN where there is no label to
             compare with.
         unregistered: float32 (N, K), the same before labels were moved onto the prediction.
         visibility: int32 (N, K), 0 hidden by the head itself, 1 behind something, 2 visible.
-        face: int32 (N,), number of the face that row shows; several rows may show one.
-        left_out: Rows without any error, since the labels lie elsewhere than the prediction.
+        face: int32 (N,), number of the row's face; several rows may be views of one face.
+        left_out: Rows without any error, because the labels do not fit the prediction.
     """
 
     scheme: LandmarkScheme
     input_size: int
     spread: np.ndarray
     confidence: np.ndarray
-    turn: np.ndarray
+    yaw_asymmetry: np.ndarray
     errors: np.ndarray
     unregistered: np.ndarray
     visibility: np.ndarray
@@ -60,17 +59,17 @@ class Observations:
 
 
 def fit_calibration(seen: Observations, fitted_on: str = "", fingerprint: int = 0) -> Calibration:
-    """Finds the calibration under which what was seen is most likely.
+    """Fits the calibration under which the observations are most likely.
 
-    The standard deviation comes of isotonic regression of squared errors on the spread, in bins of
-    faces' landmarks, in turns with one factor a landmark. Visibility comes of one logistic
-    regression for all landmarks and then of one each, drawn to the former. Landmarks that a mirror
-    exchanges share their numbers.
+    The standard deviation is fitted by isotonic regression of squared errors on the spread, in
+    bins, alternating with the estimation of a factor for each landmark. Visibility is fitted by a
+    logistic regression for all landmarks and then one for each, regularized towards the former.
+    Landmarks that are mirror images of each other share their numbers.
 
     Args:
         seen: Faces that the network was not trained on, each as often mirrored as not.
-        fitted_on: These faces, in words.
-        fingerprint: Of the network's weights, see `weights_fingerprint`.
+        fitted_on: Description of these faces.
+        fingerprint: Checksum of the network's weights, see `weights_fingerprint`.
 
     Returns:
         The calibration.
@@ -88,30 +87,19 @@ def fit_calibration(seen: Observations, fitted_on: str = "", fingerprint: int = 
     if visible.all() or not visible.any():
         kind = "hidden" if visible.all() else "visible"
         raise FaceAlignError(
-            f"No landmark is labeled as {kind}, so visibility cannot be calibrated; take a data "
+            f"No landmark is labeled as {kind}, so visibility cannot be calibrated; use a data "
             "set with labels of occlusion, such as merl_rav."
         )
     spreads, sigmas, factors = _fit_sigma(seen, known)
-    weights = _fit_visibility(seen, visible)
-    return Calibration(
-        scheme=seen.scheme,
-        input_size=seen.input_size,
-        spreads=spreads,
-        sigmas=sigmas,
-        factors=factors,
-        bias=weights[:, 0],
-        peak_weights=weights[:, 1],
-        spread_weights=weights[:, 2],
-        turn_weights=weights[:, 3],
-        fitted_on=fitted_on,
-        fingerprint=fingerprint,
-    )
+    weights = _fit_visibility(seen, visible).T
+    arrays = (spreads, sigmas, factors, *weights)
+    return Calibration(seen.scheme, seen.input_size, *arrays, fitted_on, fingerprint)
 
 
 def isotonic(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The sequence that never falls and is nearest to values in weighted squares.
+    """Computes the nondecreasing sequence nearest to values in weighted least squares.
 
-    Pool adjacent violators (Ayer et al., 1955): neighbors that fall are replaced by their mean.
+    Pool adjacent violators (Ayer et al., 1955): decreasing neighbors are replaced by their mean.
 
     Args:
         values: float (N,).
@@ -124,7 +112,7 @@ def isotonic(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
         >>> isotonic(np.array([1.0, 3, 2, 4]), np.ones(4)).tolist()
         [1.0, 2.5, 2.5, 4.0]
     """
-    pools: list[list[float]] = []  # of mean, weight and length each
+    pools: list[list[float]] = []  # mean, weight and length of each
     for value, weight in zip(values, weights, strict=True):
         pools.append([float(value), float(weight), 1])
         while len(pools) > 1 and pools[-2][0] > pools[-1][0]:
@@ -136,8 +124,8 @@ def isotonic(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def _fit_sigma(seen: Observations, known: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Knots, values there, and factors of the landmarks."""
-    # Both axes share a squared distance.
+    """Returns knots, values there, and factors of the landmarks."""
+    # A squared distance is the sum over both axes.
     variance = np.where(known, np.nan_to_num(seen.errors) ** 2 / 2, 0.0).astype(np.float64)
     order = np.argsort(seen.spread[known], kind="stable")
     borders = np.unique(np.round(_SHARES * len(order)).astype(int))
@@ -145,10 +133,13 @@ def _fit_sigma(seen: Observations, known: np.ndarray) -> tuple[np.ndarray, np.nd
     sorted_spread = seen.spread[known].astype(np.float64)
     centers = np.array([sorted_spread[part].mean() for part in bins])
     counts = np.array([len(part) for part in bins], float)
-    # Spreads of many landmarks can be equal, as those of maps without anything in them.
+    # Spreads of many landmarks can be equal, for example of empty maps.
     different = np.append(True, np.diff(centers) > 1e-4)
     if different.sum() < 2:
-        raise FaceAlignError("All heatmaps have the same spread; the network tells nothing.")
+        raise FaceAlignError(
+            "All heatmaps have the same spread, so nothing can be calibrated; check the "
+            "preset's weights."
+        )
     mirror = seen.scheme.flip_permutation
     factors = np.ones(seen.scheme.num_landmarks)
     squares = np.ones(len(bins))
@@ -166,11 +157,11 @@ def _fit_sigma(seen: Observations, known: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def _fit_visibility(seen: Observations, visible: np.ndarray) -> np.ndarray:
-    """Bias and weights of peak, logarithm of spread, and turn, float64 (K, 4)."""
-    sides = turn_sides(seen.scheme)
+    """Returns bias and weights of peak, log spread and yaw asymmetry, float64 (K, 4)."""
+    sides = face_sides(seen.scheme)
     sure = np.clip(seen.confidence, 1e-6, 1 - 1e-6).astype(np.float64)
     features = np.stack(
-        [np.log(sure / (1 - sure)), -np.log(seen.spread), seen.turn * sides], axis=-1
+        [np.log(sure / (1 - sure)), -np.log(seen.spread), seen.yaw_asymmetry * sides], axis=-1
     )
     flat = features.reshape(-1, 3)
     mean, scale = flat.mean(axis=0), np.maximum(flat.std(axis=0), 1e-6)
@@ -182,7 +173,7 @@ def _fit_visibility(seen: Observations, visible: np.ndarray) -> np.ndarray:
         both = sorted({k, int(twin)})
         x = features[:, both].reshape(-1, 3)
         weights[k] = fit_logistic(x, visible[:, both].ravel(), everyone, _WEIGHT_PRIOR)
-    # Back to the features as they are.
+    # Undoes the standardization of the features.
     weights[:, 1:] /= scale
     weights[:, 0] -= weights[:, 1:] @ mean
     weights[:, 2] *= -1.0
@@ -193,10 +184,10 @@ def _fit_visibility(seen: Observations, visible: np.ndarray) -> np.ndarray:
 def fit_logistic(
     features: np.ndarray, labels: np.ndarray, prior: np.ndarray, strength: float
 ) -> np.ndarray:
-    """Logistic regression whose first two weights may not be negative.
+    """Fits a logistic regression whose first two weights are not negative.
 
-    Newton's method on the log-likelihood less strength / 2 times the squared distance from the
-    prior. A weight that would become negative is zero, and the others are found anew.
+    Newton's method on the log-likelihood minus strength / 2 times the squared distance from the
+    prior. A weight that would become negative is set to zero, and the others are fitted again.
 
     Args:
         features: float (N, F), of about unit variance.
@@ -216,7 +207,7 @@ def fit_logistic(
             curvature = (x.T * (p * (1 - p))) @ x + strength * np.eye(len(weights))
             step = np.zeros(len(weights))
             step[free] = np.linalg.solve(curvature[np.ix_(free, free)], slope[free])
-            # Far from the optimum the parabola may point too far.
+            # Far from the optimum a Newton step may be too long.
             weights = weights - np.clip(step, -2.0, 2.0)
             if np.abs(step).max() < 1e-8:
                 break

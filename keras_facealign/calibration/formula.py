@@ -1,13 +1,14 @@
-"""From the shape of heatmaps to a standard deviation and a probability of being visible.
+"""Computes standard deviations and probabilities of visibility from the shape of heatmaps.
 
-Three numbers say it all. The `spread` of a landmark's heatmap is the standard deviation in pixels
+Three numbers are used. The `spread` of a landmark's heatmap is the standard deviation in pixels
 of the Gaussian that covers as much of the map: a blob of probabilities p has the effective area
 (sum p)^2 / sum p^2, which for a Gaussian is 4 pi s^2. The `peak` is the logit of the map's highest
-probability. The `turn` of the face is how far the landmarks on its symmetry line lie off the middle
-of the paired ones, in units of their distance: a head that turns hides the side that it turns away.
+probability. The `yaw asymmetry` of the face is the offset of the landmarks on its symmetry line
+from the middle of the paired ones, in units of their distance: a head that turns hides the side
+that it turns away.
 
 Everything works on NumPy arrays, without Keras, and on tensors through `keras.ops`, with nothing
-but sums, products and elementwise functions, which every format of exported graphs knows.
+but sums, products and elementwise functions, which every format of exported graphs has.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ import numpy as np
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.landmarks import LandmarkScheme
 
-__all__ = ["MAX_KNOTS", "Calibration", "spread_of_heatmaps", "turn_of_faces", "turn_sides"]
+__all__ = ["MAX_KNOTS", "Calibration", "face_sides", "spread_of_heatmaps", "yaw_asymmetry"]
 
 MAX_KNOTS = 20
 """Most knots that the map from spread to standard deviation has."""
 
-# A probability is held this far from 0 and 1 before its logit is taken.
+# Probabilities are clipped to this distance from 0 and 1 before their logits are computed.
 _EDGE = 1e-6
 
 
@@ -39,7 +40,7 @@ def _namespace(array: Any) -> Any:
 
 
 def _constant(xp: Any, array: np.ndarray) -> Any:
-    """An array as the namespace's own kind: not all backends multiply tensors by NumPy's arrays."""
+    """Converts an array for the namespace: not all backends multiply tensors by NumPy's arrays."""
     array = np.asarray(array, np.float32)
     return array if xp is np else xp.convert_to_tensor(array)
 
@@ -50,7 +51,7 @@ def _sigmoid(x: Any) -> Any:
 
 
 def spread_of_heatmaps(heatmaps: Any, input_size: int) -> Any:
-    """The standard deviation of the Gaussian that covers as much of each heatmap.
+    """Computes the standard deviation of the Gaussian with the effective area of each heatmap.
 
     Args:
         heatmaps: float32 (B, M, M, K), logits.
@@ -72,11 +73,16 @@ def spread_of_heatmaps(heatmaps: Any, input_size: int) -> Any:
     return (input_size / math.sqrt(4.0 * math.pi)) * mean / xp.sqrt(square)
 
 
-def turn_sides(scheme: LandmarkScheme) -> np.ndarray:
-    """Which landmarks are on the person's right (1), left (-1) or neither side (0); float32 (K,).
+def face_sides(scheme: LandmarkScheme) -> np.ndarray:
+    """Returns the side of the face of each landmark.
 
-    Only schemes that know their mirror images and have points on the symmetry line can tell how far
-    a face is turned; all others give zeros.
+    Args:
+        scheme: The landmark scheme.
+
+    Returns:
+        float32 (K,): 1 on the person's right, -1 on the left, 0 on the symmetry line. Zeros for
+        schemes without flip pairs or without points on the symmetry line, which do not show the
+        yaw.
     """
     sides = np.zeros(scheme.num_landmarks, np.float32)
     pairs = np.asarray(scheme.flip_pairs, np.int64).reshape(-1, 2)
@@ -85,12 +91,12 @@ def turn_sides(scheme: LandmarkScheme) -> np.ndarray:
     return sides
 
 
-def turn_of_faces(landmarks: Any, sides: np.ndarray) -> Any:
-    """How far faces are turned, as their landmarks show it.
+def yaw_asymmetry(landmarks: Any, sides: np.ndarray) -> Any:
+    """Measures how asymmetric the yaw of the head makes a face.
 
     Args:
         landmarks: float32 (B, K, 2), pixels.
-        sides: float32 (K,), of `turn_sides`.
+        sides: float32 (K,), of `face_sides`.
 
     Returns:
         float32 (B, 1), -1 to 1: 0 for a frontal face, negative where the person's right side is
@@ -98,7 +104,7 @@ def turn_of_faces(landmarks: Any, sides: np.ndarray) -> Any:
 
     Example:
         >>> face = np.array([[[0.0, 0], [10, 0], [4, 2]]], np.float32)  # right, left, middle
-        >>> turn_of_faces(face, np.array([1, -1, 0], np.float32)).tolist()
+        >>> yaw_asymmetry(face, np.array([1, -1, 0], np.float32)).tolist()
         [[-0.10000000149011612]]
     """
     xp = _namespace(landmarks)
@@ -109,20 +115,21 @@ def turn_of_faces(landmarks: Any, sides: np.ndarray) -> Any:
     weights = (left - right)[:, None], (middle - (left + right) / 2)[:, None]
     across, offset = (xp.sum(landmarks * _constant(xp, w), axis=1) for w in weights)
     length = xp.sum(across * across, axis=-1, keepdims=True)
-    turn = xp.sum(across * offset, axis=-1, keepdims=True) / xp.maximum(length, 1.0)
-    return xp.clip(turn, -1.0, 1.0)
+    along = xp.sum(across * offset, axis=-1, keepdims=True)
+    return xp.clip(along / xp.maximum(length, 1.0), -1.0, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """What the heatmaps of one network with one set of weights mean.
+    """Maps the heatmaps of one network with one set of weights to sigma and visibility.
 
     The standard deviation is a piecewise linear function of the spread, the same for all landmarks,
-    that never falls and is level beyond its ends, times a factor of the landmark. The probability
-    of being visible is the sigmoid of a weighted sum of peak, logarithm of the spread, and turn.
+    that never falls and is constant beyond its ends, times a factor of the landmark. The
+    probability of being visible is the sigmoid of a weighted sum of peak, logarithm of the spread,
+    and yaw asymmetry.
 
     Attributes:
-        scheme: What the landmarks are.
+        scheme: Scheme of the landmarks.
         input_size: Side of the network's input in pixels.
         spreads: float32 (N,), rising; the knots, pixels.
         sigmas: float32 (N,), positive, not falling; the standard deviations there, pixels.
@@ -130,9 +137,9 @@ class Calibration:
         bias: float32 (K,).
         peak_weights: float32 (K,), not negative.
         spread_weights: float32 (K,), not positive.
-        turn_weights: float32 (K,).
-        fitted_on: The faces, in words.
-        fingerprint: Of the weights that it belongs to, see `weights_fingerprint`.
+        yaw_weights: float32 (K,).
+        fitted_on: Description of the faces.
+        fingerprint: Checksum of the network's weights, see `weights_fingerprint`.
 
     Raises:
         FaceAlignError: If a value is not as described.
@@ -146,7 +153,7 @@ class Calibration:
     bias: np.ndarray
     peak_weights: np.ndarray
     spread_weights: np.ndarray
-    turn_weights: np.ndarray
+    yaw_weights: np.ndarray
     fitted_on: str = ""
     fingerprint: int = 0
     _sides: np.ndarray = field(init=False, repr=False)
@@ -158,18 +165,17 @@ class Calibration:
         for name in (f.name for f in fields(self) if "ndarray" in str(f.type) and f.init):
             array = np.asarray(getattr(self, name), np.float32)
             knots = name in ("spreads", "sigmas")
-            if array.ndim != 1 or not (
-                2 <= len(array) <= MAX_KNOTS if knots else len(array) == count
-            ):
-                wanted = f"2 to {MAX_KNOTS}" if knots else f"{count}"
-                raise FaceAlignError(f"{name} has shape {array.shape}; it takes {wanted} numbers.")
+            low, high = (2, MAX_KNOTS) if knots else (count, count)
+            if array.ndim != 1 or not low <= len(array) <= high:
+                number = f"{low} to {high}" if knots else count
+                raise FaceAlignError(f"{name} has shape {array.shape}; it needs {number} numbers.")
             if not (np.abs(array) <= 1e4).all():
                 raise FaceAlignError(f"{name} must be numbers between -10000 and 10000.")
             object.__setattr__(self, name, array)
         if len(self.spreads) != len(self.sigmas):
             raise FaceAlignError(
                 f"spreads and sigmas have {len(self.spreads)} and {len(self.sigmas)} numbers; "
-                "each knot takes one of both."
+                "each knot needs one of both."
             )
         for name, good, rule in (
             ("spreads", (np.diff(self.spreads) > 0).all() and self.spreads[0] > 0, "rise above 0"),
@@ -180,10 +186,10 @@ class Calibration:
         ):
             if not good:
                 raise FaceAlignError(f"{name} must {rule}.")
-        object.__setattr__(self, "_sides", turn_sides(self.scheme))
+        object.__setattr__(self, "_sides", face_sides(self.scheme))
 
     def __call__(self, heatmaps: Any, landmarks: Any, confidence: Any) -> dict[str, Any]:
-        """Standard deviation and visibility of landmarks.
+        """Computes standard deviation and visibility of landmarks.
 
         Args:
             heatmaps: float32 (B, M, M, K), logits; NumPy arrays or tensors, as all arguments.
@@ -193,40 +199,42 @@ class Calibration:
         Returns:
             `sigma`, float32 (B, K), the standard deviation of the landmark's position along each
             axis, in pixels of the input; and `visibility`, float32 (B, K), the probability that the
-            landmark is hidden neither by the head itself nor by anything before it.
+            landmark is hidden neither by the head itself nor by anything in front of it.
         """
         spread = spread_of_heatmaps(heatmaps, self.input_size)
-        turn = turn_of_faces(landmarks, self._sides)
+        asymmetry = yaw_asymmetry(landmarks, self._sides)
         return {
             "sigma": self.sigma(spread),
-            "visibility": self.visibility(spread, confidence, turn),
+            "visibility": self.visibility(spread, confidence, asymmetry),
         }
 
     def sigma(self, spread: Any) -> Any:
-        """Standard deviations, float32 (B, K) in pixels, for spreads (B, K) in pixels."""
+        """Computes standard deviations, float32 (B, K) in pixels, from spreads (B, K) in pixels."""
         xp = _namespace(spread)
         starts, lengths = self.spreads[:-1], np.diff(self.spreads)
         slopes = np.diff(self.sigmas) / lengths
         starts, lengths, slopes, factors = (
             _constant(xp, array) for array in (starts, lengths, slopes, self.factors)
         )
-        # Every stretch between knots adds what of it lies below the spread.
+        # Each interval between knots contributes its part below the spread.
         below = xp.minimum(xp.maximum(xp.expand_dims(spread, -1) - starts, 0.0), lengths)
         return (xp.sum(below * slopes, axis=-1) + float(self.sigmas[0])) * factors
 
-    def visibility(self, spread: Any, confidence: Any, turn: Any) -> Any:
-        """Probabilities of being visible, float32 (B, K).
+    def visibility(self, spread: Any, confidence: Any, asymmetry: Any) -> Any:
+        """Computes probabilities of being visible, float32 (B, K).
 
         Args:
             spread: float32 (B, K), pixels.
             confidence: float32 (B, K), 0 to 1.
-            turn: float32 (B, 1), of `turn_of_faces`.
+            asymmetry: float32 (B, 1), of `yaw_asymmetry`.
         """
         xp = _namespace(spread)
         sure = xp.clip(confidence, _EDGE, 1.0 - _EDGE)
         peak = xp.log(sure) - xp.log(1.0 - sure)
-        bias, of_peak, of_spread, of_turn = (
+        bias, of_peak, of_spread, of_asymmetry = (
             _constant(xp, array)
-            for array in (self.bias, self.peak_weights, self.spread_weights, self.turn_weights)
+            for array in (self.bias, self.peak_weights, self.spread_weights, self.yaw_weights)
         )
-        return _sigmoid(peak * of_peak + xp.log(spread) * of_spread + turn * of_turn + bias)
+        return _sigmoid(
+            peak * of_peak + xp.log(spread) * of_spread + asymmetry * of_asymmetry + bias
+        )

@@ -1,4 +1,4 @@
-"""How good a calibration is on faces that it was not fitted to."""
+"""Measures how good a calibration is on faces that it was not fitted to."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 
 __all__ = ["Quality", "auroc", "measure"]
 
-_TENTHS = 10
+_PARTS = 10
 HIDDEN = {"behind something": 1, "by the head": 0}
-"""How a landmark can be hidden, and the visibility that labels give it then."""
+"""Ways in which a landmark can be hidden, and the visibility that labels give it then."""
 
 
 def auroc(hidden: np.ndarray, visible: np.ndarray) -> float:
-    """Area under the ROC curve: how often a visible landmark scores higher than a hidden one.
+    """Computes the area under the ROC curve: how often visible landmarks score higher than hidden.
 
     Args:
         hidden: float (N,), scores.
         visible: float (M,), scores; ties count half.
 
     Returns:
-        0 to 1; NaN if one of both is empty.
+        0 to 1; NaN if one of the two is empty.
 
     Example:
         >>> auroc(np.array([0.1, 0.6]), np.array([0.5, 0.9]))
@@ -45,71 +45,73 @@ def auroc(hidden: np.ndarray, visible: np.ndarray) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Quality:
-    """What `measure` found. Lengths are pixels of the network's input.
+    """Measurements of a calibration. Lengths are pixels of the network's input.
 
     Attributes:
-        tenths: (10, 2): root mean square distance expected and observed, of the landmarks in the
+        deciles: (10, 2): root mean square distance expected and observed, of the landmarks in the
             order of their standard deviation, the surest tenth first.
         kept_errors: (2, S): share of the landmarks kept, the surest first, and their mean distance.
         aurocs: By kind of hiding: `all`, over all pairs of a visible and a hidden landmark, and
-            `same_landmark`, over the pairs that are the same landmark of two faces, which knowing
-            what landmarks are often hidden does not help; and the number of `landmarks`.
-        rates: By kind: (2, T), share of the visible taken for hidden and share of the hidden found.
+            `same_landmark`, over the pairs that are the same landmark of two faces, for which it
+            does not help to know which landmarks are often hidden; and the number of `landmarks`.
+        rates: By kind: (2, T), share of the visible classified as hidden and share of the hidden
+            found.
         summary: Single numbers by name.
     """
 
-    tenths: np.ndarray
+    deciles: np.ndarray
     kept_errors: np.ndarray
     aurocs: dict[str, dict[str, float]]
     rates: dict[str, np.ndarray]
     summary: dict[str, float]
 
     def to_dict(self) -> dict[str, Any]:
-        """All numbers, for JSON; None where something could not be measured."""
+        """Returns all numbers for JSON; None where something could not be measured."""
         aurocs = {
             kind: {name: None if np.isnan(v) else v for name, v in values.items()}
             for kind, values in self.aurocs.items()
         }
-        tenths = [{"expected": float(a), "observed": float(b)} for a, b in self.tenths]
+        tenths = [{"expected": float(a), "observed": float(b)} for a, b in self.deciles]
         return {**self.summary, "auroc": aurocs, "tenths": tenths}
 
     def to_tables(self, title: str = "") -> list[Table]:
-        """The numbers as tables for the terminal."""
+        """Returns the numbers as tables for the terminal."""
         from rich.table import Table
 
         errors = Table(title=title, title_justify="left")
         for name in ("Landmarks, surest first", "Expected px", "Observed px", "Ratio"):
             errors.add_column(name, justify="right")
-        for i, (expected, observed) in enumerate(self.tenths):
-            share = f"{10 * i} to {10 * i + 10} %"
-            errors.add_row(
-                share, f"{expected:.2f}", f"{observed:.2f}", f"{observed / expected:.2f}"
-            )
+        for i, (expected, observed) in enumerate(self.deciles):
+            numbers = (f"{value:.2f}" for value in (expected, observed, observed / expected))
+            errors.add_row(f"{10 * i} to {10 * i + 10} %", *numbers)
+        rows = []
+        for kind, values in self.aurocs.items():
+            if values["landmarks"]:
+                name = f"AUROC, hidden {kind} ({values['landmarks']:.0f} landmarks)"
+                rows.append((name, f"{values['all']:.3f}"))
+                rows.append(
+                    ("  the same landmark of other faces", f"{values['same_landmark']:.3f}")
+                )
+        for name, key in (
+            ("Mean error, px", "mean_error"),
+            ("  without the least certain tenth", "mean_error_without_tenth"),
+            ("  before labels were moved", "mean_error_before_registration"),
+        ):
+            rows.append((name, f"{self.summary[key]:.3f}"))
+        counts = ", ".join(f"{self.summary[key]:.0f}" for key in ("faces", "views", "left_out"))
         rest = Table(show_header=False)
         rest.add_column()
         rest.add_column(justify="right")
-        for kind, values in self.aurocs.items():
-            if values["landmarks"]:
-                rest.add_row(
-                    f"AUROC, hidden {kind} ({values['landmarks']:.0f} landmarks)",
-                    f"{values['all']:.3f}",
-                )
-                rest.add_row("  the same landmark of other faces", f"{values['same_landmark']:.3f}")
-        s = self.summary
-        rest.add_row("Mean error, px", f"{s['mean_error']:.3f}")
-        rest.add_row("  without the least certain tenth", f"{s['mean_error_without_tenth']:.3f}")
-        rest.add_row("  before labels were moved", f"{s['mean_error_before_registration']:.3f}")
-        rest.add_row(
-            "Faces, views, left out", "{faces:.0f}, {views:.0f}, {left_out:.0f}".format(**s)
-        )
+        for row in (*rows, ("Faces, views, left out", counts)):
+            rest.add_row(*row)
         return [errors, rest]
 
 
 def measure(calibration: Calibration, seen: Observations) -> Quality:
-    """Compares what a calibration says with labels.
+    """Compares a calibration's outputs with labels.
 
     Args:
-        calibration: What to judge.
+        calibration: The calibration.
         seen: Faces that neither it nor the network was fitted to.
 
     Returns:
@@ -119,18 +121,18 @@ def measure(calibration: Calibration, seen: Observations) -> Quality:
         FaceAlignError: If too few landmarks have an error.
     """
     known = np.isfinite(seen.errors)
-    if known.sum() < _TENTHS:
-        raise FaceAlignError(f"Only {int(known.sum())} landmarks have an error to compare with.")
+    if known.sum() < _PARTS:
+        raise FaceAlignError(
+            f"Only {int(known.sum())} landmarks have an error to compare with; give more faces."
+        )
     sigma = calibration.sigma(seen.spread)
-    visibility = calibration.visibility(seen.spread, seen.confidence, seen.turn)
+    visibility = calibration.visibility(seen.spread, seen.confidence, seen.yaw_asymmetry)
     order = np.argsort(sigma[known], kind="stable")
     expected = np.sqrt(2.0) * sigma[known][order]
     observed = seen.errors[known][order].astype(np.float64)
-    tenths = [
-        [np.sqrt(np.mean(np.square(part))) for part in pair]
-        for pair in zip(
-            np.array_split(expected, _TENTHS), np.array_split(observed, _TENTHS), strict=True
-        )
+    deciles = [
+        [float(np.sqrt(np.mean(np.square(part)))) for part in np.array_split(values, _PARTS)]
+        for values in (expected, observed)
     ]
     means = np.cumsum(observed) / np.arange(1, len(observed) + 1)
     shares = np.linspace(0.5, 1.0, 51)
@@ -146,12 +148,9 @@ def measure(calibration: Calibration, seen: Observations) -> Quality:
         }
         if hidden.any() and visible.any():
             limits = np.quantile(visibility[hidden | visible], np.linspace(0, 1, 201))
-            rates[kind] = np.stack(
-                [
-                    np.searchsorted(np.sort(visibility[these]), limits, side="right") / these.sum()
-                    for these in (visible, hidden)
-                ]
-            )
+            scores = (np.sort(visibility[these]) for these in (visible, hidden))
+            shares_below = [np.searchsorted(s, limits, side="right") / len(s) for s in scores]
+            rates[kind] = np.stack(shares_below)
     right = np.where(visible, visibility, 1.0 - visibility)
     summary = {
         "mean_error": float(observed.mean()),
@@ -165,11 +164,11 @@ def measure(calibration: Calibration, seen: Observations) -> Quality:
         "views": len(seen.spread),
         "left_out": seen.left_out,
     }
-    return Quality(np.array(tenths), np.stack([shares, means[kept]]), aurocs, rates, summary)
+    return Quality(np.transpose(deciles), np.stack([shares, means[kept]]), aurocs, rates, summary)
 
 
 def _same_landmark(scores: np.ndarray, hidden: np.ndarray, visible: np.ndarray) -> float:
-    """AUROC over the pairs of a visible and a hidden landmark that have one number."""
+    """Computes the AUROC over pairs of a visible and a hidden landmark of the same number."""
     total, pairs = 0.0, 0
     for k in range(scores.shape[1]):
         number = int(hidden[:, k].sum()) * int(visible[:, k].sum())

@@ -1,33 +1,32 @@
-"""Looks at labeled faces through a network, as a detector's box would show them."""
+"""Runs a network over labeled faces, cropped as a detector's boxes would crop them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from keras_facealign import geometry
 from keras_facealign.calibration.fitting import Observations
-from keras_facealign.calibration.formula import spread_of_heatmaps, turn_of_faces, turn_sides
+from keras_facealign.calibration.formula import face_sides, spread_of_heatmaps, yaw_asymmetry
 from keras_facealign.data.batches import BoxJitter
 from keras_facealign.data.examples import FaceExample
 from keras_facealign.data.reregistration import register_labels
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.geometry import crop_face
 from keras_facealign.prediction import landmark_outputs
 
 if TYPE_CHECKING:
     from keras_facealign.models import FaceAlignModel
 
-__all__ = ["observe"]
+__all__ = ["collect_predictions"]
 
 # A larger mean distance, in units of the labels' box, is a wrong label rather than an error.
 _MAX_RESIDUAL = 0.08
 _BATCH = 32
 
 
-def observe(
+def collect_predictions(
     model: FaceAlignModel,
     examples: Iterable[FaceExample],
     views: int = 4,
@@ -36,92 +35,99 @@ def observe(
     on_face: Callable[[], Any] | None = None,
     without: Sequence[int] = (),
 ) -> Observations:
-    """Notes what a network says of labeled faces and how far from their labels it is.
+    """Collects a network's outputs for labeled faces and their errors.
 
-    Each face is seen in several views, the boxes drawn around the labels' own as detectors' stray,
-    every other view mirrored.
+    Each face is cropped in several views, whose boxes deviate from the labels' as those of
+    detectors do; every other view is mirrored.
 
     Where labels are shifted and scaled as a whole (see `keras_facealign.data.reregistration`), they
-    are first moved onto the prediction by the scaling and shift that fit best. That also takes away
-    what of the network's own error is a shift or scaling of the whole face, so errors come out too
-    small; on faces with exact labels, by a twentieth of the root mean square, nearly all of it
-    where the network is surest.
+    are first moved onto the prediction by the best fitting scaling and shift. That also removes
+    the part of the network's own error that is a shift or scaling of the whole face, so errors are
+    underestimated; on faces with exact labels, by a twentieth of the root mean square, nearly all
+    of it where the network is most certain.
 
     Args:
         model: The network, with its weights.
         examples: Labeled faces; landmarks of visibility 0 have no position.
-        views: Views of each face; an even number shows each as often mirrored as not.
-        register: Whether labels are moved onto the prediction before errors are taken.
-        seed: Decides the boxes.
+        views: Views of each face; with an even number, half of them are mirrored.
+        register: Whether labels are moved onto the prediction before errors are measured.
+        seed: Seed of the boxes.
         on_face: Called after each face.
-        without: Landmarks whose labels mean another place than the network's, such as the jaw of
-            faces labeled in 2D for a network of 3D landmarks; no errors are taken there.
+        without: Landmarks whose labels are defined differently from the network's, such as the jaw
+            of faces labeled in 2D for a network of 3D landmarks; their errors are left out.
 
     Returns:
-        What was seen, a row a view.
+        The observations, a row a view.
 
     Raises:
         FaceAlignError: If there is no face, or one has another number of landmarks.
     """
-    scheme, size = model.scheme, model.input_size
     if views < 1:
-        raise FaceAlignError(f"views is {views}; each face takes at least 1.")
+        raise FaceAlignError(f"views is {views}; each face needs at least 1.")
     rng = np.random.default_rng(seed)
-    crops: list[np.ndarray] = []
-    labels: list[np.ndarray] = []
-    visibility: list[np.ndarray] = []
-    said: list[dict[str, np.ndarray]] = []
+    batch: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    parts: list[dict[str, np.ndarray]] = []
     faces = 0
     for example in examples:
-        if len(example.landmarks) != scheme.num_landmarks:
-            raise FaceAlignError(
-                f"{example.file_name} has {len(example.landmarks)} landmarks, but the network "
-                f"{scheme.num_landmarks}."
-            )
-        for view in range(views):
-            matrix = geometry.crop_matrix(BoxJitter().apply(example.box, rng), size)
-            crop = crop_face(example.image, matrix, size)
-            points = geometry.transform_points(matrix, example.landmarks)
-            marks = example.visibility
-            if view % 2 and scheme.has_flip_pairs:
-                crop = crop[:, ::-1]
-                points = (points * [-1.0, 1.0] + [size - 1.0, 0.0])[scheme.flip_permutation]
-                marks = marks[scheme.flip_permutation]
-            crops.append(crop)
-            labels.append(points)
-            visibility.append(marks)
+        batch += _views(model, example, views, rng)
         faces += 1
-        while len(crops) >= _BATCH:
-            said.append(_predict_batch(model, crops[:_BATCH]))
-            del crops[:_BATCH]
+        while len(batch) >= _BATCH:
+            parts.append(_predict_batch(model, batch[:_BATCH]))
+            del batch[:_BATCH]
         if on_face is not None:
             on_face()
-    if crops:
-        said.append(_predict_batch(model, crops))
-    if not said:
-        raise FaceAlignError("There is no face to look at; check the folder, split and part.")
-    outputs = {name: np.concatenate([part[name] for part in said]) for name in said[0]}
-    marks = np.stack(visibility).astype(np.int32)
-    points = np.where(marks[..., None] > 0, np.stack(labels), np.nan)
-    points[:, list(without)] = np.nan
-    errors, left_out = _errors(outputs["landmarks"], points, register)
+    if batch:
+        parts.append(_predict_batch(model, batch))
+    if not parts:
+        raise FaceAlignError("There is no face to predict; check the folder, split and part.")
+    outputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    visibility = outputs["visibility"].astype(np.int32)
+    labels = np.where(visibility[..., None] > 0, outputs["labels"], np.nan)
+    labels[:, list(without)] = np.nan
+    found = outputs["landmarks"]
+    registered, left_out = _register(found, labels) if register else (labels, 0)
     return Observations(
-        scheme=scheme,
-        input_size=size,
+        scheme=model.scheme,
+        input_size=model.input_size,
         spread=outputs["spread"],
         confidence=outputs["confidence"],
-        turn=outputs["turn"],
-        errors=errors,
-        unregistered=_distance(outputs["landmarks"], points),
-        visibility=marks,
+        yaw_asymmetry=outputs["yaw_asymmetry"],
+        errors=_distance(found, registered),
+        unregistered=_distance(found, labels),
+        visibility=visibility,
         face=np.repeat(np.arange(faces, dtype=np.int32), views),
         left_out=left_out,
     )
 
 
-def _predict_batch(model: FaceAlignModel, crops: list[np.ndarray]) -> dict[str, np.ndarray]:
-    """Landmarks, confidence, spread of the heatmaps and yaw of the faces in crops."""
-    maps = model.predict_heatmaps(np.stack(crops), _BATCH)
+def _views(
+    model: FaceAlignModel, example: FaceExample, views: int, rng: np.random.Generator
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yields crop, labels in it, and visibility of each view of a face."""
+    scheme, size = model.scheme, model.input_size
+    if len(example.landmarks) != scheme.num_landmarks:
+        raise FaceAlignError(
+            f"{example.file_name} has {len(example.landmarks)} landmarks, but the network "
+            f"{scheme.num_landmarks}; choose labels of the scheme {scheme.name!r}."
+        )
+    for view in range(views):
+        matrix = geometry.crop_matrix(BoxJitter().apply(example.box, rng), size)
+        crop = geometry.crop_face(example.image, matrix, size)
+        points = geometry.transform_points(matrix, example.landmarks)
+        if view % 2 and scheme.has_flip_pairs:
+            swap = scheme.flip_permutation
+            points = (points * [-1.0, 1.0] + [size - 1.0, 0.0])[swap]
+            yield crop[:, ::-1], points, example.visibility[swap]
+        else:
+            yield crop, points, example.visibility
+
+
+def _predict_batch(
+    model: FaceAlignModel, batch: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]
+) -> dict[str, np.ndarray]:
+    """Returns the labels of views, and the network's outputs for them."""
+    crops, labels, visibility = map(np.stack, zip(*batch, strict=True))
+    maps = model.predict_heatmaps(crops, _BATCH)
     outputs = landmark_outputs(
         maps["heatmaps"],
         maps.get("frames"),
@@ -129,26 +135,29 @@ def _predict_batch(model: FaceAlignModel, crops: list[np.ndarray]) -> dict[str, 
         decode_method=model.decode_method,
         landmark_offset=model.landmark_offset,
     )
-    outputs["spread"] = spread_of_heatmaps(maps["heatmaps"], model.input_size)
-    outputs["turn"] = turn_of_faces(outputs["landmarks"], turn_sides(model.scheme))
-    return outputs
+    sides = face_sides(model.scheme)
+    return {
+        "labels": labels,
+        "visibility": visibility,
+        "landmarks": outputs["landmarks"],
+        "confidence": outputs["confidence"],
+        "spread": spread_of_heatmaps(maps["heatmaps"], model.input_size),
+        "yaw_asymmetry": yaw_asymmetry(outputs["landmarks"], sides),
+    }
 
 
-def _errors(found: np.ndarray, labels: np.ndarray, register: bool) -> tuple[np.ndarray, int]:
-    """Distances (N, K) from labels, which are NaN where there are none, and rows left out."""
-    if not register:
-        return _distance(found, labels), 0
-    moved, left_out = np.full_like(labels, np.nan), 0
-    for i, (points, seen) in enumerate(zip(labels, found, strict=True)):
+def _register(found: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, int]:
+    """Moves labels (N, K, 2) onto predictions; NaN for rows that do not fit, which it counts."""
+    registered, left_out = np.full_like(labels, np.nan), 0
+    for i, (points, prediction) in enumerate(zip(labels, found, strict=True)):
         known = np.isfinite(points).all(axis=1)
         side = np.ptp(points[known], axis=0).max()
-        fit = register_labels(points[known], seen[known], _MAX_RESIDUAL * side)
+        fit = register_labels(points[known], prediction[known], _MAX_RESIDUAL * side)
         if fit is None:
             left_out += 1
-            continue
-        scale, shift = fit
-        moved[i] = scale * points + shift
-    return _distance(found, moved), left_out
+        else:
+            registered[i] = fit[0] * points + fit[1]
+    return registered, left_out
 
 
 def _distance(found: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from keras_facealign.calibration import Calibration, Observations
-from keras_facealign.calibration.formula import turn_sides
+from keras_facealign.calibration.formula import face_sides
 from keras_facealign.landmarks import IBUG68
 
 
@@ -20,7 +20,7 @@ def some_calibration(**changes):
         "bias": rng.normal(size=68),
         "peak_weights": rng.uniform(0, 1, 68),
         "spread_weights": -rng.uniform(0, 3, 68),
-        "turn_weights": 4 * rng.normal(size=68),
+        "yaw_weights": 4 * rng.normal(size=68),
         "fitted_on": "nobody",
         "fingerprint": 7,
     }
@@ -41,7 +41,7 @@ def observations(rows=400, seed=0, factors=None):
     visibility = np.full((rows, 68), 2, np.int32)
     odds = 4 + 1.0 * peak - 3.0 * np.log(spread)
     visibility[rng.uniform(size=(rows, 68)) > 1 / (1 + np.exp(-odds))] = 1
-    away = turn * turn_sides(IBUG68) < -0.25
+    away = turn * face_sides(IBUG68) < -0.25
     visibility[away & (rng.uniform(size=(rows, 68)) < 0.8)] = 0
     errors = np.where(visibility > 0, errors, np.nan).astype(np.float32)
     return Observations(
@@ -49,7 +49,7 @@ def observations(rows=400, seed=0, factors=None):
         input_size=128,
         spread=spread,
         confidence=(1 / (1 + np.exp(-peak))).astype(np.float32),
-        turn=turn.astype(np.float32),
+        yaw_asymmetry=turn.astype(np.float32),
         errors=errors,
         unregistered=errors * 1.5,
         visibility=visibility,

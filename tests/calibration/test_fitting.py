@@ -52,7 +52,7 @@ def test_factors_of_landmarks_are_found_and_shared_by_mirror_images():
 
 def test_visibility_finds_rates_and_directions(fitted):
     seen = observations(seed=1)
-    p = fitted.visibility(seen.spread, seen.confidence, seen.turn)
+    p = fitted.visibility(seen.spread, seen.confidence, seen.yaw_asymmetry)
     visible = seen.visibility == 2
     for low, high in ((0.0, 0.2), (0.2, 0.4), (0.4, 0.6), (0.6, 0.8), (0.8, 1.0)):
         bin_ = (p >= low) & (p < high)
@@ -61,8 +61,8 @@ def test_visibility_finds_rates_and_directions(fitted):
     assert (fitted.spread_weights < 0).all()
     right, left = (np.array(side) for side in zip(*IBUG68.flip_pairs, strict=True))
     # The side that a face turns to is seen: less than nothing for the other one.
-    assert (fitted.turn_weights[right] > 0).all()
-    np.testing.assert_allclose(fitted.turn_weights[left], -fitted.turn_weights[right])
+    assert (fitted.yaw_weights[right] > 0).all()
+    np.testing.assert_allclose(fitted.yaw_weights[left], -fitted.yaw_weights[right])
 
 
 def test_logistic_weights_are_where_the_penalized_likelihood_is_flat():

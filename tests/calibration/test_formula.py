@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from keras_facealign.calibration import spread_of_heatmaps
-from keras_facealign.calibration.formula import turn_of_faces, turn_sides
+from keras_facealign.calibration.formula import face_sides, yaw_asymmetry
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.landmarks import IBUG68, SCHEMES, numbered_scheme
 from tests.calibration.synthetic import some_calibration
@@ -58,7 +58,7 @@ def test_spread_of_empty_and_full_maps_is_finite():
 def test_turn_against_a_loop(kind):
     rng = np.random.default_rng(0)
     faces = rng.uniform(20, 100, (3, 68, 2)).astype(np.float32)
-    found = as_numpy(turn_of_faces(as_kind(faces, kind), turn_sides(IBUG68)))
+    found = as_numpy(yaw_asymmetry(as_kind(faces, kind), face_sides(IBUG68)))
     paired = {i for pair in IBUG68.flip_pairs for i in pair}
     for face, turn in zip(faces.astype(float), found, strict=True):
         right = np.mean([face[a] for a, _ in IBUG68.flip_pairs], axis=0)
@@ -72,20 +72,20 @@ def test_turn_against_a_loop(kind):
 def test_turn_changes_its_sign_in_the_mirror_and_ignores_scale_and_rotation():
     rng = np.random.default_rng(1)
     face = rng.uniform(20, 100, (1, 68, 2))
-    sides = turn_sides(IBUG68)
-    turn = turn_of_faces(face, sides)
+    sides = face_sides(IBUG68)
+    turn = yaw_asymmetry(face, sides)
     mirrored = (face * [-1, 1] + [127, 0])[:, IBUG68.flip_permutation]
     rotation = np.array([[np.cos(1.0), -np.sin(1.0)], [np.sin(1.0), np.cos(1.0)]])
-    np.testing.assert_allclose(turn_of_faces(mirrored, sides), -turn, rtol=1e-6)
-    np.testing.assert_allclose(turn_of_faces(2.5 * face @ rotation.T + 3, sides), turn, rtol=1e-5)
+    np.testing.assert_allclose(yaw_asymmetry(mirrored, sides), -turn, rtol=1e-6)
+    np.testing.assert_allclose(yaw_asymmetry(2.5 * face @ rotation.T + 3, sides), turn, rtol=1e-5)
 
 
 def test_schemes_without_a_symmetry_line_have_no_turn():
-    sides = turn_sides(numbered_scheme(9))
+    sides = face_sides(numbered_scheme(9))
     assert not sides.any()
-    np.testing.assert_array_equal(turn_of_faces(np.ones((2, 9, 2)), sides), np.zeros((2, 1)))
+    np.testing.assert_array_equal(yaw_asymmetry(np.ones((2, 9, 2)), sides), np.zeros((2, 1)))
     for scheme in SCHEMES.values():
-        sides = turn_sides(scheme)
+        sides = face_sides(scheme)
         assert sides.sum() == 0
         np.testing.assert_array_equal(sides[scheme.flip_permutation], -sides)
 
@@ -114,7 +114,7 @@ def test_outputs_on_tensors_are_those_on_arrays_and_those_of_a_loop():
     for name in ("sigma", "visibility"):
         assert arrays[name].shape == (2, 68)
         np.testing.assert_allclose(as_numpy(tensors[name]), arrays[name], rtol=2e-4, atol=1e-6)
-    turn = turn_of_faces(landmarks, turn_sides(IBUG68))
+    turn = yaw_asymmetry(landmarks, face_sides(IBUG68))
     for i, k in ((0, 0), (1, 20), (1, 67)):
         p = [1 / (1 + math.exp(-float(v))) for v in heatmaps[i, :, :, k].ravel()]
         area = sum(p) ** 2 / sum(v * v for v in p) * (32 / 16) ** 2
@@ -123,7 +123,7 @@ def test_outputs_on_tensors_are_those_on_arrays_and_those_of_a_loop():
             calibration.bias[k]
             + calibration.peak_weights[k] * float(heatmaps[i, :, :, k].max())
             + calibration.spread_weights[k] * math.log(spread)
-            + calibration.turn_weights[k] * float(turn[i, 0])
+            + calibration.yaw_weights[k] * float(turn[i, 0])
         )
         assert arrays["visibility"][i, k] == pytest.approx(1 / (1 + math.exp(-score)), rel=1e-3)
 
@@ -131,7 +131,7 @@ def test_outputs_on_tensors_are_those_on_arrays_and_those_of_a_loop():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"factors": np.ones(67)}, r"factors has shape \(67,\); it takes 68"),
+        ({"factors": np.ones(67)}, r"factors has shape \(67,\); it needs 68"),
         ({"factors": np.zeros(68)}, "factors must be positive"),
         ({"bias": np.full(68, np.nan)}, "bias must be numbers between"),
         ({"spreads": [1, 2, 2, 3]}, "spreads must rise"),

@@ -44,8 +44,8 @@ def test_numbers_against_slow_ones(calibration, seen):
     tenth = pairs[: -(-len(pairs) // 10)]
     expected = np.sqrt(2 * np.mean([float(s) ** 2 for s, _ in tenth]))
     observed = np.sqrt(np.mean([e**2 for _, e in tenth]))
-    np.testing.assert_allclose(quality.tenths[0], [expected, observed], rtol=0.01)
-    np.testing.assert_allclose(quality.tenths[:, 1] / quality.tenths[:, 0], 1.0, atol=0.06)
+    np.testing.assert_allclose(quality.deciles[0], [expected, observed], rtol=0.01)
+    np.testing.assert_allclose(quality.deciles[:, 1] / quality.deciles[:, 0], 1.0, atol=0.06)
     kept = pairs[: round(0.9 * len(pairs))]
     summary = quality.summary
     assert summary["mean_error"] == pytest.approx(np.mean([e for _, e in pairs]))
@@ -57,7 +57,7 @@ def test_numbers_against_slow_ones(calibration, seen):
 
 def test_auroc_of_all_landmarks_and_of_the_same(calibration, seen):
     quality = measure(calibration, seen)
-    p = calibration.visibility(seen.spread, seen.confidence, seen.turn)
+    p = calibration.visibility(seen.spread, seen.confidence, seen.yaw_asymmetry)
     for kind, mark in (("behind something", 1), ("by the head", 0)):
         found = quality.aurocs[kind]
         hidden, visible = seen.visibility == mark, seen.visibility == 2

@@ -9,7 +9,7 @@ import pytest
 from keras_facealign import geometry
 from keras_facealign.data.examples import FaceExample
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.evaluation.collect_predictions import observe
+from keras_facealign.evaluation.collect_predictions import collect_predictions
 from keras_facealign.landmarks import IBUG68
 from tests.models.tiny import MAP, SIZE, fix_weights, tiny_model
 from tfds_builders.ibug_300w.make_dummy_data import template
@@ -67,12 +67,12 @@ def test_errors_are_those_of_the_network_in_crop_pixels(example):
     model = TellsPlaces(error)
     model.truth = example.landmarks
     # Places are read from rounded pixels, so up to a per cent of the face off.
-    plain = observe(model, [example], views=6, register=False)
+    plain = collect_predictions(model, [example], views=6, register=False)
     assert plain.errors.shape == (6, 68)
     others = np.delete(np.arange(68), 36)
     np.testing.assert_allclose(plain.errors[:, 36], 5.0, atol=2.5)
     assert np.median(plain.errors[:, others]) < 1.5
-    moved = observe(model, [example], views=6)
+    moved = collect_predictions(model, [example], views=6)
     assert np.median(moved.errors[:, others]) < np.median(plain.errors[:, others])
     np.testing.assert_allclose(moved.errors[:, 36], 5.0, atol=0.8)
     np.testing.assert_array_equal(moved.unregistered, plain.errors)
@@ -83,7 +83,7 @@ def test_landmarks_that_mean_another_place_give_no_errors(example):
     error[:17] = [9.0, 9.0]
     model = TellsPlaces(error)
     model.truth = example.landmarks
-    seen = observe(model, [example], views=4, without=IBUG68.regions["jaw"])
+    seen = collect_predictions(model, [example], views=4, without=IBUG68.regions["jaw"])
     assert np.isnan(seen.errors[:, :17]).all()
     assert np.isnan(seen.unregistered[:, :17]).all()
     # Neither do they draw the others along when labels are moved onto the prediction.
@@ -99,7 +99,7 @@ def test_labels_elsewhere_are_left_out_and_hidden_ones_have_no_error(example):
     hidden = face(visibility=marks)
     wrong = face()
     wrong.landmarks[:] = np.random.default_rng(0).permutation(wrong.landmarks)
-    seen = observe(model, [hidden, wrong], views=2)
+    seen = collect_predictions(model, [hidden, wrong], views=2)
     assert seen.left_out == 2
     assert seen.faces == 2
     assert np.isnan(seen.errors[2:]).all()
@@ -113,25 +113,25 @@ def test_labels_elsewhere_are_left_out_and_hidden_ones_have_no_error(example):
 def test_a_real_network_and_the_same_seed(example):
     model = fix_weights(tiny_model())
     ticks = []
-    first = observe(model, [example] * 3, views=2, seed=4, on_face=lambda: ticks.append(1))
-    second = observe(model, [example] * 3, views=2, seed=4)
+    first = collect_predictions(model, [example] * 3, views=2, seed=4, on_face=lambda: ticks.append(1))
+    second = collect_predictions(model, [example] * 3, views=2, seed=4)
     assert len(ticks) == 3
-    for name in ("spread", "confidence", "turn", "errors"):
+    for name in ("spread", "confidence", "yaw_asymmetry", "errors"):
         np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
     assert first.spread.shape == (6, 68)
     full = SIZE / np.sqrt(4 * np.pi) * (1 + 1e-5)
     assert ((first.spread > SIZE / MAP / 4) & (first.spread <= full)).all()
-    assert observe(model, [example], views=2, seed=5).turn[0] != first.turn[0]
+    assert collect_predictions(model, [example], views=2, seed=5).yaw_asymmetry[0] != first.yaw_asymmetry[0]
 
 
 def test_no_face_and_another_scheme(example):
     model = fix_weights(tiny_model())
-    with pytest.raises(FaceAlignError, match="no face to look at"):
-        observe(model, [])
+    with pytest.raises(FaceAlignError, match="no face to predict"):
+        collect_predictions(model, [])
     five = FaceExample(
         example.image, example.landmarks[:5], example.visibility[:5], example.box, "a", ""
     )
     with pytest.raises(FaceAlignError, match="a has 5 landmarks"):
-        observe(model, [five])
+        collect_predictions(model, [five])
     with pytest.raises(FaceAlignError, match="views is 0"):
-        observe(model, [example], views=0)
+        collect_predictions(model, [example], views=0)

@@ -46,7 +46,7 @@ def tiny_preset(tmp_path_factory):
         scheme=IBUG68, input_size=SIZE,
         fitted_on="9 *faces*", fingerprint=weights_fingerprint(model),
         spreads=np.float32([1, 2]), sigmas=np.float32([0.5, 4]), factors=many,
-        bias=many, peak_weights=many, spread_weights=-many, turn_weights=many,
+        bias=many, peak_weights=many, spread_weights=-many, yaw_weights=many,
     )  # fmt: skip
     return save_to_preset(model, tmp_path_factory.mktemp("presets") / "tiny_3d", METADATA)
 
