@@ -62,8 +62,8 @@ def spread_of_heatmaps(heatmaps: Any, input_size: int) -> Any:
 
     Example:
         >>> flat = np.zeros((1, 8, 8, 2), np.float32)
-        >>> spread_of_heatmaps(flat, 32).round(3).tolist()  # 32 x 32 pixels are 4 pi s^2
-        [[9.027, 9.027]]
+        >>> spread_of_heatmaps(flat, 32).astype(int).tolist()  # 32 x 32 pixels are 4 pi 9.027^2
+        [[9, 9]]
     """
     xp = _namespace(heatmaps)
     probability = _sigmoid(heatmaps)

@@ -1,4 +1,4 @@
-"""Labeled faces from any source, in the one form that evaluation works with."""
+"""Converts labeled faces from any source to the form that evaluation uses."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from keras_facealign.geometry import landmarks_box
 __all__ = ["PART_LABELS", "as_example"]
 
 PART_LABELS = ("pose", "attributes")
-"""Labels of some data sets by which protocols divide them into parts."""
+"""Labels of some data sets by which protocols group faces."""
 
 
 def as_example(example: Any, index: int = 0) -> Any:
-    """A labeled face in the form that evaluation works with.
+    """Converts a labeled face to the form that evaluation uses.
 
     Args:
         example: An example of `keras_facealign.data`, or a mapping as TensorFlow Datasets yields it
             (`image`, `landmarks`, `visibility`, `box`, `file_name`, `subset`, `pose`, ...). Only
-            landmarks are a must; without visibility all are visible, without a box the landmarks'
-            own is taken.
-        index: Its place in the set, which names it if it has no file name.
+            landmarks are required; without visibility all are visible, without a box that of the
+            landmarks is used.
+        index: Its index in the set, its name if it has no file name.
 
     Returns:
         An object with these as attributes, and the rest in `extras`.
@@ -57,7 +57,7 @@ def as_example(example: Any, index: int = 0) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """A tensor as an array, bytes as text."""
+    """Converts tensors to arrays and bytes to text."""
     if hasattr(value, "numpy"):
         value = value.numpy()
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

@@ -1,4 +1,4 @@
-"""Normalized mean error of faces, and the curve and numbers that sum a set of faces up.
+"""Normalized mean errors of faces, and the curve and rates of a set of faces.
 
 All errors and thresholds are in percent: an NME of 3.2 is 3.2 % of the normalizing length, and the
 usual 300W threshold "0.08" is 8.
@@ -20,7 +20,7 @@ __all__ = ["auc", "ced", "face_errors", "failure_rate", "landmark_errors", "nme"
 def landmark_errors(
     prediction: np.ndarray, ground_truth: np.ndarray, visibility: np.ndarray | None = None
 ) -> np.ndarray:
-    """Euclidean distance between each predicted landmark and its ground truth.
+    """Computes the Euclidean distance between each predicted landmark and its ground truth.
 
     Args:
         prediction: (N, K, 2) pixels.
@@ -54,18 +54,18 @@ def nme(
     scheme: LandmarkScheme | None = None,
     divide_by: Literal["labeled", "all"] = "labeled",
 ) -> np.ndarray:
-    """Normalized mean error of each image.
+    """Computes the normalized mean error of each image.
 
-    The mean Euclidean error of an image's labeled landmarks, divided by its normalizing length.
+    That is the mean Euclidean error of its labeled landmarks divided by its normalizing length.
 
     Args:
         prediction: (N, K, 2) pixels.
         ground_truth: (N, K, 2) pixels of the same frame.
         normalizer: A key of `keras_facealign.evaluation.NORMALIZERS`.
         visibility: (N, K), 0 where a landmark has no position; all have one if omitted.
-        undefined: What becomes of an image without such a length, because landmarks that it needs
-            are not labeled or coincide: an error, or NaN in its place.
-        scheme: What the landmarks are. Default: the scheme that has K points, if there is one.
+        undefined: Whether an image without such a length, because landmarks that it needs are not
+            labeled or coincide, is an error or gives NaN.
+        scheme: Scheme of the landmarks. Default: the scheme that has K points, if there is one.
         divide_by: Divide a face's summed error by its number of labeled landmarks, or by K even
             where fewer are labeled, as publications on MERL-RAV do.
 
@@ -91,7 +91,7 @@ def nme(
 
 
 def face_errors(errors: np.ndarray, divide_by: Literal["labeled", "all"] = "labeled") -> np.ndarray:
-    """Mean error of each face over its landmarks, without those that are NaN (not labeled).
+    """Averages the errors of each face over its labeled landmarks.
 
     Args:
         errors: (N, K), NaN where not labeled.
@@ -113,12 +113,12 @@ def face_errors(errors: np.ndarray, divide_by: Literal["labeled", "all"] = "labe
 
 
 def ced(nmes: np.ndarray, thresholds: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Cumulative error distribution: the share of images with an NME of at most each threshold.
+    """Computes the cumulative error distribution: the share of images up to each NME.
 
     Args:
         nmes: (N,) percent. Infinity stands for an image whose face was missed.
-        thresholds: (T,) percent. By default the distinct finite NMEs in rising order: the places
-            where the curve, a step function, jumps.
+        thresholds: (T,) percent. Default: the distinct finite NMEs in rising order, at which the
+            curve, a step function, jumps.
 
     Returns:
         float64 thresholds (T,), and the share of images (T,) in percent.
@@ -139,7 +139,7 @@ def ced(nmes: np.ndarray, thresholds: np.ndarray | None = None) -> tuple[np.ndar
 
 
 def auc(nmes: np.ndarray, threshold: float) -> float:
-    """Area under the cumulative error distribution up to a threshold.
+    """Computes the area under the cumulative error distribution up to a threshold.
 
     The curve is a step function, so its area from 0 to t, divided by t, is exactly the mean of
     max(0, t - NME) / t. Implementations that sample the curve differ by some 0.02 points.
@@ -164,7 +164,7 @@ def auc(nmes: np.ndarray, threshold: float) -> float:
 
 
 def failure_rate(nmes: np.ndarray, threshold: float) -> float:
-    """Share of images whose NME is above a threshold.
+    """Computes the share of images whose NME is above a threshold.
 
     Args:
         nmes: (N,) percent. Infinity stands for an image whose face was missed.

@@ -1,6 +1,6 @@
-"""The lengths by which landmark errors are divided to compare faces of different size.
+"""Normalizing lengths, by which landmark errors are divided to compare faces of different size.
 
-Publications differ in the length they take, and a number means nothing without its name:
+Publications use different lengths, so an error is meaningless without the name of its normalizer:
 
 | key | length | used by |
 |---|---|---|
@@ -34,13 +34,13 @@ __all__ = [
 _EYES = ("inter_ocular", "eye_center", "eye_corner_center")
 
 NORMALIZERS: tuple[str, ...] = (*_EYES, "box_size", "box_diagonal")
-"""Keys of all normalizers, in the order in which reports print them."""
+"""Keys of all normalizers, in the order of reports."""
 
 
 def _eye_groups(
     normalizer: str, scheme: LandmarkScheme | None
 ) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-    """The points whose means an eye normalizer is measured between; None if undefined."""
+    """Returns the two groups of points between whose means an eye normalizer is measured."""
     if scheme is None:
         return None
     right, left = scheme.eye_corners
@@ -54,7 +54,7 @@ def _eye_groups(
 def defined_normalizers(
     num_landmarks: int, scheme: LandmarkScheme | None = None
 ) -> tuple[str, ...]:
-    """The normalizers that a scheme has.
+    """Lists the normalizers that are defined for a scheme.
 
     Args:
         num_landmarks: Number of landmarks of a face (K).
@@ -74,7 +74,7 @@ def defined_normalizers(
 def check_normalizer(
     normalizer: str, num_landmarks: int, scheme: LandmarkScheme | None = None
 ) -> None:
-    """Makes sure that a normalizer exists and is defined for a scheme.
+    """Checks that a normalizer exists and is defined for a scheme.
 
     Args:
         normalizer: A key of `NORMALIZERS`.
@@ -106,17 +106,17 @@ def check_normalizer(
 def check_landmarks(
     landmarks: np.ndarray, visibility: np.ndarray | None = None, what: str = "ground truth"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Checks a set of faces and returns it in the form the measures compute with.
+    """Checks a set of faces and converts it for the measures.
 
     Args:
         landmarks: (N, K, 2) pixels.
         visibility: (N, K), 0 where a landmark has no position; all have one if omitted.
-        what: Name of `landmarks` in messages.
+        what: Name of `landmarks` in error messages.
 
     Returns:
-        float64 landmarks (N, K, 2) with (0, 0) for unlabeled ones, which may hold anything in the
-        input, and bool (N, K) that tells which are labeled. Not to be written to: the landmarks
-        may be the input itself.
+        float64 landmarks (N, K, 2) with (0, 0) for unlabeled ones, which may be anything in the
+        input, and bool (N, K), which are labeled. Do not write to them: the landmarks may be the
+        input itself.
 
     Raises:
         FaceAlignError: For a wrong shape, a visibility that is negative or not a number, or a
@@ -140,7 +140,7 @@ def check_landmarks(
                 f"The visibility must have shape {points.shape[:2]} like the landmarks of the "
                 f"{what}, got {marks.shape}."
             )
-        # ~(>= 0) instead of (< 0): it catches NaN as well.
+        # ~(>= 0) instead of (< 0), which is false for NaN.
         wrong = ~(marks >= 0)
         if wrong.any():
             image, point = np.argwhere(wrong)[0]
@@ -149,7 +149,7 @@ def check_landmarks(
                 "it must be 0 (no position), 1 (occluded) or 2 (visible)."
             )
         labeled = marks > 0
-    # A finite sum proves all finite at once; only where it is not, each landmark is looked at.
+    # A finite sum proves that all are finite; only otherwise each landmark is checked.
     if labeled.all() and np.isfinite(points.sum()):
         return points, labeled
     broken = labeled & ~(np.isfinite(points[..., 0]) & np.isfinite(points[..., 1]))
@@ -174,14 +174,14 @@ def normalizing_lengths(
         ground_truth: (N, K, 2) pixels.
         normalizer: A key of `NORMALIZERS`.
         visibility: (N, K), 0 where a landmark has no position; all have one if omitted.
-        scheme: What the landmarks are. Default: the scheme that has K points, if there is one.
+        scheme: Scheme of the landmarks. Default: the scheme that has K points, if there is one.
 
     Returns:
-        float64 (N,) in pixels. NaN where landmarks that the length needs are not labeled: for the
-        eye normalizers all of their points, for the box ones at least one point.
+        float64 (N,) in pixels. NaN where landmarks that the length needs are not labeled: all
+        points of the eyes, or at least one point for the box.
 
     Raises:
-        FaceAlignError: For input that `check_normalizer` or `check_landmarks` refuses.
+        FaceAlignError: If `check_normalizer` or `check_landmarks` refuses the input.
 
     Example:
         >>> import numpy as np

@@ -1,7 +1,7 @@
-"""What occlusion labels tell: errors on visible and hidden landmarks, and how well hiding is seen.
+"""Errors on visible and occluded landmarks, and how well occlusion is detected.
 
-Labels have visibility 1 for an occluded landmark and 2 for a visible one; 0 has no position and
-takes no part.
+Labels have visibility 1 for an occluded landmark and 2 for a visible one; landmarks of visibility 0
+have no position and are ignored.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _PRECISION = 80.0
 
 
 def visibility_errors(errors: np.ndarray, visibility: np.ndarray) -> dict[str, dict[str, Any]]:
-    """Mean error of the visible and of the occluded landmarks of a whole set.
+    """Computes the mean error of the visible and of the occluded landmarks of a set.
 
     Args:
         errors: (N, K), normalized, percent; NaN where undefined.
@@ -33,8 +33,8 @@ def visibility_errors(errors: np.ndarray, visibility: np.ndarray) -> dict[str, d
     """
     result: dict[str, dict[str, Any]] = {}
     marks = np.asarray(visibility)
-    for name, wanted in (("visible", 2), ("occluded", 1)):
-        chosen = errors[(marks == wanted) & ~np.isnan(errors)]
+    for name, mark in (("visible", 2), ("occluded", 1)):
+        chosen = errors[(marks == mark) & ~np.isnan(errors)]
         mean = float(chosen.mean()) if chosen.size else None
         result[name] = {"mean": mean, "landmarks": int(chosen.size)}
     return result
@@ -43,16 +43,16 @@ def visibility_errors(errors: np.ndarray, visibility: np.ndarray) -> dict[str, d
 def occlusion_detection(
     visibility: np.ndarray, confidence: np.ndarray, threshold: float = OCCLUDED_BELOW
 ) -> dict[str, Any]:
-    """How well low confidence finds occluded landmarks.
+    """Measures how well low confidence detects occluded landmarks.
 
     Args:
         visibility: (N, K): 0, 1 or 2.
-        confidence: (N, K), 0 to 1, high where a landmark is held to be visible.
-        threshold: Less confidence than this means occluded.
+        confidence: (N, K), 0 to 1, high where a landmark is predicted to be visible.
+        threshold: Confidence below which a landmark is predicted to be occluded.
 
     Returns:
-        In percent: `precision` (of the landmarks held to be occluded, those that are; None if there
-        are none), `recall` (of the occluded ones, those held to be) at the threshold;
+        In percent: `precision` (None if no landmark is predicted to be occluded) and `recall` at
+        the threshold;
         `average_precision` over all thresholds; `recall_at_80_precision`, the largest recall at a
         precision of at least 80 %, as publications on COFW give it; and `occluded`, the share of
         landmarks that are.
@@ -74,7 +74,7 @@ def occlusion_detection(
     if np.isnan(scores).any():
         raise FaceAlignError("A confidence is not a number; give 0 to 1 for every landmark.")
     if not hidden.any():
-        raise FaceAlignError("No landmark is labeled as occluded, so none can be found.")
+        raise FaceAlignError("No landmark is labeled as occluded; use a data set with such labels.")
     total = int(hidden.sum())
     predicted = scores < threshold
     right = int((predicted & hidden).sum())
@@ -82,7 +82,7 @@ def occlusion_detection(
 
     order = np.argsort(scores, kind="stable")
     found = np.cumsum(hidden[order])
-    # Landmarks of equal confidence are held to be occluded together.
+    # Landmarks of equal confidence fall below a threshold together.
     last = np.append(np.diff(scores[order]) > 0, True)
     precision = found[last] / (np.flatnonzero(last) + 1)
     recall = found[last] / total

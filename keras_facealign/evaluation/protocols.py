@@ -1,8 +1,8 @@
 """Published evaluation protocols by name: faces, landmarks, normalizer, thresholds and parts.
 
-All crop by the tight box around a face's labeled landmarks, as comparable publications do, on
-AFLW2000-3D because there is no other; detected boxes are an option of the run, and the report says
-which were used.
+All crop by the tight box around a face's labeled landmarks, as comparable publications do
+(AFLW2000-3D has no other boxes); detected boxes are an option of the run, and the report names the
+boxes used.
 
 | name | faces | landmarks | main normalizer | AUC and failure rate at |
 |---|---|---|---|---|
@@ -47,7 +47,7 @@ _WFLW_SUBSETS = ("pose", "expression", "illumination", "make-up", "occlusion", "
 
 
 def yaw_groups(yaw: np.ndarray) -> Groups:
-    """The bins |yaw| <= 30, (30, 60] and > 60 degrees.
+    """Divides faces into the bins |yaw| <= 30, (30, 60] and > 60 degrees.
 
     Args:
         yaw: (N,) degrees, signed or not.
@@ -85,11 +85,11 @@ def _by_subset(**prefixes: str | tuple[str, ...]) -> Callable[[Arrays], Groups]:
 
 @dataclass(frozen=True)
 class Protocol:
-    """What makes two evaluations comparable.
+    """Settings that make two evaluations comparable.
 
     Attributes:
         name: Key of `PROTOCOLS`.
-        title: For people.
+        title: Name for people.
         faces: Faces in the official set.
         data_set: Data set, as of `keras_facealign.data.catalog.load`.
         split: Split of the data set.
@@ -100,7 +100,7 @@ class Protocol:
         grouping: Parts of the set that are reported separately as well.
         balanced: Groups whose means are averaged with equal weight.
         divide_by: As of `keras_facealign.evaluation.nme`.
-        legacy: Set where the original code's own evaluation takes the place of ours.
+        legacy: The original code's evaluation, if the protocol uses it instead of ours.
     """
 
     name: str
@@ -240,7 +240,7 @@ PROTOCOLS: dict[str, Protocol] = {
 
 
 def get_protocol(name: str) -> Protocol:
-    """Looks a protocol up by its name.
+    """Returns a protocol by its name.
 
     Raises:
         FaceAlignError: If there is none of that name.

@@ -1,7 +1,7 @@
-"""Heads for model cards: a drawn face or a photo laid over a 3D head, so that it can be turned.
+"""Lays drawn faces and photos over 3D heads for model cards, so that they can be turned.
 
-No data file is needed: the surface of the head is bent through the 68 points of the mean face. Who
-has ICT-FaceKit's head can have a photo laid over that.
+No data file is needed: the surface of the head is bent through the 68 points of the mean face. With
+the file of ICT-FaceKit's head, a photo is laid over that.
 """
 
 from __future__ import annotations
@@ -11,13 +11,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 
 from keras_facealign import geometry
+from keras_facealign.data import face_profiling
+from keras_facealign.data.images import read_image
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.inference import FaceAligner
+from keras_facealign.inference.head_pose import estimate_head_pose, mean_face
+from keras_facealign.inference.synthetic_faces import render_synthetic_faces
 
 if TYPE_CHECKING:
-    from keras_facealign.data.face_profiling import Camera, TurnableFace
     from keras_facealign.models import FaceAlignModel
 
 __all__ = [
@@ -32,25 +37,26 @@ __all__ = [
 
 # Of a mean face (x right, y down, z away from the viewer) and a head (x right, y up, z near).
 _FLIP = np.array([1.0, -1.0, -1.0])
-_SIDE = 384  # of the pictures that are laid over heads
-_SURROUNDINGS = 2.2  # of the same, in units of the face's box: what a turn brings into view
+_SIDE = 384  # of the images that are laid over heads
+_SURROUNDINGS = 2.2  # of the same, in units of the face's box: turning shows what is around it
 _SUPERSAMPLE = 2
 # The grid of the surface: steps around the head, steps from below to above.
 _AROUND, _UPWARDS = 144, 96
-# Radians over which a landmark's distance from the ellipsoid fades, and the doubt that lets the
-# nearly coinciding points of both lips agree.
-_REACH, _DOUBT = 0.35, 0.001
+# Length scale in radians of the interpolation between landmarks, and its regularization, needed for
+# the nearly coinciding points of both lips.
+_REACH, _REGULARIZATION = 0.35, 0.001
 
 
 @dataclass(frozen=True, eq=False)
 class HeadView:
-    """A face as a network gets it.
+    """A crop of a face with its landmarks.
 
     Attributes:
-        crop: uint8 (S, S, 3), RGB, cut by the box around all landmarks.
-        landmarks: float64 (68, 2), where the head has them, hidden ones too; pixels of the crop.
-        labeled: bool (68,), those that labels along the visible outline would put there too: all
-            of an unturned picture, and of turned ones those within the face that can be seen.
+        crop: uint8 (S, S, 3), RGB, cropped by the box around all landmarks.
+        landmarks: float64 (68, 2), pixels of the crop; projections of the head's points, also of
+            hidden ones.
+        labeled: bool (68,), landmarks to which labels along the visible outline would give the
+            same position: all of an unturned image, and the visible ones within a turned face.
     """
 
     crop: np.ndarray
@@ -60,41 +66,35 @@ class HeadView:
 
 @dataclass(frozen=True, eq=False)
 class Head:
-    """A picture laid over a head.
+    """An image laid over a head.
 
     Attributes:
-        picture: uint8 (H, W, 3), RGB.
+        image: uint8 (H, W, 3), RGB.
         vertices: float64 (V, 3); x right, y up, z near, in units of their own.
         triangles: int (T, 3), counter-clockwise seen from outside.
-        landmarks: int (68,), which vertices they are.
-        camera: How the picture sees the head.
+        landmarks: int (68,), indices of their vertices.
+        camera: Camera of the image.
     """
 
-    picture: np.ndarray
+    image: np.ndarray
     vertices: np.ndarray
     triangles: np.ndarray
     landmarks: np.ndarray
-    camera: Camera
+    camera: face_profiling.Camera
 
     @cached_property
-    def _face(self) -> TurnableFace:
-        from keras_facealign.data.face_profiling import TurnableFace
-
-        return TurnableFace(self.picture, self.vertices, self.triangles, self.camera)
+    def _face(self) -> face_profiling.TurnableFace:
+        return face_profiling.TurnableFace(self.image, self.vertices, self.triangles, self.camera)
 
     def view(self, size: int, yaw: float | None = None, lean: float = 0.0) -> HeadView:
-        """Draws the head.
+        """Renders the head.
 
         Args:
             size: Side of the crop in pixels.
-            yaw: Degrees, positive where the face looks to the left of the picture. Default: as in
-                the picture.
-            lean: Degrees by which the picture is turned clockwise.
+            yaw: Degrees, positive where the face looks to the left of the image. Default: as in
+                the image.
+            lean: Degrees by which the image is rotated clockwise.
         """
-        import cv2
-
-        from keras_facealign.data.face_profiling import visible_landmarks
-
         own = self.camera.own_yaw
         turn = 0.0 if yaw is None else yaw - own
         camera = self.camera.turned(turn, self.vertices[self.landmarks].mean(axis=0))
@@ -106,7 +106,7 @@ class Head:
         crop = geometry.compose(geometry.crop_matrix(box, side).astype(np.float64), leaning)
         drawn = self._face.render(camera, crop, side, side)
         eyes = float(np.linalg.norm(np.diff(self.vertices[self.landmarks[[36, 45]]], axis=0)))
-        seen = visible_landmarks(
+        seen = face_profiling.visible_landmarks(
             pixels, self.triangles, self.landmarks, 0.07 * eyes * self.camera.scale
         )
         within = np.arange(len(marks)) >= 17
@@ -120,7 +120,7 @@ class Head:
 
 
 def head_surface(landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A closed surface near 68 points of a head: an ellipsoid, bent towards them.
+    """Makes a closed surface near 68 points of a head: an ellipsoid that is bent towards them.
 
     Args:
         landmarks: float (68, 3); x right, y up, z near.
@@ -142,7 +142,7 @@ def head_surface(landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     out = (landmarks - center) / radii
     length = np.linalg.norm(out, axis=1)
     out /= length[:, None]
-    strength = np.linalg.solve(kernel(out, out) + _DOUBT * np.eye(len(out)), length - 1.0)
+    strength = np.linalg.solve(kernel(out, out) + _REGULARIZATION * np.eye(len(out)), length - 1.0)
 
     # Finer where the face is than behind, above and below.
     azimuth = np.linspace(-np.pi, np.pi, _AROUND, endpoint=False)
@@ -161,22 +161,19 @@ def head_surface(landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def lifted_head(
-    picture: np.ndarray, landmarks: np.ndarray, rotation: np.ndarray | None = None
+    image: np.ndarray, landmarks: np.ndarray, rotation: np.ndarray | None = None
 ) -> Head:
-    """Lays a picture over a head whose depth is the mean face's.
+    """Lays an image over a head with the depth of the mean face.
 
     Args:
-        picture: uint8 (H, W, 3), RGB.
-        landmarks: float (68, 2), pixels of the picture; the head has its landmarks right there.
-        rotation: float (3, 3), of the head against the camera as `HeadPose` has it. Default: the
+        image: uint8 (H, W, 3), RGB.
+        landmarks: float (68, 2), pixels of the image; the head's landmarks are exactly there.
+        rotation: float (3, 3), of the head relative to the camera, as in `HeadPose`. Default: the
             head looks into the camera.
 
     Returns:
         The head.
     """
-    from keras_facealign.data.face_profiling import Camera
-    from keras_facealign.inference.head_pose import mean_face
-
     turn = _FLIP[:, None] * (np.eye(3) if rotation is None else rotation) * _FLIP
     seen = (mean_face() * _FLIP) @ turn.T
     target = np.asarray(landmarks, np.float64)
@@ -185,34 +182,30 @@ def lifted_head(
     spread, given = flat - middle, target - center
     scale = float((spread * given).sum() / (spread**2).sum())
     if not scale > 0:
-        raise FaceAlignError("The landmarks lie in one place; no head can be laid under them.")
-    camera = Camera(turn, scale, center - scale * middle)
+        raise FaceAlignError("The landmarks are all in one place; give those of a face.")
+    camera = face_profiling.Camera(turn, scale, center - scale * middle)
     marks = camera.lift(np.column_stack([target, scale * seen[:, 2]]))
     vertices, triangles = head_surface(marks)
     number = len(vertices) + np.arange(len(marks))
-    return Head(picture, np.concatenate([vertices, marks]), triangles, number, camera)
+    return Head(image, np.concatenate([vertices, marks]), triangles, number, camera)
 
 
 def drawn_head(seed: int) -> Head:
-    """A face drawn by code that looks into the camera; the same for the same seed."""
-    from keras_facealign.inference.synthetic_faces import render_synthetic_faces
-
+    """Draws a face that looks into the camera; the same for the same seed."""
     crops, landmarks = render_synthetic_faces(
         1, _SIDE, seed, max_angles=(0.0, 0.0, 0.0), crop_scale=_SURROUNDINGS
     )
     return lifted_head(crops[0], landmarks[0])
 
 
-def fitted_head(
-    picture: np.ndarray, landmarks: np.ndarray, model: str | Path, outline: bool
-) -> Head:
-    """Lays a picture over ICT-FaceKit's head, fitted to the landmarks.
+def fitted_head(image: np.ndarray, landmarks: np.ndarray, model: str | Path, outline: bool) -> Head:
+    """Lays an image over ICT-FaceKit's head, fitted to the landmarks.
 
     Args:
-        picture: uint8 (H, W, 3), RGB.
-        landmarks: float (68, 2), pixels of the picture.
+        image: uint8 (H, W, 3), RGB.
+        landmarks: float (68, 2), pixels of the image.
         model: The head's file, see `keras_facealign.data.face_profiling.load_head_model`.
-        outline: Whether the jaw's landmarks lie on the outline that is seen, as in 2D labels.
+        outline: Whether the jaw's landmarks lie on the visible outline, as in 2D labels.
 
     Returns:
         The head.
@@ -220,17 +213,11 @@ def fitted_head(
     Raises:
         FaceAlignError: If the file is no such model.
     """
-    from keras_facealign.data.face_profiling import (
-        FitSettings,
-        HeadFitter,
-        load_head_model,
-        snapped_vertices,
-    )
-
-    head = load_head_model(model)
-    fit = HeadFitter(head, FitSettings(silhouette=outline)).fit(landmarks)
-    vertices = snapped_vertices(head, fit)
-    return Head(picture, vertices, head.triangles, head.landmarks, fit.camera)
+    head = face_profiling.load_head_model(model)
+    settings = face_profiling.FitSettings(silhouette=outline)
+    fit = face_profiling.HeadFitter(head, settings).fit(landmarks)
+    vertices = face_profiling.snapped_vertices(head, fit)
+    return Head(image, vertices, head.triangles, head.landmarks, fit.camera)
 
 
 def photo_head(
@@ -240,9 +227,9 @@ def photo_head(
 
     Args:
         model: The network.
-        photo: The file; its largest face is taken.
+        photo: The file; its largest face is used.
         head_model: ICT-FaceKit's head. Default: the head is made from the mean face.
-        outline: Whether the network puts the jaw's landmarks on the outline that is seen.
+        outline: Whether the network puts the jaw's landmarks on the visible outline.
 
     Returns:
         The head.
@@ -250,25 +237,19 @@ def photo_head(
     Raises:
         FaceAlignError: If a file cannot be read, or no face is found.
     """
-    import cv2
-
-    from keras_facealign.data.images import read_image
-    from keras_facealign.inference import FaceAligner
-    from keras_facealign.inference.head_pose import estimate_head_pose
-
-    image = read_image(photo)
+    photograph = read_image(photo)
     aligner = FaceAligner(model, runtime="keras")
-    found = aligner.align(image)
+    found = aligner.align(photograph)
     if not found:
         raise FaceAlignError(f"{photo}: no face was found; give a photo of one person.")
     first = max(found, key=lambda face: float(np.prod(face.box[2:] - face.box[:2])))
-    # Once more, with the box that belongs to the landmarks.
-    (face,) = aligner.align(image, boxes=[geometry.landmarks_box(first.landmarks)])
+    # Aligned again with the box of the landmarks.
+    (face,) = aligner.align(photograph, boxes=[geometry.landmarks_box(first.landmarks)])
     enlarge = geometry.crop_matrix(geometry.landmarks_box(face.landmarks), _SIDE, _SURROUNDINGS)
-    picture = cv2.warpAffine(
-        image, enlarge, (_SIDE, _SIDE), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+    image = cv2.warpAffine(
+        photograph, enlarge, (_SIDE, _SIDE), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
     )
     landmarks = np.asarray(geometry.transform_points(enlarge, face.landmarks), np.float64)
     if head_model is not None:
-        return fitted_head(picture, landmarks, head_model, outline)
-    return lifted_head(picture, landmarks, estimate_head_pose(landmarks).rotation)
+        return fitted_head(image, landmarks, head_model, outline)
+    return lifted_head(image, landmarks, estimate_head_pose(landmarks).rotation)

@@ -115,7 +115,7 @@ def test_a_photo_and_its_turned_views_agree():
     head = photo_head(model, ROOT / "examples" / "astronaut.jpg", None, outline=True)
     # A portrait that looks a little aside, smiling; the face fills the picture as asked for.
     assert abs(head.camera.own_yaw) < 15
-    assert head.picture.shape == (384, 384, 3)
+    assert head.image.shape == (384, 384, 3)
     trials = turned_trials(head, 128, -1, all_landmarks=False, reference=True)
     errors = [one.error for one in judge(model, trials)]
     assert errors[0] is None and 0.1 < errors[1] < 2.5
