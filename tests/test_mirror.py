@@ -13,8 +13,6 @@ OTHERS = {
     "benchmarks": "tests of benchmarks/",
     "examples": "tests of examples/",
     "converters/mxnet/test_fuzz.py": "damaged files, through all readers",
-    "data/readers/test_labels_3d.py": "the readers of data sets with 3D labels",
-    "data/readers/test_readers.py": "what all readers have in common",
     "evaluation/test_golden.py": "published predictions, through all of evaluation",
     "layers/test_blocks.py": "what all building blocks have in common",
     "layers/test_topologies.py": "what hourglass, U-Net and grids have in common",

@@ -79,6 +79,7 @@ def crop_matrix(box: np.ndarray, size: int = 128, crop_scale: float = CROP_SCALE
         FaceAlignError: If the box is not four finite numbers or has no area.
 
     Example:
+        >>> from keras_facealign.geometry import transform_points
         >>> m = crop_matrix(np.array([0, 0, 100, 100]), size=128, crop_scale=1.28)
         >>> transform_points(m, np.array([[50.0, 50.0]])).round(3)
         array([[63.5, 63.5]])

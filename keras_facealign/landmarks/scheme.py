@@ -35,6 +35,7 @@ class LandmarkScheme:
         has_flip_pairs: Whether it is known which points a horizontal flip exchanges.
 
     Example:
+        >>> from keras_facealign.landmarks import get_scheme
         >>> get_scheme("cofw29").flip_permutation[:4]
         array([1, 0, 3, 2])
     """

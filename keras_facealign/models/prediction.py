@@ -143,7 +143,8 @@ class LandmarkPrediction:
             the landmark is not hidden.
 
         Example:
-            >>> model = FaceAlignModel(Architecture(stacks=1, width=0.125))
+            >>> from keras_facealign import HourglassFaceAlign
+            >>> model = HourglassFaceAlign(stacks=1, width=0.125)
             >>> outputs = model.landmark_outputs(model(np.zeros((1, 128, 128, 3))))
             >>> sorted(outputs)
             ['confidence', 'landmarks']

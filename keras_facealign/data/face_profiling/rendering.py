@@ -44,7 +44,8 @@ class TurnableFace:
 
     Example:
         >>> face = TurnableFace(image, vertices, model.triangles, fit.camera)  # doctest: +SKIP
-        >>> image = face.render(fit.camera.turned(40, vertices.mean(0)), crop, 256, 256)
+        >>> camera = fit.camera.turned(40, vertices.mean(0))  # doctest: +SKIP
+        >>> image = face.render(camera, crop, 256, 256)  # doctest: +SKIP
     """
 
     def __init__(
