@@ -146,7 +146,8 @@ class FaceBatches(EpochBatches):
         if self.jitter is not None:
             rng = np.random.default_rng([self.seed, self.epoch, i])
             face = self._crop(face, self.jitter.apply(face["box"], rng))
-        return (*face, self._visibility[i])
+        crop, landmarks = face
+        return crop, landmarks, self._visibility[i]
 
 
 def checked_examples(

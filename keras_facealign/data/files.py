@@ -20,6 +20,7 @@ __all__ = [
     "one_line",
     "read_bytes",
     "read_text",
+    "require_folder",
     "resolve_inside",
 ]
 
@@ -74,6 +75,14 @@ def first_folder(root: Path, candidates: Iterable[str], holds: str) -> Path | No
         if (root / candidate / holds).exists():
             return root / candidate
     return None
+
+
+def require_folder(root: Path, candidates: Iterable[str], holds: str, advice: str) -> Path:
+    """Like `first_folder`; raises `FaceAlignError` with the advice if there is none."""
+    folder = first_folder(root, candidates, holds)
+    if folder is None:
+        raise FaceAlignError(f"{root}: holds no {holds}; {advice}")
+    return folder
 
 
 def list_names(folder: Path, suffixes: tuple[str, ...]) -> list[str]:

@@ -194,10 +194,10 @@ def tf_dataset_from_tfds(
     draws = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True)
 
     def crop(*values):  # type: ignore[no-untyped-def]
-        record, draw = dict(zip(names, values[:-1], strict=True)), values[-1]
+        record: dict[str, Any] = dict(zip(names, values[:-1], strict=True))
         box = record["box"]
         if jitter is not None:
-            box = jitter.apply(box, np.random.default_rng(int(draw)))
+            box = jitter.apply(box, np.random.default_rng(int(values[-1])))
         return _crop(record, box, input_size)
 
     num_landmarks = builder.info.features["landmarks"].shape[0]

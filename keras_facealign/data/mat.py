@@ -224,8 +224,10 @@ class Mat73:
         Raises:
             FaceAlignError: The reference points nowhere, or not to an array of numbers.
         """
+        target: Any = None
         try:
-            target = self._file[reference] if reference else None
+            if reference:
+                target = self._file[reference]
         except (KeyError, OSError, RuntimeError, ValueError) as error:
             raise self._error(f"{name} points nowhere ({one_line(error)})") from error
         if not isinstance(target, self._h5py.Dataset):

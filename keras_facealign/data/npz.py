@@ -7,6 +7,7 @@ import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -84,20 +85,20 @@ def _read(
             f"{max_bytes}; replace the file"
         )
     with archive.open(member) as stream:
-        return np.lib.format.read_array(stream, allow_pickle=False)  # type: ignore[arg-type]
+        return np.lib.format.read_array(stream, allow_pickle=False)
 
 
-def read_array_header(stream: object) -> tuple[tuple[int, ...], np.dtype]:
+def read_array_header(stream: Any) -> tuple[tuple[int, ...], np.dtype]:
     """Reads the shape and the type of an array from the start of its `.npy` file.
 
     Raises:
         ValueError: It is not the start of an array.
     """
-    version = np.lib.format.read_magic(stream)  # type: ignore[arg-type]
+    version = np.lib.format.read_magic(stream)
     if version == (1, 0):
-        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)  # type: ignore[arg-type]
+        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
     elif version == (2, 0):
-        shape, _, dtype = np.lib.format.read_array_header_2_0(stream)  # type: ignore[arg-type]
+        shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
     else:
         raise ValueError(f"array format {version}")
     return shape, dtype

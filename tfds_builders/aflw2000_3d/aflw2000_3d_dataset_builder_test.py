@@ -54,7 +54,7 @@ def test_partial_copy_finds_its_faces_in_the_reannotation(tmp_path):
     np.testing.assert_array_equal(rows["AFLW2000/image00050.jpg"]["landmarks"], new[2].T)
 
     (manual_dir / "AFLW2000-3D.pts68.npy").unlink()
-    with pytest.raises(FaceAlignError, match=r"there is no AFLW2000-3D\.pts68\.npy"):
+    with pytest.raises(FaceAlignError, match=r"holds no AFLW2000-3D\.pts68\.npy"):
         build("aflw2000_3d/reannotated", manual_dir, tmp_path / "again")
 
 

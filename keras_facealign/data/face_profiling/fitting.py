@@ -112,11 +112,7 @@ class HeadFitter:
         camera = self._first_camera(points, trust)
         coefficients = np.zeros(self.model.num_coefficients)
         for step in range(self.settings.iterations):
-            head, offsets, outline_normals = self._correspond(coefficients, camera)
-            head = head + self.model.annotation_bias
-            camera, coefficients = self._step(
-                points, trust, size, camera, coefficients, head, offsets, outline_normals, step
-            )
+            camera, coefficients = self._step(points, trust, size, camera, coefficients, step)
         head, _, _ = self._correspond(coefficients, camera)
         residuals = np.where(known[:, None], points - camera.project(head)[:, :2], 0.0)
         return HeadFit(coefficients, camera, residuals, head[:JAW])
@@ -175,12 +171,11 @@ class HeadFitter:
         size: float,
         camera: Camera,
         coefficients: np.ndarray,
-        head: np.ndarray,
-        offsets: np.ndarray,
-        normals: np.ndarray,
         step: int,
     ) -> tuple[Camera, np.ndarray]:
         """One Gauss-Newton step of rotation, scale, shift and coefficients."""
+        head, offsets, normals = self._correspond(coefficients, camera)
+        head = head + self.model.annotation_bias
         turned = head @ camera.rotation.T
         x, y, z = turned.T
         zero, one = np.zeros_like(x), np.ones_like(x)

@@ -29,7 +29,7 @@ from keras_facealign.data.face_profiling.model import (
     MorphableModel,
     load_head_model,
 )
-from keras_facealign.data.files import first_folder, read_text
+from keras_facealign.data.files import read_text, require_folder
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.storage.atomic import atomic_path
 
@@ -70,12 +70,8 @@ def pack_kit(
     Example:
         >>> pack_kit("ICT-FaceKit", "head.npz")  # doctest: +SKIP
     """
-    folder = Path(folder)
-    found = first_folder(folder, _FOLDERS, _NEUTRAL)
-    if found is None:
-        raise FaceAlignError(
-            f"{folder}: holds no {_NEUTRAL}; give a copy of ICT-FaceKit, or its folder FaceXModel"
-        )
+    advice = "give a copy of ICT-FaceKit, or its folder FaceXModel"
+    found = require_folder(Path(folder), _FOLDERS, _NEUTRAL, advice)
     expressions, landmarks = _read_indices(found / _INDICES)
     identities, shapes = _list_meshes(found, expressions)
     neutral, faces = _read_mesh(found / _NEUTRAL, with_faces=True)

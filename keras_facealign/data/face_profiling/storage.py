@@ -132,7 +132,7 @@ def write_views(root: Path, name: str, views: Sequence[TurnedView], source: str)
     for index, view in enumerate(views):
         with atomic_path(_image_path(root, name, index)) as part:
             Image.fromarray(view.image).save(part, "JPEG", quality=95, subsampling=0)
-    arrays = {
+    arrays: dict[str, Any] = {
         name: np.stack([getattr(view, name) for view in views])
         for name in ("landmarks", "depth", "visibility", "pose")
     }

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from keras_facealign.data.examples import FaceExample, make_example
-from keras_facealign.data.files import Survey, check_choice, first_folder, one_line
+from keras_facealign.data.files import Survey, check_choice, first_folder, one_line, require_folder
 from keras_facealign.data.npz import read_array_header
 from keras_facealign.data.readers.w300_lp import list_stems, read_parameters
 from keras_facealign.data.valid_items import reader
@@ -121,17 +121,13 @@ def _stems(root: Path) -> list[Path]:
 
 def _load_npy(root: Path, name: str, rows: int) -> np.ndarray:
     """Reads float (N, rows, 68), whose header is checked before its data is read."""
-    folder = first_folder(root, _LABEL_FOLDERS, name)
-    if folder is None:
-        raise FaceAlignError(f"{root}: there is no {name}; put it next to the folder AFLW2000")
+    path = require_folder(root, _LABEL_FOLDERS, name, "put it next to the folder AFLW2000") / name
     try:
-        with (folder / name).open("rb") as stream:
+        with path.open("rb") as stream:
             shape, dtype = read_array_header(stream)
             if shape[1:] != (rows, 68) or dtype.kind != "f" or shape[0] > _MAX_FACES:
                 raise ValueError(f"it is {dtype} {shape}, but float (N, {rows}, 68) is needed")
             stream.seek(0)
             return np.load(stream, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise FaceAlignError(
-            f"{folder / name}: cannot be read ({one_line(error)}); replace the file"
-        ) from error
+        raise FaceAlignError(f"{path}: cannot be read ({one_line(error)}); replace it") from error

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from keras_facealign.data.examples import FaceExample, make_example
-from keras_facealign.data.files import check_choice, first_folder, resolve_inside
+from keras_facealign.data.files import check_choice, require_folder, resolve_inside
 from keras_facealign.data.npz import read_npz
 from keras_facealign.data.valid_items import reader
 from keras_facealign.errors import FaceAlignError
@@ -56,9 +56,8 @@ def load_samples(root: Path, split: str = "test") -> Any:
         ...     print(face.file_name, face.extras["depth"].min())
     """
     check_choice(split, ("test",), "The AFLW crops have no split")
-    folder = first_folder(root, ("", "approximate_crops"), _LABELS)
-    if folder is None:
-        raise FaceAlignError(f"{root}: holds no {_LABELS}; give the folder of the crops")
+    folders = ("", "approximate_crops")
+    folder = require_folder(root, folders, _LABELS, "give the folder of the crops")
     path = folder / _LABELS
     arrays = read_npz(path, _ARRAYS, _MAX_BYTES)
     counts = {len(array) for array in arrays.values()}

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from keras_facealign.data.examples import FaceExample, make_example
-from keras_facealign.data.files import Survey, check_choice, first_folder
+from keras_facealign.data.files import Survey, check_choice, first_folder, require_folder
 from keras_facealign.data.mat import Mat73, open_mat73, read_mat
 from keras_facealign.data.readers import cofw
 from keras_facealign.data.valid_items import reader
@@ -67,11 +67,7 @@ def load_samples(root: Path, split: str = "test") -> Any:
             is set, or all are.
     """
     check_choice(split, PUBLISHED, "COFW68 has no split")
-    folder = first_folder(root, _FOLDERS, _LABELS)
-    if folder is None:
-        raise FaceAlignError(
-            f"{root}: holds no COFW68_Data/test_annotations; get the labels of COFW68"
-        )
+    folder = require_folder(root, _FOLDERS, _LABELS, "get COFW68_Data, the labels of COFW68")
     path = cofw.required_file(root, split)
     box_path = folder / "cofw68_test_bboxes.mat"
     boxes = read_mat(box_path, {"bboxes": (None, 4)})["bboxes"]

@@ -12,7 +12,7 @@ from keras_facealign.errors import FaceAlignError
     "arguments, message",
     [
         (("train",), "COFW68 has no split 'train'; choose one of test"),
-        (("test",), "holds no COFW68_Data/test_annotations"),
+        (("test",), "holds no test_annotations; get COFW68_Data"),
     ],
 )
 def test_unknown_splits_and_empty_folders(tmp_path, arguments, message):

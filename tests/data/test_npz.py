@@ -1,0 +1,71 @@
+"""Arrays of `.npz` files: what is read, and hostile files that are refused."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+
+import numpy as np
+import pytest
+
+from keras_facealign.data.npz import read_npz
+from keras_facealign.errors import FaceAlignError
+
+SPECS = {"points": ("f", (None, 2)), "names": ("U", (None,))}
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "face.npz"
+    np.savez_compressed(path, points=np.ones((3, 2)), names=np.array(["a"]), other=np.ones(9))
+    return path
+
+
+def test_only_the_arrays_asked_for_are_read(path):
+    arrays = read_npz(path, SPECS, 1000)
+    assert list(arrays) == ["points", "names"]
+    np.testing.assert_array_equal(arrays["points"], np.ones((3, 2)))
+
+
+@pytest.mark.parametrize(
+    ("specs", "max_bytes", "message"),
+    [
+        ({"gone": ("f", ())}, 1000, "face.npz: holds no array 'gone'"),
+        ({"points": ("f", (4, 2))}, 1000, "points is float64 3x2, where 4x2 of kind 'f'"),
+        ({"points": ("iu", (3, 2))}, 1000, "points is float64 3x2, where 3x2 of kind 'iu'"),
+        ({"points": ("f", (3, 2))}, 40, "points claims 48 bytes"),
+    ],
+)
+def test_other_arrays_are_refused(path, specs, max_bytes, message):
+    with pytest.raises(FaceAlignError) as caught:
+        read_npz(path, specs, max_bytes)
+    assert message in str(caught.value)
+
+
+def test_a_false_header_and_pickled_objects_are_refused(path):
+    header = io.BytesIO()
+    claim = {"descr": "<f8", "fortran_order": False, "shape": (10**12, 2)}
+    np.lib.format.write_array_header_1_0(header, claim)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("points.npy", header.getvalue())
+    with pytest.raises(FaceAlignError, match="points claims 16000000000000 bytes"):
+        read_npz(path, {"points": SPECS["points"]}, 10**15)
+    np.savez(path, points=np.array([{"a": 1}], object))
+    with pytest.raises(FaceAlignError, match="points is object"):
+        read_npz(path, {"points": SPECS["points"]}, 1000)
+
+
+def test_damage_anywhere_is_an_error_or_harmless(path):
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for trial in range(200):
+        data = bytearray(whole)
+        if trial % 4 == 0:
+            data = data[: int(rng.integers(0, len(data)))]
+        else:
+            data[int(rng.integers(len(data)))] ^= 1 << int(rng.integers(8))
+        path.write_bytes(data)
+        try:
+            assert read_npz(path, SPECS, 1000)["points"].shape[1] == 2
+        except FaceAlignError as error:
+            assert str(error).startswith(str(path)) and "\n" not in str(error)
