@@ -1,9 +1,9 @@
-"""What setup.cfg cannot say: which folders are packages, and native code where it can be built.
+"""Finds the packages, and compiles native code where the build environment allows it.
 
-The library of deformable convolutions is compiled here only if the environment that builds has a
-C++ compiler and TensorFlow or JAX, whose headers it takes; pip's isolated builds have neither
-framework. Otherwise the wheel is pure Python, and the library is compiled when it is first used.
-What goes wrong with it fails no installation, and `KERAS_FACEALIGN_NATIVE=0` leaves it out.
+The library of deformable convolutions is compiled here only if the build environment has a C++
+compiler and TensorFlow or JAX, whose headers it needs; pip's isolated builds have neither.
+Otherwise the wheel is pure Python, and the library is compiled when it is first used. A failed
+compilation does not fail the installation, and `KERAS_FACEALIGN_NATIVE=0` skips it.
 """
 
 import importlib.util
@@ -14,13 +14,13 @@ from setuptools import Distribution, find_namespace_packages, setup
 from setuptools.command.build_py import build_py
 
 NATIVE = Path("keras_facealign", "ops", "native")
-# Presets lie at the top of the repository, where people look for them, and are installed inside
-# the package, where `from_preset` finds them.
+# Presets are at the top of the repository, where people look for them, and are installed inside the
+# package, where `from_preset` finds them.
 PRESETS = "keras_facealign.saved_models"
 
 
 def load_native_build():
-    """The module that builds the library, by its path: importing the package would need Keras."""
+    """Loads the module that builds the library by its path, without importing the package."""
     path = Path(__file__).parent / NATIVE / "build.py"
     spec = importlib.util.spec_from_file_location("keras_facealign_native_build", path)
     module = importlib.util.module_from_spec(spec)
@@ -29,13 +29,13 @@ def load_native_build():
 
 
 def buildable_frameworks():
-    """Those whose library could be compiled here and now."""
+    """Returns the frameworks for which the library can be compiled in this environment."""
     if os.environ.get("KERAS_FACEALIGN_NATIVE") == "0":
         return []
     try:
         build = load_native_build()
     except Exception as error:
-        print(f"native code is left for first use: {error}")
+        print(f"native code will be compiled at first use: {error}")
         return []
     found = []
     for framework in build.PACKAGES:
@@ -43,12 +43,12 @@ def buildable_frameworks():
             build.compile_command(framework, "cpu", Path("unused"))
             found.append(framework)
         except Exception as error:
-            print(f"native code for {framework} is left for first use: {error}")
+            print(f"native code for {framework} will be compiled at first use: {error}")
     return found
 
 
 class BuildPythonAndNative(build_py):
-    """Puts the libraries that can be built beside their sources."""
+    """Adds the libraries that can be compiled to the built package."""
 
     def run(self):
         super().run()
@@ -60,11 +60,11 @@ class BuildPythonAndNative(build_py):
                 library = load_native_build().build_library(framework, folder=folder.resolve())
                 library.with_suffix(".lock").unlink()
             except Exception as error:
-                print(f"native code for {framework} is left for first use: {error}")
+                print(f"native code for {framework} will be compiled at first use: {error}")
 
 
 class MaybeNativeDistribution(Distribution):
-    """A wheel with libraries in it is for one platform, one without is for all."""
+    """Marks a wheel with compiled libraries as specific to the platform."""
 
     def has_ext_modules(self):
         return bool(buildable_frameworks())
@@ -77,7 +77,7 @@ code = find_namespace_packages(
 setup(
     packages=[*code, PRESETS],
     package_dir={PRESETS: "saved_models"},
-    ext_modules=[],  # asked for where has_ext_modules says yes
+    ext_modules=[],  # required where has_ext_modules returns True
     cmdclass={"build_py": BuildPythonAndNative},
     distclass=MaybeNativeDistribution,
 )

@@ -1,10 +1,10 @@
-"""Fails unless the installed DeformableConv2D computes what it must, in the way that is expected.
+"""Fails unless the installed DeformableConv2D is correct and uses the expected implementation.
 
     python .ci/check_deformable.py portable
     python .ci/check_deformable.py native
 
-"portable": no compiler is within reach, and exactly one warning says so. "native": compiled code
-is used, and nothing is said.
+"portable": there is no compiler, and exactly one warning reports it. "native": compiled code is
+used, without a warning.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import warnings
 
 import numpy as np
 
-way = sys.argv[1]
+expected = sys.argv[1]
 compilers = [name for name in ("g++", "clang++", "c++", "gcc", "cc") if shutil.which(name)]
-if way == "portable" and compilers:
-    sys.exit(f"a compiler is within reach: {', '.join(compilers)}")
+if expected == "portable" and compilers:
+    sys.exit(f"there is a compiler: {', '.join(compilers)}")
 
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
@@ -30,7 +30,7 @@ with warnings.catch_warnings(record=True) as caught:
 
     backend = keras.backend.backend()
     available = native.available(backend)
-    # Interpolation reproduces a ramp; past the last pixel its value stays and its weight fades.
+    # Interpolation reproduces a ramp; past the last pixel the value stays and the weight decreases.
     rows, columns = np.mgrid[:6, :5].astype("float32")
     image = (10 * rows + columns)[None, :, :, None]
     offsets = np.tile(np.float32([0.5, 0.25]), (1, 6, 5, 1))
@@ -39,7 +39,7 @@ with warnings.catch_warnings(record=True) as caught:
     displaced = DeformableConv2D(1, 1, kernel_initializer="ones")([image, offsets])
     displaced = ops.convert_to_numpy(displaced)[0, :, :, 0]
 
-    # A layer with offsets of its own starts as an ordinary convolution, and learns.
+    # A layer that predicts its offsets starts as an ordinary convolution, and learns.
     rng = np.random.default_rng(0)
     inputs = rng.normal(size=(8, 8, 8, 3)).astype("float32")
     layer = DeformableConv2D(2, 3)
@@ -53,11 +53,13 @@ np.testing.assert_allclose(displaced, ramp * fade, rtol=1e-6)
 np.testing.assert_allclose(before, ops.convert_to_numpy(ordinary), atol=1e-5)
 if not losses[-1] < losses[0]:
     sys.exit(f"training does not lower the loss: {losses}")
-if available != (way == "native"):
+if available != (expected == "native"):
     sys.exit(f"native code is {'' if available else 'not '}available")
-said = [str(w.message) for w in caught if "portable implementation" in str(w.message)]
-if len(said) != (way == "portable"):
-    sys.exit(f"{len(said)} warnings about the implementation: {said}")
-if said and "no C++ compiler was found" not in said[0]:
-    sys.exit(f"the warning does not name the reason: {said[0]}")
-print(f"{backend}, {way}: right, loss {losses[0]:.4f} to {losses[-1]:.4f}", *said, sep="\n")
+messages = [str(w.message) for w in caught if "portable implementation" in str(w.message)]
+if len(messages) != (expected == "portable"):
+    sys.exit(f"{len(messages)} warnings about the implementation: {messages}")
+if messages and "no C++ compiler was found" not in messages[0]:
+    sys.exit(f"the warning does not name the reason: {messages[0]}")
+print(
+    f"{backend}, {expected}: correct, loss {losses[0]:.4f} to {losses[-1]:.4f}", *messages, sep="\n"
+)

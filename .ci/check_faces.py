@@ -1,4 +1,4 @@
-"""Fails unless a folder holds what `align` must have written for scikit-image's astronaut photo."""
+"""Fails unless a folder holds the expected results of `align` on scikit-image's astronaut photo."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import math
 import sys
 from pathlib import Path
 
-# Where the points are in the 512 x 512 photo, read off it by eye; her outer eye corners are 65
-# pixels apart, so that the tolerance is a tenth of that.
+# Positions in the 512 x 512 photo, located by eye. The tolerance is a tenth of the distance of the
+# outer eye corners, 65 pixels.
 BY_EYE = {
     8: ("chin", 224, 178),
     30: ("tip of the nose", 224, 125),
@@ -22,18 +22,18 @@ TOLERANCE = 6.5
 folder = Path(sys.argv[1])
 records = sorted(folder.rglob("*.json"))
 if len(records) != 1:
-    sys.exit(f"{folder}: one face is in the photo, {len(records)} records are here")
+    sys.exit(f"{folder}: {len(records)} records instead of one")
 points = json.loads(records[0].read_text())["landmarks"]
 if len(points) != 68:
     sys.exit(f"{records[0]}: {len(points)} landmarks instead of 68")
-pictures = [path for path in folder.rglob("*") if path.suffix in (".png", ".jpg")]
-if not pictures:
-    sys.exit(f"{folder}: no picture with the landmarks drawn")
+images = [path for path in folder.rglob("*") if path.suffix in (".png", ".jpg")]
+if not images:
+    sys.exit(f"{folder}: no image with the landmarks drawn")
 
 far_off = []
 for index, (name, x, y) in BY_EYE.items():
     distance = math.dist(points[index], (x, y))
-    print(f"{name}: {distance:.1f} px from where the eye puts it")
+    print(f"{name}: {distance:.1f} px from its position by eye")
     if distance > TOLERANCE:
         far_off.append(name)
 if far_off:

@@ -16,10 +16,10 @@ env=$(realpath -m "${2:-$work/env}")
 cd "$work" # away from the source tree, which Python would otherwise import
 
 if "$python3" -m zipfile -l "$wheel" | grep -q '\.so '; then
-    echo "$wheel brings compiled code, so that it would prove nothing." >&2
+    echo "$wheel contains compiled code, which makes this check meaningless." >&2
     exit 1
 fi
-# PATH names the environment alone, and so does not lead to a compiler; CC and CXX are not passed on.
+# PATH holds the environment alone, so that no compiler is found; CC and CXX are not passed on.
 without_compiler() {
     env -u CC -u CXX -u KERAS_BACKEND -u PYTHONPATH -u KERAS_FACEALIGN_NATIVE \
         PATH="$env/bin" KERAS_FACEALIGN_CACHE="$work/cache" TF_CPP_MIN_LOG_LEVEL=3 "$@"

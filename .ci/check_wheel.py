@@ -6,7 +6,7 @@ import subprocess
 import sys
 import zipfile
 
-MAX_MEGABYTES = 100  # what PyPI takes
+MAX_MEGABYTES = 100  # limit of PyPI
 
 wheel = sys.argv[1]
 with zipfile.ZipFile(wheel) as archive:
@@ -20,13 +20,13 @@ tracked = subprocess.run(
     text=True,
 ).stdout.split("\0")
 
-wanted = set()
+expected = set()
 for path in filter(None, tracked):
     top, _, rest = path.partition("/")
     if top == "saved_models":
         # The int8 copies would take an installation for LiteRT alone over its limit of size.
         if path.endswith((".json", ".h5", "/model.tflite")):
-            wanted.add(f"keras_facealign/saved_models/{rest}")
+            expected.add(f"keras_facealign/saved_models/{rest}")
     elif "/dummy_data/" not in path and path.endswith(
         (
             "mean_face68.json",
@@ -42,14 +42,14 @@ for path in filter(None, tracked):
             ".cuh",
         )
     ):
-        wanted.add(path)
+        expected.add(path)
 
-missing = sorted(wanted - held)
-unwanted = sorted(
+missing = sorted(expected - held)
+unexpected = sorted(
     name for name in held if "/dummy_data/" in name or name.startswith("saved_models")
 )
-presets = sorted(name for name in wanted if "/saved_models/" in name)
+presets = sorted(name for name in expected if "/saved_models/" in name)
 print(f"{wheel.rpartition('/')[2]}: {len(held)} files, {megabytes:.1f} MB")
-print(f"{len(wanted)} files are wanted in it, {len(presets)} of them presets'")
-if missing or unwanted or megabytes > MAX_MEGABYTES:
-    sys.exit(f"missing: {missing}\nunwanted: {unwanted}\nsize: at most {MAX_MEGABYTES} MB")
+print(f"{len(expected)} files are expected, {len(presets)} of them presets'")
+if missing or unexpected or megabytes > MAX_MEGABYTES:
+    sys.exit(f"missing: {missing}\nunexpected: {unexpected}\nsize: at most {MAX_MEGABYTES} MB")

@@ -18,7 +18,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 BACKENDS = ("tensorflow", "jax", "torch")
 if "KERAS_BACKEND" not in os.environ:
-    # Keras takes TensorFlow unless told otherwise, also where only another backend is installed.
+    # Keras chooses TensorFlow by default, also where only another backend is installed.
     installed = [name for name in BACKENDS if importlib.util.find_spec(name)]
     if installed and installed[0] != "tensorflow":
         os.environ["KERAS_BACKEND"] = installed[0]
