@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from keras_facealign.data.face_profiling import Camera, FitSettings, HeadFitter, snapped_vertices
+from keras_facealign.data.face_profiling import Camera, FitSettings, HeadFitter
 from keras_facealign.data.face_profiling.camera import rotation_from_angles
-from keras_facealign.data.face_profiling.silhouette import JAW, contour_lines
+from keras_facealign.data.face_profiling.silhouette import JAW
 from keras_facealign.errors import FaceAlignError
 
 
@@ -121,47 +121,6 @@ def test_expressions_stay_within_their_range(fitter, model):
     first = len(model.identity)
     assert fit.coefficients[first] == pytest.approx(1.0, abs=0.05)
     assert (fit.coefficients[first:] >= 0).all() and (fit.coefficients[first:] <= 1).all()
-
-
-def test_contour_lines_lie_on_the_skin(model):
-    lines = contour_lines(model)
-    for line in lines.neutral[[0, 4, 8, 12]].reshape(-1, 3):
-        # The nearest vertex is no farther than a side of the mesh's quadrilaterals.
-        assert np.linalg.norm(model.neutral - line, axis=1).min() < 0.6
-    # Each line passes by its landmark.
-    marks = model.neutral[model.landmarks[:JAW]]
-    nearest = np.linalg.norm(lines.neutral - marks[:, None], axis=2).min(axis=1)
-    assert nearest.max() < 0.5
-
-
-@pytest.mark.parametrize("yaw", [-60, -30, 30, 60])
-def test_the_outline_of_the_far_side_is_that_of_all_vertices(model, yaw):
-    lines = contour_lines(model)
-    rotation = rotation_from_angles(0, yaw, 0)
-    points = lines.points(np.zeros(model.num_coefficients))
-    chosen = lines.outermost(points, rotation)
-    side = 2 if yaw > 0 else 14  # the far side's landmark at the cheek
-    found = points[side, chosen[side]] @ rotation.T
-    level = np.abs(model.neutral[:, 1] - lines.neutral[side, 0, 1]) < 0.4
-    everything = model.neutral[level & (model.neutral[:, 2] > -2)] @ rotation.T
-    reach = everything[:, 0].min() if yaw > 0 else everything[:, 0].max()
-    assert found[0] == pytest.approx(reach, abs=0.35)
-
-
-def test_snapping_meets_the_landmarks_and_leaves_the_rest(fitter, model):
-    points = as_annotated(fitter, *head(model))
-    points[36:42] += (1.2, -0.8)
-    fit = fitter.fit(points)
-    plain, bent = model.vertices(fit.coefficients), snapped_vertices(model, fit)
-    inner = model.landmarks[JAW:]
-    before = np.linalg.norm(fit.camera.project(plain[inner])[:, :2] - points[JAW:], axis=1)
-    after = np.linalg.norm(fit.camera.project(bent[inner])[:, :2] - points[JAW:], axis=1)
-    assert after.mean() < 0.5 * before.mean()
-    # Depth stays, and so does the back of the head.
-    depth = fit.camera.project(bent)[:, 2] - fit.camera.project(plain)[:, 2]
-    assert np.abs(depth).max() < 1e-6
-    back = model.neutral[:, 2] < -7
-    assert np.abs(bent - plain)[back].max() < 1e-3
 
 
 @pytest.mark.parametrize(
