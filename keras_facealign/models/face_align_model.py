@@ -29,26 +29,27 @@ __all__ = ["FaceAlignModel"]
 class FaceAlignModel(LandmarkPrediction, TrainingStep, keras.Model):
     """A heatmap network with the paper's training step and sub-pixel prediction.
 
-    `model(images)` takes RGB images, 0 to 255, (B, S, S, 3), and gives a list with the raw heatmaps
-    of every stack, float32 (B, 64, 64, K). `model.fit(dataset)` takes batches that are dicts:
+    `model(images)` takes RGB images, 0 to 255, (B, S, S, 3), and returns a list with the raw
+    heatmaps of every stack, float32 (B, 64, 64, K). `model.fit(dataset)` takes batches as dicts:
 
-    * "image": uint8 or float (B, C, C, 3), RGB 0 to 255, the face in the middle `S` pixels and a
-      border around them that augmentation may bring in;
+    * "image": uint8 or float (B, C, C, 3), RGB 0 to 255, with the face in the middle `S` pixels and
+      a border around them that augmentation may move into view;
     * "landmarks": float32 (B, K, 2), pixels of that crop, x before y;
     * "visibility": (B, K), 0 where a landmark has no position, else 1 or 2.
 
     Each step draws two views of every image on the device and minimizes equation 1 of Stacked Dense
-    U-Nets (BMVC 2018), summed over the stacks; `make_views` and `pair_loss` are its two halves, and
-    a subclass may override either, or `train_step`. Landmarks that have no position or lie outside
-    a view do not count. Faces without a single landmark's position train by the coherent loss
-    alone: their two views have to agree, on whatever they show.
+    U-Nets (BMVC 2018), summed over the stacks. A subclass may override `make_views` and
+    `pair_loss`, the two halves of it, `training_outputs`, or `train_step`. Landmarks that have no
+    position or lie outside a view are ignored. Faces without any labeled landmark contribute only
+    the coherent
+    loss: their two views have to agree.
 
     Args:
         architecture: The network, an `Architecture` or its dict.
         scheme: Name of the landmark scheme. Its number of points must be the architecture's.
         landmark_offset: (dx, dy) in pixels of the input, at most an eighth of its side, added to
-            the landmarks that a prediction gives; see `keras_facealign.training.landmark_offset`.
-            Training knows nothing of it.
+            all predicted landmarks; see `keras_facealign.training.landmark_offset`. Training does
+            not use it.
         name: Model name.
 
     Example:
@@ -95,12 +96,12 @@ class FaceAlignModel(LandmarkPrediction, TrainingStep, keras.Model):
 
     @property
     def num_landmarks(self) -> int:
-        """Landmarks of a face (K)."""
+        """Number of landmarks of a face (K)."""
         return self.architecture.num_landmarks
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(inputs, dict):
-            # A batch of labeled faces: Keras's checks and casts are for the network's images.
+            # A batch of labeled faces, for which Keras's input checks and casts are not made.
             return self.call(inputs, *args, **kwargs)
         return super().__call__(inputs, *args, **kwargs)
 
@@ -125,18 +126,17 @@ class FaceAlignModel(LandmarkPrediction, TrainingStep, keras.Model):
     def heatmaps_and_frames(
         self, images: Any, training: bool | None = None
     ) -> tuple[list[Any], Any]:
-        """What training, validation and `predict_landmarks` know of the network's output.
+        """Computes the heatmaps that training and prediction use, and the frames they show.
 
         Args:
-            images: (B, S, S, 3), RGB 0 to 255; symbolic where the prediction's graph is built.
+            images: (B, S, S, 3), RGB 0 to 255.
             training: As in Keras.
 
         Returns:
-            The raw heatmaps to train and to decode, one (B, H, W, K) a stack, of which the last
-            differs from `call`'s where `Architecture.heads_between_stacks`; and where they look:
-            None for the input's own frame, else float32 (B, 2, 3), the matrix that moves points
-            from the input's pixels to the pixels of the frame that the heatmaps show, of the same
-            size.
+            A list of raw heatmaps, one (B, H, W, K) for each stack. With
+            `Architecture.heads_between_stacks` the last one differs from that of `call`. And the
+            frames: None if the heatmaps show the input's own frame, else float32 (B, 2, 3), the
+            matrix from the input's pixels to those of the frame that they show, of equal size.
         """
         arch = self.architecture
         if not (arch.heads_between_stacks or arch.spatial_transformer):
@@ -168,11 +168,11 @@ class FaceAlignModel(LandmarkPrediction, TrainingStep, keras.Model):
         nme_normalizer: str | None = None,
         **kwargs: Any,
     ) -> None:
-        """Sets how the model trains. What is not given is the recipe's.
+        """Configures training. Arguments that are not given are taken from the recipe.
 
         Args:
-            optimizer: A Keras optimizer or its name; `keras_facealign.training.optimizers` has the
-                recipes'.
+            optimizer: A Keras optimizer or its name; `keras_facealign.training.optimizers` has
+                those of the recipes.
             coherent_weight: Weight of the coherent loss (lambda; the paper's 0.001).
             heatmap_loss: Element-wise loss against the ground truth, see
                 `keras_facealign.objective.losses.get_heatmap_loss`.
@@ -183,22 +183,22 @@ class FaceAlignModel(LandmarkPrediction, TrainingStep, keras.Model):
             landmark_weight: Weight of the mean distance, in map pixels, between the ground truth
                 and the sub-pixel position that decoding reads. 0 is the paper's.
             augmentation: Overrides of `PairedAugmentation`'s arguments: `base`, `pair`, `seed`, and
-                the strengths of what spoils the views, `color`, `erase`, `occlusion`, `hue`,
+                the strengths of the corruptions, `color`, `erase`, `occlusion`, `hue`,
                 `gray`, `blur`, `low_resolution`, `noise` and `jpeg`, see `Corruptions`.
             recipe: A key of `TRAINING_RECIPES`: "paper", or one of the original codes', "dfa",
                 "insightface" and "insightface_2018". Those do not train probabilities: set
-                `decode_method` to "upsample", as they decode, and expect nothing of the confidence.
+                `decode_method` to "upsample", their way of decoding, and do not use the confidence.
             coherent: The coherent term: a key of `COHERENT_TERMS`, a `CoherentTerm` or a dict of
                 its fields.
-            heatmap_reduction: "mean" over what is visible, or "sum_of_image_means".
+            heatmap_reduction: "mean" over visible landmarks, or "sum_of_image_means".
             heatmap_weight: Factor of the heatmap loss; the paper's is 1.
-            targets: What is drawn for a landmark: "gaussian" at its sub-pixel position, "patch" or
-                "one_hot" at its pixel, see `keras_facealign.objective.targets`.
+            targets: What is drawn into a landmark's target heatmap: "gaussian" at its sub-pixel
+                position, "patch" or "one_hot" at its pixel, see
+                `keras_facealign.objective.targets`.
             peak: Highest value of the targets; the paper's is 1.
             nme_normalizer: What the reported NME is divided by: "inter_ocular", "box_size" or
                 "box_diagonal", see `keras_facealign.objective.metrics.NormalizedMeanError`. The
-                distance of the eyes says nothing for faces in profile. It is "inter_ocular" unless
-                given.
+                distance of the eyes is meaningless for faces in profile. Default: "inter_ocular".
             **kwargs: `run_eagerly`, `jit_compile`, `steps_per_execution`, `auto_scale_loss`, as in
                 Keras.
 
@@ -209,7 +209,7 @@ class FaceAlignModel(LandmarkPrediction, TrainingStep, keras.Model):
             if kwargs.get(name) is not None:
                 raise FaceAlignError(
                     f"compile() got {name}={kwargs[name]!r}; this model's loss is set by "
-                    "heatmap_loss and coherent_weight, and it reports NME by itself."
+                    "heatmap_loss and coherent_weight, and it always reports the NME."
                 )
         settings = TrainingSettings.resolve(
             recipe,
@@ -230,7 +230,7 @@ class FaceAlignModel(LandmarkPrediction, TrainingStep, keras.Model):
         flips = max(self.augmentation.base.flip, self.augmentation.pair.flip)
         if flips > 0 and not self.scheme.has_flip_pairs:
             raise FaceAlignError(
-                f"Scheme {self.scheme.name!r} does not say which points a mirror exchanges; train "
+                f"Scheme {self.scheme.name!r} does not define flip pairs; train "
                 'without flips: augmentation={"base": {"flip": 0.0}, "pair": {"flip": 0.0}}.'
             )
         self._training = settings
@@ -326,5 +326,5 @@ class FaceAlignModel(LandmarkPrediction, TrainingStep, keras.Model):
 
 
 def _as_list(heatmaps: Any) -> list[Any]:
-    """Keras unwraps a list of one output; callers rely on one entry a stack."""
+    """Restores the list of one entry per stack, which Keras unwraps if there is only one."""
     return list(heatmaps) if isinstance(heatmaps, (list, tuple)) else [heatmaps]

@@ -19,8 +19,8 @@ from keras_facealign.prediction import landmark_outputs
 
 __all__ = ["TrainingStep"]
 
-# Beyond this error, in map pixels, the window around a peak does not hold the true position, and
-# shaping its values would teach nothing.
+# Beyond this error, in map pixels, the window around a peak does not contain the true position, and
+# the landmark loss is meaningless.
 _LANDMARK_LOSS_REACH = 6.0
 
 
@@ -49,7 +49,7 @@ class TrainingStep:
         """Draws two views of every image, and the transformation between them, on the device.
 
         Args:
-            batch: As `fit` takes it.
+            batch: Tensors "image", "landmarks" and "visibility", see `FaceAlignModel`.
 
         Returns:
             The pair. All randomness comes from the model's own seed generator.
@@ -67,10 +67,10 @@ class TrainingStep:
         return Pair(first, second, matrix, flip)
 
     def pair_loss(self, pair: Pair, first: list[Any], second: list[Any]) -> dict[str, Any]:
-        """The terms of equation 1, summed over stacks.
+        """Computes the terms of equation 1, summed over stacks.
 
         Args:
-            pair: What `make_views` drew.
+            pair: The views from `make_views`.
             first: Heatmaps of the first view from every stack, each (B, H, W, K).
             second: Heatmaps of the second view from every stack.
 
@@ -106,7 +106,7 @@ class TrainingStep:
         }
 
     def view_loss(self, view: AugmentedView, heatmaps: list[Any]) -> tuple[Any, Any]:
-        """Heatmap loss and landmark loss of one view against its ground truth, over all stacks."""
+        """Computes heatmap and landmark loss of one view, scalars summed over all stacks."""
         settings = self._training
         map_size = self.architecture.map_size
         draw = TARGETS[settings.targets]
@@ -129,7 +129,7 @@ class TrainingStep:
         return heatmap, landmark
 
     def to_map_frame(self, matrix: Any) -> Any:
-        """The same transformation in map pixels: (B, 2, 3) input pixels in, map pixels out."""
+        """Converts matrices (B, 2, 3) between points in input pixels to points in map pixels."""
         ratio = self.architecture.map_size / self.input_size
         down = ops.convert_to_tensor(geometry.resize_matrix(ratio))
         up = ops.convert_to_tensor(geometry.resize_matrix(1 / ratio))
@@ -138,7 +138,7 @@ class TrainingStep:
         return geometry.compose(down, geometry.compose(matrix, up))
 
     def _decode(self, heatmaps: Any, frames: Any, offset: tuple[float, float]) -> Any:
-        """Landmarks in pixels of the input for the metric, float32 (B, K, 2)."""
+        """Decodes landmarks for the metric, float32 (B, K, 2) in pixels of the input."""
         outputs = landmark_outputs(
             heatmaps,
             frames,
@@ -171,7 +171,7 @@ class TrainingStep:
         return {**terms, **_compared(pair.first, predicted)}
 
     def validation_outputs(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Computes the loss of a validation batch, whose faces are seen once and as they are.
+        """Computes the loss of a validation batch, without augmentation.
 
         Args:
             batch: As for `training_outputs`.
@@ -190,9 +190,6 @@ class TrainingStep:
         predicted = self._decode(heatmaps[-1], frames, self.landmark_offset)
         terms = {"loss": total, "heatmap_loss": heatmap, "landmark_loss": landmark}
         return {**terms, **_compared(view, predicted)}
-
-    # Keras's own loop does the rest on every backend: it calls the model with a batch, takes the
-    # loss from `compute_loss`, and what it logs from `compute_metrics`.
 
     def train_step(self, *args: Any) -> Any:
         """Takes one optimizer step: `(data)` on TensorFlow and PyTorch, `(state, data)` on JAX."""
@@ -239,5 +236,5 @@ class TrainingStep:
 
 
 def _compared(view: AugmentedView, predicted: Any) -> dict[str, Any]:
-    """What the NME of a view is computed from."""
+    """Collects the inputs of the NME metric."""
     return {"landmarks": view.landmarks, "predicted": predicted, "visible": view.visible}
