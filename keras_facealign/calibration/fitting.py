@@ -91,9 +91,12 @@ def fit_calibration(seen: Observations, fitted_on: str = "", fingerprint: int = 
             "set with labels of occlusion, such as merl_rav."
         )
     spreads, sigmas, factors = _fit_sigma(seen, known)
-    weights = _fit_visibility(seen, visible).T
-    arrays = (spreads, sigmas, factors, *weights)
-    return Calibration(seen.scheme, seen.input_size, *arrays, fitted_on, fingerprint)
+    bias, peak, spread, yaw = _fit_visibility(seen, visible).T
+    return Calibration(
+        *(seen.scheme, seen.input_size),
+        *(spreads, sigmas, factors, bias, peak, spread, yaw),
+        *(fitted_on, fingerprint),
+    )
 
 
 def isotonic(values: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -126,8 +126,8 @@ def crop_shown_face(
     # Half a pixel around the outermost points, so that even a single point spans a box.
     matrix = crop_matrix(np.concatenate([low - 0.5, high + 0.5]), size, 1.15)
     crop = crop_face(np.asarray(image), matrix, size)
-    points = (transform_points(matrix, each) for each in (prediction, ground_truth))
-    return ShownFace(file_name, crop, *points, labeled)
+    found, truth = (transform_points(matrix, points) for points in (prediction, ground_truth))
+    return ShownFace(file_name, crop, found, truth, labeled)
 
 
 def mean_shape(
@@ -154,7 +154,7 @@ def mean_shape(
         return None
     mean = _mean_of_known(((points - (left + right) / 2)[usable]) / (left - right)[usable])
     mean = _mean_of_known(np.stack([mean, -np.conj(mean[scheme.flip_permutation])]))
-    return np.stack([mean.real, mean.imag], axis=-1)
+    return np.stack([np.real(mean), np.imag(mean)], axis=-1)
 
 
 def _mean_of_known(values: np.ndarray) -> np.ndarray:

@@ -239,7 +239,7 @@ def error_figure(scheme: LandmarkScheme, shape: np.ndarray, errors: np.ndarray) 
         for index in known[np.argsort(-errors[known])[:_LABELED_POINTS]]:
             axes.annotate(
                 f"{index}: {errors[index]:.2f}",
-                shape[index],
+                tuple(shape[index]),
                 (5, 4),
                 textcoords="offset points",
                 fontsize=7,
@@ -272,7 +272,7 @@ def faces_figure(
         for place, (error, face) in enumerate(faces, start=1):
             axes = figure.add_subplot(rows, columns, place)
             axes.imshow(face.crop, interpolation=interpolation)
-            found = np.isfinite(face.prediction).all(axis=1)
+            found = np.asarray(np.isfinite(face.prediction).all(axis=1))
             for name, points, shown, color in (
                 ("ground truth", face.ground_truth, face.labeled, _TRUTH),
                 ("prediction", face.prediction, found, _PREDICTED),

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from keras_facealign.cli import main
-from keras_facealign.presets import registry
+from keras_facealign.storage import presets as registry
 
 
 @pytest.fixture

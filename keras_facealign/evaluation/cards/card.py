@@ -236,7 +236,7 @@ def _training(about: dict[str, Any]) -> list[tuple[str, str]]:
     if "Recipe" in cells:
         cells["Recipe"] = code(about["recipe"], in_table=True)
     minutes = about.get("training_minutes")
-    if type(minutes) in (int, float):
+    if isinstance(minutes, (int, float)) and not isinstance(minutes, bool):
         cells["Time"] = f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:.1f} hours"
     known = {*_TRAINING, *_ELSEWHERE}
     others = {k: v for k, v in about.items() if k not in known and not _is_group(v)}

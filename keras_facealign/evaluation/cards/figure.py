@@ -67,7 +67,7 @@ def draw_trials(rows: Mapping[str, Sequence[Trial]], calibrated: bool) -> Figure
         bar = figure.colorbar(dots, ax=grid, location="bottom", shrink=0.3, aspect=30, pad=0.01)
         bar.set_label(f"found; {label}", fontsize=8)
         bar.ax.tick_params(labelsize=7)
-        figure.get_layout_engine().set(h_pad=0.06)  # inches; the headings need them
+        figure.set_layout_engine("compressed", h_pad=0.06)  # inches; the headings need them
     return figure
 
 
