@@ -258,7 +258,7 @@ def test_wrong_input_is_one_line_and_exit_code_2(data, model, tmp_path, capsys, 
 def test_preset_of_another_scheme(data, model, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(FakeModel, "scheme", COFW29)
     assert evaluate(data, tmp_path / "results") == 2
-    assert "good finds landmarks of 'cofw29'" in capsys.readouterr().err
+    assert "good has landmarks of 'cofw29'" in capsys.readouterr().err
 
 
 def test_output_that_cannot_be_a_folder(data, model, tmp_path, capsys):
