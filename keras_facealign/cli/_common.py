@@ -1,0 +1,294 @@
+"""Options, progress bars, messages and errors that the commands share."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from typer.core import TyperGroup
+
+from keras_facealign.errors import FaceAlignError
+
+if TYPE_CHECKING:
+    from keras_facealign.inference import FaceAligner
+
+__all__ = [
+    "AsJSON",
+    "BatchSize",
+    "CommandGroup",
+    "CropBoxes",
+    "DataFolder",
+    "FlipTest",
+    "MinFace",
+    "OutputFolder",
+    "Preset",
+    "PresetOrFile",
+    "Runtime",
+    "RuntimeName",
+    "Strict",
+    "check_output_file",
+    "count",
+    "list_skipped",
+    "load_aligner",
+    "load_faces",
+    "one_line",
+    "print_tables",
+    "progress_bar",
+    "report_failures",
+    "say",
+    "without_skip_log",
+]
+
+EXIT_UNUSABLE_INPUT = 2
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+DEFAULT_PRESET = "sat1_cab_mobile"
+
+# Options -----------------------------------------------------------------------------------------
+
+RuntimeName = Literal["auto", "keras", "openvino", "openvino_bfloat16", "litert", "onnx"]
+
+Preset = Annotated[str, typer.Argument(help="Name of a preset, or folder of one.")]
+PresetOrFile = Annotated[
+    str, typer.Option(help="Name of a preset, folder of one, or exported .tflite or .onnx file.")
+]
+Runtime = Annotated[
+    RuntimeName, typer.Option(help="Inference runtime; auto: the fastest that is installed.")
+]
+FlipTest = Annotated[
+    bool,
+    typer.Option(
+        "--flip-test",
+        help="Average the results for each face and its mirror image: more accurate, twice the "
+        "time.",
+    ),
+]
+MinFace = Annotated[
+    float, typer.Option(min=4, help="Smallest face to detect, in pixels of the image.")
+]
+DataFolder = Annotated[Path, typer.Option(help="Folder of the data set in its official layout.")]
+OutputFolder = Annotated[
+    Path, typer.Option("--output", "-o", help="Folder for the results; created if missing.")
+]
+CropBoxes = Annotated[
+    Path | None,
+    typer.Option(
+        help="CSV file of boxes to crop the faces by, instead of the labels' own: columns image "
+        "(path below the data folder), x0, y0, x1, y1 in pixels."
+    ),
+]
+BatchSize = Annotated[int, typer.Option(min=1, help="Number of faces per batch.")]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Exit with code 2 if any part of the input fails.")
+]
+AsJSON = Annotated[bool, typer.Option("--json", help="Print as JSON, with all details.")]
+
+# Output ------------------------------------------------------------------------------------------
+
+
+def say(line: str) -> None:
+    """Prints a line as it is, also while a progress bar is shown."""
+    from rich import get_console
+
+    get_console().print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def print_tables(*tables: Any, min_width: int = 0) -> None:
+    """Prints tables; a pipe or a file, which has no width of its own, gets at least `min_width`."""
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, min_width)
+    for table in tables:
+        console.print(table)
+
+
+@contextmanager
+def progress_bar(
+    title: str, total: int | None = None, stderr: bool = False
+) -> Iterator[Callable[[], None]]:
+    """Shows a progress bar while the block runs.
+
+    Args:
+        title: Text before the bar.
+        total: Number of steps, if known.
+        stderr: Show the bar on standard error.
+
+    Yields:
+        A function to call after each step.
+    """
+    from rich import get_console, progress
+    from rich.console import Console
+
+    console = Console(stderr=True) if stderr else get_console()
+    columns = (
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeRemainingColumn(),
+    )
+    with progress.Progress(*columns, console=console) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda: bar.advance(task)
+        bar.update(task, total=bar.tasks[0].completed)
+
+
+def report_failures(failures: Sequence[str], total: int, noun: str, strict: bool = False) -> None:
+    """Lists failures on standard error, and exits with code 2 if nothing succeeded."""
+    if failures:
+        lines = [f"{len(failures)} of {total} {noun} failed:", *failures]
+        typer.echo("\n  ".join(lines), err=True)
+    if failures and (strict or len(failures) == total):
+        raise typer.Exit(EXIT_UNUSABLE_INPUT)
+
+
+def list_skipped(skipped: Iterable[str]) -> None:
+    """Lists unusable samples on standard error, each once."""
+    for line in dict.fromkeys(skipped):
+        typer.echo(f"skipped: {line}", err=True)
+
+
+def count(number: int, noun: str) -> str:
+    """Formats a number with its noun, such as "1 face" or "2 faces"."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def one_line(error: Exception) -> str:
+    """Formats the message of an error as one line."""
+    return " ".join(str(error).split())
+
+
+# Input -------------------------------------------------------------------------------------------
+
+
+def check_output_file(path: Path, option: str, *extensions: str) -> None:
+    """Checks early that a file can be written.
+
+    Raises:
+        FaceAlignError: If the file has another extension, or its folder does not exist.
+    """
+    if not path.name.lower().endswith(extensions):
+        raise FaceAlignError(
+            f"{path}: {option} cannot write {path.suffix!r}; use {', '.join(extensions)}"
+        )
+    if not path.parent.is_dir():
+        raise FaceAlignError(
+            f"{path}: there is no folder {path.parent}; create it, or choose another one"
+        )
+
+
+def load_aligner(
+    preset: str, runtime: RuntimeName, flip_test: bool, min_face: float | None
+) -> FaceAligner:
+    """Loads a preset and, with a smallest face size, the detector."""
+    from keras_facealign.detection import MTCNNDetector
+    from keras_facealign.inference import FaceAligner
+
+    detector = None if min_face is None else MTCNNDetector(min_face_size=min_face)
+    if detector is not None:
+        detector.load()
+    return FaceAligner.from_preset(preset, detector, runtime=runtime, flip_test=flip_test)
+
+
+def load_faces(data_set: str, root: Path, split: str, skipped: list[str]) -> Iterator[Any]:
+    """Opens a split of a data set; unusable samples are added to `skipped`.
+
+    Raises:
+        FaceAlignError: At once, if the split is unknown or the folder contains no data.
+    """
+    from keras_facealign.data.catalog import load
+
+    faces = load(data_set, root, split, on_skip=lambda error: skipped.append(one_line(error)))
+    return without_skip_log(faces)
+
+
+def without_skip_log(faces: Iterator[Any]) -> Iterator[Any]:
+    """Iterates over faces without the log messages about skipped samples.
+
+    Commands list the skipped samples themselves.
+    """
+    from keras_facealign.data.skipping import iter_valid
+
+    logger = logging.getLogger(iter_valid.__module__)
+
+    def suppress(record: logging.LogRecord) -> bool:
+        return False
+
+    logger.addFilter(suppress)
+    try:
+        yield from faces
+    finally:
+        logger.removeFilter(suppress)
+
+
+# Errors ------------------------------------------------------------------------------------------
+
+# Renamed options: the names of version 0.1 work until version 0.3.
+_RENAMED_OPTIONS = {"--mirror": "--flip-test", "--average": "--ema-momentum"}
+
+# Packages that an extra installs, by the name of the missing module.
+_EXTRAS = {
+    "keras": "tensorflow",
+    "matplotlib": "tensorflow",
+    "tensorflow": "tensorflow",
+    "jax": "jax",
+    "torch": "torch",
+    "tensorflow_datasets": "tfds",
+    "array_record": "tfds",
+    "importlib_resources": "tfds",
+    "scipy": "tfds",
+    "tensorboard": "train",
+}
+
+
+def _explain(error: Exception) -> str | None:
+    """Formats an error that the user can correct as one line; None for a bug of the program."""
+    if isinstance(error, FaceAlignError):
+        return one_line(error)
+    if isinstance(error, ModuleNotFoundError):
+        missing = (error.name or "").partition(".")[0]
+        if missing not in _EXTRAS:
+            return None
+        line = f'{missing} is not installed; run: pip install "keras_facealign[{_EXTRAS[missing]}]"'
+        if missing in ("tensorflow", "jax", "torch"):
+            line += ", or choose an installed backend with the variable KERAS_BACKEND"
+        return line
+    # Typer exits silently when a reader such as `head` closes the pipe early.
+    if isinstance(error, OSError) and error.filename and error.errno != errno.EPIPE:
+        return f"{error.filename}: {error.strerror}"
+    return None
+
+
+class CommandGroup(TyperGroup):
+    """A group of commands that report errors in one line and accept renamed options."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Replaces the old names of options, with a warning."""
+        for index, word in enumerate(args):
+            name, equals, value = word.partition("=")
+            if name in _RENAMED_OPTIONS:
+                new = _RENAMED_OPTIONS[name]
+                typer.echo(f"{name} is now {new}; the old name goes in version 0.3.", err=True)
+                args[index] = new + equals + value
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs a command; errors become one line on standard error and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            typer.echo("keras-facealign: interrupted", err=True)
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+        except Exception as error:
+            line = _explain(error)
+            if line is None or os.environ.get("KERAS_FACEALIGN_TRACEBACK"):
+                raise
+            typer.echo(f"keras-facealign: {line}", err=True)
+            raise typer.Exit(EXIT_UNUSABLE_INPUT) from None
