@@ -9,24 +9,25 @@ __all__ = ["main"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the console command and returns its exit code instead of leaving the interpreter.
+    """Runs the console command and returns its exit code.
 
     Args:
-        argv: The words after the program's name; `None` takes them from `sys.argv`.
+        argv: The words after the program's name. Default: those of `sys.argv`.
 
     Returns:
-        0 when all went well, 2 for input or usage that cannot be used (with one line on standard
-        error that says why), 130 when interrupted from the keyboard.
+        0 on success, 2 for unusable input or wrong usage (one line on standard error says why),
+        130 if interrupted from the keyboard.
 
     Example:
-        >>> main(["presets", "--json"])  # doctest: +SKIP
+        >>> main(["--version"])  # doctest: +ELLIPSIS
+        keras-facealign ...
         0
     """
     from keras_facealign.cli.app import app
-    from keras_facealign.cli.quiet import quieten_tensorflow
+    from keras_facealign.cli.quiet import set_log_level
 
-    quieten_tensorflow()
-    # Plots go to files; a terminal need not have a screen.
+    set_log_level()
+    # Plots are written to files, so no screen is needed.
     os.environ.setdefault("MPLBACKEND", "Agg")
 
     try:

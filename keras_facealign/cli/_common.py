@@ -2,48 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import errno
+import inspect
 import logging
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin, get_type_hints
 
 import typer
 from typer.core import TyperGroup
 
+from keras_facealign.cli.quiet import quiet_loading
 from keras_facealign.errors import FaceAlignError
 
 if TYPE_CHECKING:
     from keras_facealign.inference import FaceAligner
-
-__all__ = [
-    "AsJSON",
-    "BatchSize",
-    "CommandGroup",
-    "CropBoxes",
-    "DataFolder",
-    "FlipTest",
-    "MinFace",
-    "OutputFolder",
-    "Preset",
-    "PresetOrFile",
-    "Runtime",
-    "RuntimeName",
-    "Strict",
-    "check_output_file",
-    "count",
-    "list_skipped",
-    "load_aligner",
-    "load_faces",
-    "one_line",
-    "print_tables",
-    "progress_bar",
-    "report_failures",
-    "say",
-    "without_skip_log",
-]
 
 EXIT_UNUSABLE_INPUT = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
@@ -54,40 +31,55 @@ DEFAULT_PRESET = "sat1_cab_mobile"
 
 RuntimeName = Literal["auto", "keras", "openvino", "openvino_bfloat16", "litert", "onnx"]
 
-Preset = Annotated[str, typer.Argument(help="Name of a preset, or folder of one.")]
-PresetOrFile = Annotated[
-    str, typer.Option(help="Name of a preset, folder of one, or exported .tflite or .onnx file.")
-]
-Runtime = Annotated[
-    RuntimeName, typer.Option(help="Inference runtime; auto: the fastest that is installed.")
-]
-FlipTest = Annotated[
-    bool,
-    typer.Option(
-        "--flip-test",
-        help="Average the results for each face and its mirror image: more accurate, twice the "
-        "time.",
-    ),
-]
-MinFace = Annotated[
-    float, typer.Option(min=4, help="Smallest face to detect, in pixels of the image.")
-]
-DataFolder = Annotated[Path, typer.Option(help="Folder of the data set in its official layout.")]
-OutputFolder = Annotated[
-    Path, typer.Option("--output", "-o", help="Folder for the results; created if missing.")
-]
-CropBoxes = Annotated[
-    Path | None,
-    typer.Option(
-        help="CSV file of boxes to crop the faces by, instead of the labels' own: columns image "
-        "(path below the data folder), x0, y0, x1, y1 in pixels."
-    ),
-]
+_PRESET = "Name of a preset, or folder of one."
+_MODEL = "Name of a preset, folder of one, or exported .tflite or .onnx file."
+_RUNTIME = "Inference runtime; auto: the fastest that is installed."
+_FLIP_TEST = (
+    "Average the results for each face and its mirror image: more accurate, in twice the time."
+)
+_MIN_FACE = "Smallest face to detect, in pixels of the image."
+_DATA = "Folder of the data set in its official layout."
+_OUTPUT = "Folder for the results; created if missing."
+_BOXES = (
+    "CSV file of boxes to crop the faces by, instead of the labels' own: columns image (path below "
+    "the data folder), x0, y0, x1, y1 in pixels."
+)
+
+Preset = Annotated[str, typer.Argument(help=_PRESET)]
+PresetOrFile = Annotated[str, typer.Option(help=_MODEL)]
+Runtime = Annotated[RuntimeName, typer.Option(help=_RUNTIME)]
+FlipTest = Annotated[bool, typer.Option("--flip-test", help=_FLIP_TEST)]
+MinFace = Annotated[float, typer.Option(min=4, help=_MIN_FACE)]
+DataFolder = Annotated[Path, typer.Option(help=_DATA)]
+OutputFolder = Annotated[Path, typer.Option("--output", "-o", help=_OUTPUT)]
+CropBoxes = Annotated[Path | None, typer.Option(help=_BOXES)]
 BatchSize = Annotated[int, typer.Option(min=1, help="Number of faces per batch.")]
-Strict = Annotated[
-    bool, typer.Option("--strict", help="Exit with code 2 if any part of the input fails.")
-]
+Strict = Annotated[bool, typer.Option("--strict", help="Exit with code 2 if any input fails.")]
 AsJSON = Annotated[bool, typer.Option("--json", help="Print as JSON, with all details.")]
+Count = Annotated[int, typer.Option(min=1)]
+Seed = Annotated[int, typer.Option(min=0)]
+Limit = Annotated[int | None, typer.Option(min=1)]
+
+
+def add_command(app: typer.Typer, command: Callable[..., None]) -> None:
+    """Adds a command to the application.
+
+    The `Args` section of its docstring becomes the help of its options; options that are missing
+    there keep their own help. The text before the section is the help of the command.
+    """
+    text, _, section = inspect.cleandoc(command.__doc__ or "").partition("\nArgs:\n")
+    hints = get_type_hints(command, include_extras=True)
+    for name, words in re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", section, re.MULTILINE):
+        hint = hints[name]
+        kind, info = hint, typer.Option()
+        if get_origin(hint) is Annotated:
+            kind, info = hint.__origin__, copy.copy(hint.__metadata__[0])
+        info.help = " ".join(words.split())
+        hints[name] = Annotated[kind, info]
+    command.__annotations__ = hints
+    # Typer keeps single line breaks, which belong to the width of the source.
+    app.command(help=re.sub(r"(?<!\n)\n(?!\n)", " ", text.rstrip()))(command)
+
 
 # Output ------------------------------------------------------------------------------------------
 
@@ -140,6 +132,16 @@ def progress_bar(
         bar.update(task, total=bar.tasks[0].completed)
 
 
+@contextmanager
+def collect_errors(failures: list[str], name: str = "") -> Iterator[None]:
+    """Adds an error of the block to `failures` as one line that contains `name`."""
+    try:
+        yield
+    except FaceAlignError as error:
+        line = one_line(error)
+        failures.append(line if name in line else f"{name}: {line}")
+
+
 def report_failures(failures: Sequence[str], total: int, noun: str, strict: bool = False) -> None:
     """Lists failures on standard error, and exits with code 2 if nothing succeeded."""
     if failures:
@@ -168,20 +170,16 @@ def one_line(error: Exception) -> str:
 # Input -------------------------------------------------------------------------------------------
 
 
-def check_output_file(path: Path, option: str, *extensions: str) -> None:
+def check_output_file(path: Path, *extensions: str) -> None:
     """Checks early that a file can be written.
 
     Raises:
         FaceAlignError: If the file has another extension, or its folder does not exist.
     """
     if not path.name.lower().endswith(extensions):
-        raise FaceAlignError(
-            f"{path}: {option} cannot write {path.suffix!r}; use {', '.join(extensions)}"
-        )
+        raise FaceAlignError(f"{path}: give a name that ends in {' or '.join(extensions)}")
     if not path.parent.is_dir():
-        raise FaceAlignError(
-            f"{path}: there is no folder {path.parent}; create it, or choose another one"
-        )
+        raise FaceAlignError(f"{path.parent}: there is no such folder; create it first")
 
 
 def load_aligner(
@@ -191,10 +189,12 @@ def load_aligner(
     from keras_facealign.detection import MTCNNDetector
     from keras_facealign.inference import FaceAligner
 
-    detector = None if min_face is None else MTCNNDetector(min_face_size=min_face)
-    if detector is not None:
-        detector.load()
-    return FaceAligner.from_preset(preset, detector, runtime=runtime, flip_test=flip_test)
+    with quiet_loading():
+        detector = None
+        if min_face is not None:
+            detector = MTCNNDetector(min_face_size=min_face)
+            detector.load()
+        return FaceAligner.from_preset(preset, detector, runtime=runtime, flip_test=flip_test)
 
 
 def load_faces(data_set: str, root: Path, split: str, skipped: list[str]) -> Iterator[Any]:

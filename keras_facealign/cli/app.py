@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from keras_facealign._version import __version__
-from keras_facealign.cli._common import CommandGroup
+from keras_facealign.cli._common import CommandGroup, add_command
 from keras_facealign.cli.align import align
 from keras_facealign.cli.calibrate import calibrate
 from keras_facealign.cli.card import card
@@ -59,6 +59,6 @@ def _options(
 
 
 for _command in (align, video, train, evaluate, calibrate, card, convert_mxnet, export):
-    app.command()(_command)
+    add_command(app, _command)
 for _command in (datasets, pack, pack_head, presets, synthesize_poses):
-    app.command()(_command)
+    add_command(app, _command)

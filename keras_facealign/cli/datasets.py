@@ -1,29 +1,27 @@
-"""`keras-facealign datasets`: what can be built, and what a folder of downloads holds of it."""
+"""`keras-facealign datasets`: lists the data sets, and what a folder of downloads contains."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
+from keras_facealign.cli._common import AsJSON, print_tables
 from keras_facealign.errors import FaceAlignError
 
 __all__ = ["datasets"]
 
 
-def datasets(
-    manual_dir: Annotated[
-        Path | None,
-        typer.Option(help="Folder of a data set, or one that holds a folder for each of several."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the same as JSON.")] = False,
-) -> None:
-    """List the data sets, their splits and, with --manual-dir, what is there of them.
+def datasets(manual_dir: Path | None = None, as_json: AsJSON = False) -> None:
+    """List the data sets, their splits and, with --manual-dir, which of their files exist.
 
-    Every set is read from the user's own copy: build it with TensorFlow Datasets, giving the folder
-    named here as manual_dir. Counts are files and lines, which are not opened.
+    Every set is read from the user's own copy: build it with TensorFlow Datasets, with the folder
+    given here as manual_dir. Counts are of files and lines, which are not opened.
+
+    Args:
+        manual_dir: Folder of a data set, or one with a subfolder for each of several.
     """
     from keras_facealign.data.catalog import CATALOG
 
@@ -32,37 +30,28 @@ def datasets(
     rows = [_describe(data_set, manual_dir) for data_set in CATALOG]
     if as_json:
         typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
-        return
-    _print_table(rows, manual_dir)
+    else:
+        print_tables(_table(rows, manual_dir), min_width=140)
 
 
 def _describe(data_set: Any, folder: Path | None) -> dict[str, Any]:
-    """What is known of a data set, and of the copy in a folder."""
+    """Describes a data set, and the copy in a folder."""
     from keras_facealign.data.catalog import find
 
-    row: dict[str, Any] = {
-        "name": data_set.name,
-        "title": data_set.title,
-        "landmarks": data_set.landmarks,
-        "published": data_set.published,
-        "homepage": data_set.homepage,
-    }
+    fields = ("name", "title", "landmarks", "published", "homepage")
+    row = {name: getattr(data_set, name) for name in fields}
     if folder is None:
         return row
     try:
         place, survey = find(data_set, folder)
     except FaceAlignError as error:
         return {**row, "folder": None, "found": {}, "missing": [str(error)]}
-    return {
-        **row,
-        "folder": str(place) if survey.found else None,
-        "found": survey.found,
-        "missing": list(survey.missing),
-    }
+    place = str(place) if survey.found else None
+    return {**row, "folder": place, "found": survey.found, "missing": list(survey.missing)}
 
 
-def _print_table(rows: list[dict[str, Any]], folder: Path | None) -> None:
-    from rich.console import Console
+def _table(rows: list[dict[str, Any]], folder: Path | None) -> Any:
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(title="Data sets", title_justify="left")
@@ -76,46 +65,31 @@ def _print_table(rows: list[dict[str, Any]], folder: Path | None) -> None:
         table.add_column("Here", justify="right")
         table.add_column("Folder and what is missing", ratio=1)
     for row in rows:
-        splits = list(row["published"])
-        cells = [
-            row["name"],
-            str(row["landmarks"] or "pairs"),
-            "\n".join(splits),
-            "\n".join(f"{row['published'][split]:,}" for split in splits),
-        ]
+        published = row["published"]
+        cells = [row["name"], str(row["landmarks"] or "pairs"), "\n".join(published)]
+        cells.append("\n".join(f"{number:,}" for number in published.values()))
         if folder is None:
             cells.append(row["homepage"])
         else:
-            cells += ["\n".join(_count(row, split) for split in splits), _remark(row)]
+            found = row["found"]
+            here = (f"{found[split]:,}" if split in found else "-" for split in published)
+            cells += ["\n".join(here), escape(_remark(row))]
         table.add_row(*cells, end_section=True)
-    console = Console(markup=False)  # brackets in a path are its own
-    # A pipe or a log file has no width of its own to keep to.
-    if not console.is_terminal:
-        console.width = max(console.width, 140)
-    console.print(table)
-
-
-def _count(row: dict[str, Any], split: str) -> str:
-    return f"{row['found'][split]:,}" if split in row["found"] else "-"
+    return table
 
 
 def _remark(row: dict[str, Any]) -> str:
+    """Describes where a data set is and what it lacks; the last of many files by their number."""
+    parts = row["missing"]
+    missing = ", ".join(parts if len(parts) <= 5 else [*parts[:5], f"{len(parts) - 5} more"])
     if not row["folder"]:
-        return "not here: " + _several(row["missing"])
+        return f"not here: {missing}"
     partial = [
-        f"{split} has {row['found'][split]} of {count}"
-        for split, count in row["published"].items()
-        if row["found"].get(split, count) != count
+        f"{split} has {row['found'][split]} of {number}"
+        for split, number in row["published"].items()
+        if row["found"].get(split, number) != number
     ]
     lines = [row["folder"]]
-    if row["missing"]:
-        lines.append("missing: " + _several(row["missing"]))
-    if partial:
-        lines.append("partial: " + ", ".join(partial))
+    lines += [f"missing: {missing}"] if missing else []
+    lines += [f"partial: {', '.join(partial)}"] if partial else []
     return "\n".join(lines)
-
-
-def _several(parts: list[str], limit: int = 5) -> str:
-    """Parts by name, the last of many by their number; JSON has them all."""
-    named = parts if len(parts) <= limit else [*parts[:limit], f"{len(parts) - limit} more"]
-    return ", ".join(named)

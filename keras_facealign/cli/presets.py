@@ -1,4 +1,4 @@
-"""`keras-facealign presets`: what there is to load."""
+"""`keras-facealign presets`: lists the presets."""
 
 from __future__ import annotations
 
@@ -7,40 +7,63 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from keras_facealign.cli._common import AsJSON, print_tables
+from keras_facealign.cli.quiet import import_keras
+
 if TYPE_CHECKING:
     from keras_facealign.presets.published import PaperNetwork
 
 __all__ = ["presets"]
 
+# Titles, columns of published figures with their decimals, and notes of the tables of --table1.
+_TABLE1 = (
+    "Stacked Dense U-Nets (BMVC 2018), Table 1",
+    {"IBUG %": "ibug", "COFW %": "cofw", "Titan X ms": "milliseconds"},
+    2,
+    "MB is the size of the float32 weights in the original's format (1e6 bytes), next to the "
+    "paper's. NME, over the distance of the eye centers, and time are those of the paper, for its "
+    "own weights. The paper's 38 MB for SAT (III) and DenseU-Net + Outside cannot be reproduced "
+    "from the released code, whose documentation states 40.",
+)
+_MXNET = (
+    "Models of the MXNet code (deep-face-alignment)",
+    {"IBUG %": "ibug", "COFW %": "cofw", "300W test %": "w300", "AFLW2000-3D %": "aflw2000_3d"},
+    3,
+    "NME as stated in its documentation for its own weights, over the distance of the eye centers; "
+    "on AFLW2000-3D over the box size.",
+)
+
 
 def presets(
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print everything that is known, as JSON.")
-    ] = False,
-    table1: Annotated[
-        bool,
-        typer.Option(
-            "--table1", help="Compare the networks with the paper's Table 1 and the MXNet models."
-        ),
-    ] = False,
+    as_json: AsJSON = False, table1: Annotated[bool, typer.Option("--table1")] = False
 ) -> None:
-    """List the presets: size, cost, accuracy and license, and whether trained weights are here.
+    """List the presets: size, cost, accuracy, license, and whether trained weights are installed.
 
     NME is the mean error on the validation set over the distance of the outer eye corners, in
     percent; GFLOP counts the network's forward pass for one face (a multiply-add is two).
+
+    Args:
+        table1: Compare the networks with the paper's Table 1 and the MXNet models.
     """
-    from keras_facealign.presets import find_preset, list_presets
-    from keras_facealign.storage.preset_folders import WEIGHTS
+    from keras_facealign.presets import list_presets
+    from keras_facealign.presets.published import MXNET_MODELS, TABLE1
 
     known = list_presets()
     if as_json:
         typer.echo(json.dumps(known, indent=2, ensure_ascii=False))
-        return
-    if table1:
-        _print(_table1(known), _mxnet_models(known))
-        return
+    elif table1:
+        import_keras()
+        tables = [_published(TABLE1, known, *_TABLE1), _published(MXNET_MODELS, known, *_MXNET)]
+        print_tables(*tables, min_width=170)
+    else:
+        print_tables(_overview(known), min_width=170)
 
+
+def _overview(known: dict[str, dict[str, Any]]) -> Any:
     from rich.table import Table
+
+    from keras_facealign.presets import find_preset
+    from keras_facealign.presets.registry import WEIGHTS
 
     table = Table(title="Presets", title_justify="left")
     table.add_column("Name", no_wrap=True)
@@ -55,60 +78,17 @@ def presets(
         table.add_row(
             name,
             about.get("description", ""),
-            _cell(about, "parameters", "{:,}"),
+            _number(about.get("parameters"), ","),
             size,
-            _cell(about, "gflops", "{:.2f}"),
-            _cell(about, "validation_nme", "{:.2f}"),
+            _number(about.get("gflops"), ".2f"),
+            _number(about.get("validation_nme"), ".2f"),
             about.get("license", "-"),
             "yes" if about.get("weights") else "no",
         )
-    _print(table)
+    return table
 
 
-def _print(*tables: Any) -> None:
-    from rich.console import Console
-
-    console = Console()
-    # A pipe or a log file has no width of its own to keep to.
-    if not console.is_terminal:
-        console.width = max(console.width, 170)
-    for table in tables:
-        console.print(table)
-
-
-def _table1(known: dict[str, dict[str, Any]]) -> Any:
-    """The rows of the paper's Table 1 beside what is built here."""
-    from keras_facealign.presets.published import TABLE1
-
-    return _published_table(
-        TABLE1,
-        known,
-        "Stacked Dense U-Nets (BMVC 2018), Table 1",
-        {"IBUG %": "ibug", "COFW %": "cofw", "Titan X ms": "milliseconds"},
-        2,
-        "MB is the file of float32 weights in the original's format (1e6 bytes), beside the "
-        "paper's. NME, over the distance of the eye centers, and time are the paper's, of its own "
-        "weights. The paper's 38 MB of SAT (III) and DenseU-Net + Outside cannot be had from the "
-        "released code, whose own documentation says 40.",
-    )
-
-
-def _mxnet_models(known: dict[str, dict[str, Any]]) -> Any:
-    """The models of the MXNet code beside what is built here."""
-    from keras_facealign.presets.published import MXNET_MODELS
-
-    return _published_table(
-        MXNET_MODELS,
-        known,
-        "Models of the MXNet code (deep-face-alignment)",
-        {"IBUG %": "ibug", "COFW %": "cofw", "300W test %": "w300", "AFLW2000-3D %": "aflw2000_3d"},
-        3,
-        "NME as its documentation gives it for its own weights, over the distance of the eye "
-        "centers; on AFLW2000-3D over the box size.",
-    )
-
-
-def _published_table(
+def _published(
     rows: tuple[PaperNetwork, ...],
     known: dict[str, dict[str, Any]],
     title: str,
@@ -116,6 +96,7 @@ def _published_table(
     decimals: int,
     note: str,
 ) -> Any:
+    """Compares published networks with the presets."""
     from rich.table import Table
 
     from keras_facealign.converters.mxnet.size import checkpoint_size
@@ -130,27 +111,21 @@ def _published_table(
     for row in rows:
         about = known[row.preset]
         size = checkpoint_size(preset_architecture(row.preset))
-        cells = (getattr(row, name) for name in figures.values())
+        values = (getattr(row, name) for name in figures.values())
         table.add_row(
             row.label,
             row.preset,
             f"{size.arguments:,}",
             f"{size.statistics:,}",
             f"{size.file_bytes / 1e6:.2f}",
-            _number(row.megabytes, 0),
+            _number(row.megabytes, ".0f"),
             f"{about['gflops'] / 2:.2f}",
-            *(_number(cell, decimals) for cell in cells),
+            *(_number(v, "d" if isinstance(v, int) else f".{decimals}f") for v in values),
             "yes" if about.get("weights") else "no",
         )
     return table
 
 
-def _number(value: float | None, decimals: int) -> str:
-    if value is None:
-        return "-"
-    return str(value) if isinstance(value, int) else f"{value:.{decimals}f}"
-
-
-def _cell(about: dict[str, Any], key: str, form: str) -> str:
-    """The text of one number; a dash where a preset has none, as untrained ones have no NME."""
-    return "-" if about.get(key) is None else form.format(about[key])
+def _number(value: float | None, form: str) -> str:
+    """Formats a number; a dash if there is none, as untrained presets have no NME."""
+    return "-" if value is None else format(value, form)

@@ -1,14 +1,21 @@
-"""`keras-facealign synthesize-poses`: faces of 300W turned to the side, with 3D landmarks."""
+"""`keras-facealign synthesize-poses`: rotates the faces of 300W, with 3D landmarks."""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from keras_facealign.cli._common import (
+    Limit,
+    OutputFolder,
+    Seed,
+    collect_errors,
+    progress_bar,
+    report_failures,
+)
 from keras_facealign.errors import FaceAlignError
 
 if TYPE_CHECKING:
@@ -16,104 +23,79 @@ if TYPE_CHECKING:
 
 __all__ = ["synthesize_poses"]
 
-_CONTACT_SHEET = "contact_sheet.png"
+_CELL = 224  # side of a face on the contact sheet in pixels
 
 
 def synthesize_poses(
-    data: Annotated[Path, typer.Option(help="Folder of 300W, the one that holds afw.")],
-    model: Annotated[
-        Path,
-        typer.Option(help="ICT-FaceKit's head model as one .npz file, which pack-head makes."),
-    ],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder of the views; an unfinished run resumes.")
-    ],
-    yaws: Annotated[
-        str, typer.Option(help="Degrees to turn each head to, on the way it is turned already.")
-    ] = "30,50,70,90",
-    split: Annotated[str, typer.Option(help="Split to take the faces from.")] = "train",
-    limit: Annotated[int | None, typer.Option(min=1, help="Take the first faces only.")] = None,
-    size: Annotated[int, typer.Option(min=32, max=2048, help="Side of the pictures.")] = 256,
-    jitter: Annotated[
-        float, typer.Option(min=0, max=20, help="Degrees by which yaws are shifted at random.")
-    ] = 5.0,
-    seed: Annotated[
-        int, typer.Option(min=0, help="Decides the jitter, and frontal faces' way.")
-    ] = 0,
-    sheet: Annotated[int, typer.Option(min=0, help="Faces on the contact sheet.")] = 8,
+    data: Path,
+    model: Path,
+    output: OutputFolder,
+    yaws: str = "30,50,70,90",
+    split: str = "train",
+    limit: Limit = None,
+    size: Annotated[int, typer.Option(min=32, max=2048)] = 256,
+    jitter: Annotated[float, typer.Option(min=0, max=20)] = 5.0,
+    seed: Seed = 0,
+    sheet: Annotated[int, typer.Option(min=0)] = 8,
 ) -> None:
-    """Turn the faces of 300W to the side, as 300W-LP was made.
+    """Rotate the faces of 300W to the side, as 300W-LP was made.
 
-    A 3D head is fitted to the landmarks of each face and turned, and the picture is drawn again
-    with it. Every face gives its unturned view and one view for each yaw that it has not passed,
-    with the 68 landmarks of the head, hidden ones too. keras_facealign.data.face_profiling reads
-    them.
+    A 3D head is fitted to the landmarks of each face and rotated, and the image is rendered again
+    with it. Every face gives its original view and one view for each larger yaw, with the 68
+    landmarks of the head, including hidden ones. keras_facealign.data.face_profiling reads them.
 
     The command pack-head makes the head model of ICT-FaceKit's published files. It has the arrays
     neutral (V, 3), identity (I, V, 3), expression (E, V, 3), faces_v (F, 4) and
     idx_to_landmark_verts (68): the vertices of ICT-FaceKit's neutral head, the offsets of its
     shapes from it, its quadrilaterals and its landmarks.
 
-    The same command goes on with a run that was stopped: faces that are written are passed over.
-    Faces that cannot be used are named and left out. contact_sheet.png shows what came out.
+    Run the same command again to resume an interrupted run: existing faces are skipped. Unusable
+    faces are named and left out. contact_sheet.png shows some of the results.
+
+    Args:
+        data: Folder of 300W, which contains afw.
+        model: ICT-FaceKit's head model as one .npz file, which pack-head makes.
+        output: Folder of the views; an unfinished run is resumed.
+        yaws: Yaws in degrees to rotate each head to, in the direction it faces already.
+        split: Split to take the faces from.
+        limit: Take the first faces only.
+        size: Side of the images.
+        jitter: Largest random change of the yaws in degrees.
+        seed: Seed of the jitter, and of the direction of frontal faces.
+        sheet: Number of faces on the contact sheet.
     """
-    from keras_facealign.data.examples import read_sample
-    from keras_facealign.data.face_profiling import (
-        LABELS_VERSION,
-        HeadFitter,
-        ViewSettings,
-        check_yaws,
-        is_written,
-        load_head_model,
-        open_output,
-        turned_views,
-        write_views,
-    )
-    from keras_facealign.data.readers.ibug_300w import find_samples
-
-    settings = ViewSettings(yaws=check_yaws(_numbers(yaws)), jitter=jitter, size=size)
-    samples = find_samples(data, split)[:limit]
-    head = load_head_model(model)
-    open_output(
-        output,
-        {
-            "data_set": "ibug_300w",
-            "labels_version": LABELS_VERSION,
-            "split": split,
-            "model": model.name,
-            "yaws": list(settings.yaws),
-            "jitter": jitter,
-            "size": size,
-            "seed": seed,
-        },
-    )
-    fitter = HeadFitter(head)
-
     import numpy as np
 
-    def make(sample: ExamplePaths) -> bool:
-        """Writes the views of a face; False where they were there."""
-        name = _name(sample)
-        if is_written(output, name):
-            return False
-        example = read_sample(sample, num_landmarks=68)
-        # Of its own for each face, so that it does not matter where a run was stopped.
-        rng = np.random.default_rng([seed, zlib.crc32(sample.file_name.encode())])
-        write_views(output, name, turned_views(example, fitter, settings, rng), sample.file_name)
-        return True
+    from keras_facealign.data import face_profiling as profiling
+    from keras_facealign.data.examples import read_sample
+    from keras_facealign.data.readers.ibug_300w import find_samples
 
-    made, failures = _make_all(samples, make)
+    angles = profiling.check_yaws(_numbers(yaws))
+    settings = profiling.ViewSettings(yaws=angles, jitter=jitter, size=size)
+    samples = find_samples(data, split)[:limit]
+    fitter = profiling.HeadFitter(profiling.load_head_model(model))
+    record = {"data_set": "ibug_300w", "labels_version": profiling.LABELS_VERSION, "split": split}
+    record |= {"model": model.name, "yaws": list(angles), "jitter": jitter, "size": size}
+    profiling.open_output(output, record | {"seed": seed})
+
+    made, failures = 0, []
+    with progress_bar("Rotating", len(samples)) as advance:
+        for sample in samples:
+            file_name, name = str(sample.file_name), _name(sample)
+            if not profiling.is_written(output, name):
+                with collect_errors(failures, file_name):
+                    example = read_sample(sample, num_landmarks=68)
+                    # Seeded for each face, so that a resumed run gives the same results.
+                    rng = np.random.default_rng([seed, zlib.crc32(file_name.encode())])
+                    views = profiling.turned_views(example, fitter, settings, rng)
+                    profiling.write_views(output, name, views, file_name)
+                    made += 1
+            advance()
     done = len(samples) - len(failures)
-    typer.echo(f"{made} faces made, {done - made} were there; the views are in {output}")
+    typer.echo(f"{made} faces made, {done - made} existed; the views are in {output}")
     if sheet and done:
-        path = _write_sheet(samples, output, sheet)
-        typer.echo(f"Look at {path}")
-    if failures:
-        typer.echo(f"{len(failures)} of {len(samples)} faces failed:", err=True)
-        for failure in failures:
-            typer.echo(f"  {failure}", err=True)
-        if not done:
-            raise typer.Exit(2)
+        typer.echo(f"See {_write_sheet(samples, output, sheet)}")
+    report_failures(failures, len(samples), "faces")
 
 
 def _numbers(text: str) -> list[float]:
@@ -121,93 +103,52 @@ def _numbers(text: str) -> list[float]:
         return [float(part) for part in text.split(",")]
     except ValueError:
         raise FaceAlignError(
-            f"--yaws {text!r} is no list of numbers; give it like 30,50,70"
+            f"--yaws {text!r} is not a list of numbers; give it like 30,50,70"
         ) from None
 
 
 def _name(sample: ExamplePaths) -> str:
-    """The face's name in the output: that of its picture without the ending."""
-    folder, _, file = sample.file_name.rpartition("/")
-    return f"{folder}/{file.rpartition('.')[0]}"
-
-
-def _make_all(
-    samples: list[ExamplePaths], make: Callable[[ExamplePaths], bool]
-) -> tuple[int, list[str]]:
-    """How many faces were made, and what was wrong with those that could not be."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeRemainingColumn as Remaining
-
-    made, failures = 0, []
-    columns = (TextColumn("Turning"), BarColumn(), MofNCompleteColumn(), Remaining())
-    with Progress(*columns, console=Console()) as progress:
-        task = progress.add_task("", total=len(samples))
-        for sample in samples:
-            try:
-                made += make(sample)
-            except FaceAlignError as error:
-                line = " ".join(str(error).split())
-                # Some errors know the landmarks alone.
-                failures.append(
-                    line if str(sample.file_name) in line else f"{sample.file_name}: {line}"
-                )
-            progress.advance(task)
-    return made, failures
+    """Makes the face's name in the output: the path of its image without the extension."""
+    return Path(sample.file_name).with_suffix("").as_posix()
 
 
 def _write_sheet(samples: list[ExamplePaths], output: Path, rows: int) -> Path:
-    """A picture with a line for each of some faces: annotated, then its views with landmarks."""
+    """Writes an image with one row for each face: the original, then its views with landmarks."""
+    import cv2
     import numpy as np
 
+    from keras_facealign.data import face_profiling as profiling
     from keras_facealign.data.examples import read_sample
-    from keras_facealign.data.face_profiling import is_written, read_labels
     from keras_facealign.data.images import read_image
     from keras_facealign.formats import write_image
-
-    cell = 224
-    lines = []
-    for sample in (s for s in samples if is_written(output, _name(s))):
-        labels = read_labels(output, _name(sample))
-        example = read_sample(sample, num_landmarks=68)
-        line = [_source(example, cell)]
-        for view, (points, seen) in enumerate(
-            zip(labels.landmarks, labels.visibility, strict=True)
-        ):
-            picture = read_image(output / f"{_name(sample)}_{view}.jpg")
-            line.append(_drawn(picture, points, seen, cell))
-        lines.append(line)
-        if len(lines) == rows:
-            break
-    canvas = np.zeros((len(lines) * cell, max(map(len, lines)) * cell, 3), np.uint8)
-    for row, line in enumerate(lines):
-        canvas[row * cell : (row + 1) * cell, : len(line) * cell] = np.concatenate(line, axis=1)
-    path = output / _CONTACT_SHEET
-    write_image(path, canvas)
-    return path
-
-
-def _source(example: Any, cell: int) -> Any:
-    """The annotated face, cut out."""
-    import cv2
-
     from keras_facealign.geometry import crop_matrix, transform_points
 
-    matrix = crop_matrix(example.box, cell, 2.0)
-    picture = cv2.warpAffine(example.image, matrix, (cell, cell))
-    return _drawn(picture, transform_points(matrix, example.landmarks), example.visibility, cell)
+    written = [s for s in samples if profiling.is_written(output, _name(s))][:rows]
+    lines = []
+    for sample in written:
+        labels = profiling.read_labels(output, _name(sample))
+        example = read_sample(sample, num_landmarks=68)
+        matrix = crop_matrix(example.box, _CELL, 2.0)
+        crop = cv2.warpAffine(example.image, matrix, (_CELL, _CELL))
+        points = transform_points(matrix, example.landmarks)
+        cells = [_draw(crop, points, example.visibility)]
+        for view, label in enumerate(zip(labels.landmarks, labels.visibility, strict=True)):
+            cells.append(_draw(read_image(output / f"{_name(sample)}_{view}.jpg"), *label))
+        lines.append(np.concatenate(cells, axis=1))
+    width = max(line.shape[1] for line in lines)
+    padded = [np.pad(line, ((0, 0), (0, width - line.shape[1]), (0, 0))) for line in lines]
+    return write_image(output / "contact_sheet.png", np.concatenate(padded))
 
 
-def _drawn(picture: Any, points: Any, visibility: Any, cell: int) -> Any:
-    """A view with its landmarks at the size of a cell; hidden ones are pale."""
+def _draw(image: Any, points: Any, visibility: Any) -> Any:
+    """Draws a view with its landmarks at the size of a cell; hidden ones are pale."""
     import cv2
     import numpy as np
 
     from keras_facealign.geometry import landmarks_box, resize_matrix, transform_points
     from keras_facealign.inference import Face, draw_faces
 
-    scale = cell / picture.shape[0]
-    points = np.asarray(transform_points(resize_matrix(scale), points), np.float32)
-    picture = cv2.resize(picture, (cell, cell), interpolation=cv2.INTER_AREA)
+    points = transform_points(resize_matrix(_CELL / image.shape[0]), points).astype(np.float32)
+    image = cv2.resize(image, (_CELL, _CELL), interpolation=cv2.INTER_AREA)
     face = Face(points, (np.asarray(visibility) == 2).astype(np.float32), landmarks_box(points))
-    return draw_faces(picture, [face], edges=False)
+    return draw_faces(image, [face], edges=False)

@@ -1,126 +1,95 @@
-"""`keras-facealign video`: a video in; landmarks, and the video with them drawn, out."""
+"""`keras-facealign video`: tracks the faces of a video."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from keras_facealign.cli.align import DEFAULT_PRESET, FlipTest, Runtime
+from keras_facealign.cli._common import (
+    DEFAULT_PRESET,
+    Count,
+    FlipTest,
+    MinFace,
+    PresetOrFile,
+    Runtime,
+    Strict,
+    check_output_file,
+    count,
+    load_aligner,
+    progress_bar,
+    say,
+)
 from keras_facealign.errors import FaceAlignError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from keras_facealign.inference import FaceAligner
-    from keras_facealign.video import Frame, VideoReader
-    from keras_facealign.video.tracking import FaceTracker
+    from keras_facealign.video import FaceTracker, Frame, VideoReader
 
 __all__ = ["video"]
 
 
 def video(
-    source: Annotated[
-        Path, typer.Argument(metavar="INPUT", help="Video file, or folder of frames as pictures.")
-    ],
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", "-o", help="Video with landmarks drawn: .mp4, .mov, .mkv or .avi; no sound."
-        ),
-    ] = None,
-    json_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--json", help="Landmarks as one JSON document (.json) or as JSON Lines (.jsonl)."
-        ),
-    ] = None,
-    csv_file: Annotated[
-        Path | None, typer.Option("--csv", help="Landmarks as CSV, a line for each face and frame.")
-    ] = None,
-    coco_file: Annotated[
-        Path | None, typer.Option("--coco", help="Landmarks as COCO keypoints, in JSON.")
-    ] = None,
-    preset: Annotated[
-        str, typer.Option(help="Name of a preset, folder that holds one, or exported .tflite file.")
-    ] = DEFAULT_PRESET,
-    smooth: Annotated[
-        bool, typer.Option("--smooth/--no-smooth", help="Smooth the landmarks over time.")
-    ] = True,
-    max_faces: Annotated[int, typer.Option(min=1, help="Most faces to follow.")] = 8,
-    detect_every: Annotated[
-        int, typer.Option(min=1, help="Frames from one search for new faces to the next.")
-    ] = 15,
-    min_face: Annotated[
-        float, typer.Option(min=4, help="Smallest face to look for, in pixels of the frame.")
-    ] = 20,
-    frame_rate: Annotated[
-        float | None,
-        typer.Option(help="Frames a second, where the video tells none or wrongly (default 25)."),
-    ] = None,
-    runtime: Annotated[
-        Runtime, typer.Option(help="What the network runs on; auto: the fastest that is installed.")
-    ] = Runtime.AUTO,
+    source: Annotated[Path, typer.Argument(metavar="INPUT")],
+    output: Annotated[Path | None, typer.Option("--output", "-o")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json")] = None,
+    csv_file: Annotated[Path | None, typer.Option("--csv")] = None,
+    coco_file: Annotated[Path | None, typer.Option("--coco")] = None,
+    preset: PresetOrFile = DEFAULT_PRESET,
+    smooth: bool = True,
+    max_faces: Count = 8,
+    detect_every: Count = 15,
+    min_face: MinFace = 20,
+    frame_rate: float | None = None,
+    runtime: Runtime = "auto",
     flip_test: FlipTest = False,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with code 2 if the video is cut off.")
-    ] = False,
+    strict: Strict = False,
 ) -> None:
-    """Follow the faces of a video and write their landmarks, head poses and a picture of them.
+    """Track the faces of a video and write their landmarks, head poses and an annotated video.
 
-    Faces are found by the detector and followed by their landmarks; each keeps its number as long
-    as it is followed. Give at least one of --output, --json, --csv and --coco. Each file gets its
-    name when it is complete; a run that is interrupted leaves none.
+    Faces are found by the detector and tracked by their landmarks; each keeps its number while it
+    is tracked. Give at least one of --output, --json, --csv and --coco. A file appears only when it
+    is complete; an interrupted run leaves none.
 
-    Of a video that is cut off, what there is of it is written, and that is said; the exit code is 0
-    then (with --strict: 2). A video without a readable frame is an error.
+    If a video is truncated, the frames before that point are written, with a message; the exit code
+    is then 0 (with --strict: 2). A video without a readable frame is an error.
+
+    Args:
+        source: Video file, or folder of frames as images.
+        output: Video with the landmarks drawn: .mp4, .mov, .mkv or .avi; no sound.
+        json_file: Landmarks as one JSON document (.json) or JSON Lines (.jsonl).
+        csv_file: Landmarks as CSV, one line per face and frame.
+        coco_file: Landmarks as COCO keypoints, in JSON.
+        smooth: Smooth the landmarks over time.
+        max_faces: Largest number of faces to track.
+        detect_every: Number of frames between searches for new faces.
+        frame_rate: Frames per second, if the video has none or a wrong one (default 25).
     """
-    from rich.console import Console
-
-    from keras_facealign.video import VideoReader
+    from keras_facealign.video import FaceTracker, Smoothing, VideoReader
 
     targets = _Targets(output, json_file, csv_file, coco_file)
     targets.check(source)
-    console = Console()
     with VideoReader(source, frame_rate) as reader:
-        run = _Run(reader, targets, console)
-        run.go(
-            lambda: _tracker(
-                _aligner(preset, min_face, runtime, flip_test),
-                smooth,
-                max_faces,
-                detect_every,
-                reader,
-            )
+        run = _Run(reader, targets)
+        run.track(
+            lambda: load_aligner(preset, runtime, flip_test, min_face),
+            partial(
+                FaceTracker,
+                max_faces=max_faces,
+                detect_every=detect_every,
+                smoothing=Smoothing() if smooth else None,
+                frame_rate=reader.frame_rate,
+            ),
         )
+        run.report()
     if strict and reader.cut_off:
         raise typer.Exit(2)
-
-
-def _aligner(preset: str, min_face: float, runtime: Runtime, flip_test: bool) -> FaceAligner:
-    from keras_facealign.detection import MTCNNDetector
-    from keras_facealign.inference import FaceAligner
-
-    detector = MTCNNDetector(min_face_size=min_face)
-    detector.load()
-    return FaceAligner.from_preset(preset, detector, runtime=runtime.value, flip_test=flip_test)
-
-
-def _tracker(
-    aligner: FaceAligner, smooth: bool, max_faces: int, detect_every: int, reader: VideoReader
-) -> FaceTracker:
-    from keras_facealign.video import FaceTracker, Smoothing
-
-    return FaceTracker(
-        aligner,
-        max_faces=max_faces,
-        detect_every=detect_every,
-        smoothing=Smoothing() if smooth else None,
-        frame_rate=reader.frame_rate,
-    )
 
 
 @dataclass(frozen=True)
@@ -133,11 +102,10 @@ class _Targets:
     coco: Path | None
 
     def paths(self) -> list[Path]:
-        """Those that are wanted."""
         return [p for p in (self.output, self.json, self.csv, self.coco) if p is not None]
 
     def check(self, source: Path) -> None:
-        """Refuses what could not be written at the end, before any work is done."""
+        """Rejects unusable files before any work is done."""
         from keras_facealign.video import CODECS
 
         if not self.paths():
@@ -148,158 +116,113 @@ class _Targets:
         for path in self.paths():
             if path.resolve() in seen:
                 raise FaceAlignError(
-                    f"{path}: is also {seen[path.resolve()]}; give each file a name of its own"
+                    f"{path}: is also {seen[path.resolve()]}; give each file a unique name"
                 )
             seen[path.resolve()] = "another output"
-            if not path.parent.is_dir():
-                raise FaceAlignError(
-                    f"{path}: there is no folder {path.parent}; make it, or choose another one"
-                )
-        for path, option, endings in (
-            (self.output, "--output", tuple(CODECS)),
-            (self.json, "--json", (".json", ".jsonl")),
-            (self.csv, "--csv", (".csv",)),
-            (self.coco, "--coco", (".json",)),
+        for path, extensions in (
+            (self.output, tuple(CODECS)),
+            (self.json, (".json", ".jsonl")),
+            (self.csv, (".csv",)),
+            (self.coco, (".json",)),
         ):
-            if path is not None and path.suffix.lower() not in endings:
-                raise FaceAlignError(
-                    f"{path}: {option} cannot write the ending {path.suffix!r}; use "
-                    + ", ".join(endings)
-                )
+            if path is not None:
+                check_output_file(path, *extensions)
 
 
+@dataclass
 class _Run:
-    """Goes through the frames once, and keeps what the report at the end needs."""
+    """Reads, tracks and writes the frames of a video, and reports on them."""
 
-    def __init__(self, reader: VideoReader, targets: _Targets, console: Console) -> None:
-        self.reader = reader
-        self.targets = targets
-        self.console = console
-        self.ids: set[int] = set()
-        self.without_face = _Gaps()
-        self.size = (0, 0)
-        self.changed: tuple[int, tuple[int, int]] | None = None
-        self.scheme: Any = None
-        self.tracker: FaceTracker | None = None
-        self._writers: list[Any] = []
-        self._picture: Any = None
+    reader: VideoReader
+    targets: _Targets
+    ids: set[int] = field(default_factory=set)
+    without_face: list[int] = field(default_factory=list)
+    size: tuple[int, int] = (0, 0)
+    changed: tuple[int, tuple[int, int]] | None = None
 
-    def go(self, make_tracker: Any) -> None:
-        """Reads, follows and writes; says at the end what there was."""
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-        from rich.progress import TimeRemainingColumn as Remaining
-
-        columns = (TextColumn("Following"), BarColumn(), MofNCompleteColumn(), Remaining())
+    def track(
+        self, load: Callable[[], FaceAligner], make_tracker: Callable[[FaceAligner], FaceTracker]
+    ) -> None:
+        """Processes all frames; networks are loaded when the first one has been read."""
+        tracker, writers, drawing = None, [], None
         with ExitStack() as stack:
-            # Left before the files are renamed, so that the bar is complete when they are.
-            with Progress(*columns, console=self.console) as progress:
-                task = progress.add_task("", total=self.reader.num_frames)
+            # Closed before the files are renamed, so that the bar is complete when they are.
+            with progress_bar("Tracking", self.reader.num_frames) as advance:
                 for frame in self.reader:
-                    if self.tracker is None:
-                        # With a frame in hand: of an unreadable video no network is loaded.
-                        self.tracker = make_tracker()
-                        self._open(stack, frame)
-                    self._step(frame)
-                    progress.advance(task)
-                progress.update(task, total=self.reader.num_read)
-            if self.tracker is None:
+                    if tracker is None:
+                        tracker = make_tracker(load())
+                        writers, drawing = self._open(stack, frame, tracker.aligner.model.scheme)
+                    self._process(frame, tracker, writers, drawing)
+                    advance()
+            if tracker is None:
                 raise FaceAlignError(
-                    f"{self.reader.path}: holds no frame that can be read; check the file"
+                    f"{self.reader.path}: contains no readable frame; check the file"
                 )
-            for writer in self._writers:
+            for writer in writers:
                 writer.finish(self.reader.num_read, not self.reader.cut_off)
-        self._report()
 
-    def _open(self, stack: ExitStack, frame: Frame) -> None:
+    def _open(self, stack: ExitStack, frame: Frame, scheme: Any) -> tuple[list[Any], Any]:
+        """Opens the files: the writers of landmarks, and that of the annotated video."""
         from keras_facealign.formats import VideoInfo, coco_writer, frame_writer
         from keras_facealign.video import video_writer
 
-        assert self.tracker is not None
         self.size = (frame.image.shape[1], frame.image.shape[0])
-        self.scheme = self.tracker.aligner.model.scheme
-        rate = self.reader.frame_rate
-        info = VideoInfo(
-            self.reader.path.name, rate, self.size, self.scheme.name, self.scheme.num_landmarks
-        )
-        for path in (self.targets.json, self.targets.csv):
-            if path is not None:
-                self._writers.append(stack.enter_context(frame_writer(path, info)))
-        if self.targets.coco is not None:
-            coco = coco_writer(self.targets.coco, self.scheme, video=info)
-            self._writers.append(stack.enter_context(coco))
-        if self.targets.output is not None:
-            self._picture = stack.enter_context(video_writer(self.targets.output, rate, self.size))
+        path, rate = self.reader.path, self.reader.frame_rate
+        info = VideoInfo(path.name, rate, self.size, scheme.name, scheme.num_landmarks)
+        targets = self.targets
+        files: list[Any] = [frame_writer(p, info) for p in (targets.json, targets.csv) if p]
+        if targets.coco is not None:
+            files.append(coco_writer(targets.coco, scheme, video=info))
+        drawing = None
+        if targets.output is not None:
+            drawing = stack.enter_context(video_writer(targets.output, rate, self.size))
+        return [stack.enter_context(file) for file in files], drawing
 
-    def _step(self, frame: Frame) -> None:
+    def _process(
+        self, frame: Frame, tracker: FaceTracker, writers: list[Any], drawing: Any
+    ) -> None:
         from keras_facealign.inference.drawing import draw_tracked
 
-        assert self.tracker is not None
-        faces = self.tracker.update(frame.image, frame.time, frame.name)
+        faces = tracker.update(frame.image, frame.time, frame.name)
         self.ids.update(face.id for face in faces)
-        self.without_face.add(frame.index, not faces)
+        if not faces:
+            self.without_face.append(frame.index)
         size = (frame.image.shape[1], frame.image.shape[0])
         if size != self.size and self.changed is None:
             self.changed = frame.index, size
-        for writer in self._writers:
+        for writer in writers:
             writer.write(frame.index, frame.time, size, faces)
-        if self._picture is not None:
-            self._picture.write(draw_tracked(frame.image, faces, self.scheme))
+        if drawing is not None:
+            drawing.write(draw_tracked(frame.image, faces, tracker.aligner.model.scheme))
 
-    def _report(self) -> None:
+    def report(self) -> None:
+        """Prints what was found, and warnings about the video."""
         reader = self.reader
         written = ", ".join(str(path) for path in self.targets.paths())
-        counts = f"{_count(len(self.ids), 'face')} in {_count(reader.num_read, 'frame')}"
-        self._say(f"{counts}; written to {written}")
-        gaps = self.without_face
-        if gaps.total:
-            first, last = gaps.longest
-            where = f"frame {first}" if first == last else f"frames {first} to {last}"
-            longest = (
-                "" if first == last == 0 and gaps.total == 1 else f", the longest time {where}"
-            )
-            self._say(f"no face in {_count(gaps.total, 'frame')}{longest}")
+        counts = f"{count(len(self.ids), 'face')} in {count(reader.num_read, 'frame')}"
+        say(f"{counts}; written to {written}")
+        if self.without_face:
+            # Consecutive indices have the same difference from their position.
+            groups = groupby(enumerate(self.without_face), lambda pair: pair[1] - pair[0])
+            longest = max(([index for _, index in group] for _, group in groups), key=len)
+            where = f"frame {longest[0]}"
+            if len(longest) > 1:
+                where = f"frames {longest[0]} to {longest[-1]}"
+            say(f"no face in {count(len(self.without_face), 'frame')}, the longest time {where}")
         if self.changed is not None:
             index, (width, height) = self.changed
-            line = (
+            drawn = ", and the annotated video shows such frames scaled"
+            typer.echo(
                 f"{reader.path}: from frame {index} on, frames are {width}x{height} instead of "
                 f"{self.size[0]}x{self.size[1]} pixels; landmarks are in pixels of their frame"
+                + (drawn if self.targets.output else ""),
+                err=True,
             )
-            if self._picture is not None:
-                line += ", and the drawn video shows such frames scaled"
-            typer.echo(line, err=True)
         if reader.fault is not None:
             typer.echo(f"{reader.fault}; the {reader.num_read} frames before are written", err=True)
         elif reader.cut_off:
             typer.echo(
-                f"{reader.path}: ends after {reader.num_read} of "
-                f"{reader.num_frames} frames, so it is cut off or damaged; what there is of it is "
-                "written",
+                f"{reader.path}: ends after {reader.num_read} of {reader.num_frames} frames, so it "
+                "is truncated or damaged; the frames before are written",
                 err=True,
             )
-
-    def _say(self, line: str) -> None:
-        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-class _Gaps:
-    """Counts frames, and remembers their longest run."""
-
-    def __init__(self) -> None:
-        self.total = 0
-        self.longest = (0, -1)
-        self._start: int | None = None
-
-    def add(self, index: int, counts: bool) -> None:
-        """Takes the next frame."""
-        if not counts:
-            self._start = None
-            return
-        self.total += 1
-        if self._start is None:
-            self._start = index
-        if index - self._start > self.longest[1] - self.longest[0]:
-            self.longest = (self._start, index)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")

@@ -90,7 +90,7 @@ def test_calibrates_reports_and_checks(preset, data, tmp_path, capsys):
     [
         (["--check-only"], "is not calibrated"),
         (["--check-only", "--part", "test"], "no part 'test'"),
-        (["--part", "validation"], "goes with --check-only"),
+        (["--part", "validation"], "needs --check-only"),
         (["--data-set", "merl"], "There is no data set 'merl'"),
         (["--split", "val"], "no split 'val'"),
         (["--limit", "1", "--views", "2"], "There are 1"),

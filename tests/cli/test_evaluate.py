@@ -128,13 +128,13 @@ def test_with_the_mirror_image_the_lean_cancels(data, model, tmp_path, capsys):
     ]
     expected = 100 * np.mean(left) / 2 / math.dist(points[36], points[45])
     assert report["nme"]["inter_ocular"]["mean"] == pytest.approx(expected, rel=1e-4)
-    assert report["mirror"] is True
+    assert report["flip_test"] is True
     legacy = ["--flip-test", "--protocol", "legacy_mxnet"]
     assert evaluate(data, tmp_path / "two", *legacy) == 2
     assert "leave out --flip-test" in capsys.readouterr().err
     kept = ["--predictions", str(tmp_path / "out" / "predictions.npz"), "--flip-test"]
     assert main(["evaluate", *kept, "--output", str(tmp_path / "three")]) == 2
-    assert "--flip-test goes with a preset" in capsys.readouterr().err
+    assert "--flip-test needs a preset" in capsys.readouterr().err
 
 
 def test_another_data_set_and_labels_of_another_scheme(model, tmp_path, capsys):
@@ -186,7 +186,7 @@ def test_detected_boxes(data, model, tmp_path, capsys, monkeypatch):
     assert missed[0] in printed
 
 
-def test_broken_files_are_listed_and_stop_nothing(data, model, tmp_path, capsys):
+def test_broken_files_are_listed_and_stop_nothing(data, model, tmp_path, capsys, caplog):
     (data / "lfpw/testset/image_0002.png").write_bytes(b"not a picture")
     (data / "lfpw/testset/image_0003.pts").write_text("version: 1\nn_points: 68\n{\n}\n")
     output = tmp_path / "results"
@@ -196,6 +196,8 @@ def test_broken_files_are_listed_and_stop_nothing(data, model, tmp_path, capsys)
     assert len(report["skipped"]) == 2
     printed = capsys.readouterr()
     assert "2 samples could not be used" in printed.out
+    # Listed at the end, and not logged as well.
+    assert not [record for record in caplog.records if "kipped" in record.getMessage()]
     for name in ("image_0002.png", "image_0003.pts"):
         lines = (printed.out + printed.err).splitlines()
         assert sum(name in line for line in lines) == 1

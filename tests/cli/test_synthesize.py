@@ -48,7 +48,7 @@ def test_views_are_written_and_a_second_run_makes_only_what_is_missing(
     output = tmp_path / "out"
     assert run(faces, head, output) == 0
     printed = capsys.readouterr()
-    assert "2 faces made, 0 were there" in printed.out
+    assert "2 faces made, 0 existed" in printed.out
     assert "1 of 3 faces failed" in printed.err and "afw/wrong.png" in printed.err
     read = list(load_samples(output, strict=True))
     assert [face.file_name for face in read] == [
@@ -63,7 +63,7 @@ def test_views_are_written_and_a_second_run_makes_only_what_is_missing(
     first = (output / "afw/face1_1.jpg").read_bytes()
     (output / "afw/face1_1.jpg").unlink()
     assert run(faces, head, output) == 0
-    assert "1 faces made, 1 were there" in capsys.readouterr().out
+    assert "1 faces made, 1 existed" in capsys.readouterr().out
     assert (output / "afw/face1_1.jpg").read_bytes() == first
     assert (output / "afw/face0.npz").stat().st_mtime_ns == times[output / "afw/face0.npz"]
 
@@ -80,7 +80,7 @@ def test_limit_and_seed(tmp_path, faces, head, capsys):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--yaws", "30,x"], "--yaws '30,x' is no list of numbers"),
+        (["--yaws", "30,x"], "--yaws '30,x' is not a list of numbers"),
         (["--yaws", "120"], "Yaw 120 is not within 0 to 90"),
         (["--split", "common"], "needs helen/testset, lfpw/testset"),
         (["--model", "gone.npz"], "gone.npz: cannot be opened"),

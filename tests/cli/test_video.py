@@ -170,7 +170,7 @@ def test_of_a_video_that_is_cut_off_the_beginning_is_kept(strict, tmp_path, caps
     count = record["num_frames"]
     assert 3 < count < 28 and len(record["frames"]) == count and record["complete"] is False
     error = capsys.readouterr().err
-    assert f"ends after {count} of 30 frames" in error and "what there is of it is written" in error
+    assert f"ends after {count} of 30 frames" in error and "the frames before are written" in error
     assert error.count("\n") == 1
 
 
@@ -206,7 +206,7 @@ def write_no_frames(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "complaint"),
     [
-        (write_no_frames, "holds no frame that can be read"),
+        (write_no_frames, "contains no readable frame"),
         (lambda path: path.write_bytes(b""), "the file is empty"),
         (lambda path: path.write_bytes(b"text " * 99), "cannot be read as a video"),
         (lambda path: None, "there is no such file"),
@@ -225,9 +225,9 @@ def test_unusable_outputs_are_refused_before_any_work(tmp_path, capsys, network)
     source = save_folder(tmp_path / "frames", [picture(0)])
     for words, complaint in (
         ([], "nothing to write"),
-        (["--json", str(tmp_path / "f.txt")], "--json cannot write the ending '.txt'"),
-        (["--output", str(tmp_path / "o.gif")], "--output cannot write the ending '.gif'"),
-        (["--json", str(tmp_path / "no" / "f.json")], "there is no folder"),
+        (["--json", str(tmp_path / "f.txt")], "f.txt: give a name that ends in .json or .jsonl"),
+        (["--output", str(tmp_path / "o.gif")], "o.gif: give a name that ends in .mp4"),
+        (["--json", str(tmp_path / "no" / "f.json")], "there is no such folder"),
         (["--json", str(tmp_path / "a.json"), "--coco", str(tmp_path / "a.json")], "is also anoth"),
     ):
         assert main(["video", str(source), *words]) == 2

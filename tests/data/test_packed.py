@@ -301,7 +301,7 @@ def test_command(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["nonsense", "-o", "x.faces.npz"], "'nonsense' is no source"),
+        (["nonsense", "-o", "x.faces.npz"], "'nonsense' is not a source"),
         (["wflw:train=no/folder", "-o", "x.faces.npz"], "no/folder"),
         ([f"other:train={DATA}", "-o", "x.faces.npz"], "'other'"),
         ([f"ibug_300w:train={DATA}", "-o", "x.npz"], "ends in .faces.npz"),
