@@ -31,28 +31,29 @@ DEFAULT_PRESET = "sat1_cab_mobile"
 
 RuntimeName = Literal["auto", "keras", "openvino", "openvino_bfloat16", "litert", "onnx"]
 
-_PRESET = "Name of a preset, or folder of one."
-_MODEL = "Name of a preset, folder of one, or exported .tflite or .onnx file."
-_RUNTIME = "Inference runtime; auto: the fastest that is installed."
-_FLIP_TEST = (
-    "Average the results for each face and its mirror image: more accurate, in twice the time."
-)
-_MIN_FACE = "Smallest face to detect, in pixels of the image."
-_DATA = "Folder of the data set in its official layout."
-_OUTPUT = "Folder for the results; created if missing."
-_BOXES = (
-    "CSV file of boxes to crop the faces by, instead of the labels' own: columns image (path below "
-    "the data folder), x0, y0, x1, y1 in pixels."
-)
-
-Preset = Annotated[str, typer.Argument(help=_PRESET)]
-PresetOrFile = Annotated[str, typer.Option(help=_MODEL)]
-Runtime = Annotated[RuntimeName, typer.Option(help=_RUNTIME)]
-FlipTest = Annotated[bool, typer.Option("--flip-test", help=_FLIP_TEST)]
-MinFace = Annotated[float, typer.Option(min=4, help=_MIN_FACE)]
-DataFolder = Annotated[Path, typer.Option(help=_DATA)]
-OutputFolder = Annotated[Path, typer.Option("--output", "-o", help=_OUTPUT)]
-CropBoxes = Annotated[Path | None, typer.Option(help=_BOXES)]
+Preset = Annotated[str, typer.Argument(help="Name of a preset, or folder of one.")]
+PresetOrFile = Annotated[
+    str, typer.Option(help="Name of a preset, folder of one, or exported .tflite or .onnx file.")
+]
+Runtime = Annotated[RuntimeName, typer.Option(help="Inference runtime; auto: the fastest one.")]
+FlipTest = Annotated[
+    bool,
+    typer.Option(
+        "--flip-test", help="Average the results for each face and its mirror image; twice as slow."
+    ),
+]
+MinFace = Annotated[float, typer.Option(min=4, help="Smallest face to detect, in image pixels.")]
+DataFolder = Annotated[Path, typer.Option(help="Folder of the data set in its official layout.")]
+OutputFolder = Annotated[
+    Path, typer.Option("--output", "-o", help="Folder for the results; created if missing.")
+]
+CropBoxes = Annotated[
+    Path | None,
+    typer.Option(
+        help="CSV file of boxes to crop the faces by, instead of the labels' own: columns image "
+        "(path below the data folder), x0, y0, x1, y1 in pixels."
+    ),
+]
 BatchSize = Annotated[int, typer.Option(min=1, help="Number of faces per batch.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with code 2 if any input fails.")]
 AsJSON = Annotated[bool, typer.Option("--json", help="Print as JSON, with all details.")]

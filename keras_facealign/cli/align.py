@@ -9,21 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from keras_facealign.cli._common import (
-    DEFAULT_PRESET,
-    FlipTest,
-    MinFace,
-    OutputFolder,
-    PresetOrFile,
-    Runtime,
-    Strict,
-    collect_errors,
-    count,
-    load_aligner,
-    progress_bar,
-    report_failures,
-    say,
-)
+from keras_facealign.cli import _common as common
 from keras_facealign.data.boxes import read_boxes
 from keras_facealign.data.images import IMAGE_SUFFIXES, read_image
 from keras_facealign.errors import FaceAlignError
@@ -43,16 +29,16 @@ class _Job:
 
 def align(
     inputs: Annotated[list[Path], typer.Argument(metavar="IMAGE|FOLDER...")],
-    output: OutputFolder,
-    preset: PresetOrFile = DEFAULT_PRESET,
+    output: common.OutputFolder,
+    preset: common.PresetOrFile = common.DEFAULT_PRESET,
     face_format: Annotated[FaceFormat, typer.Option("--format", "-f")] = "json",
     boxes: Path | None = None,
     overlay: bool = True,
     recursive: Annotated[bool, typer.Option("--recursive", "-r")] = False,
-    min_face: MinFace = 20,
-    runtime: Runtime = "auto",
-    flip_test: FlipTest = False,
-    strict: Strict = False,
+    min_face: common.MinFace = 20,
+    runtime: common.Runtime = "auto",
+    flip_test: common.FlipTest = False,
+    strict: common.Strict = False,
 ) -> None:
     """Find the faces of photos and their landmarks.
 
@@ -85,27 +71,27 @@ def align(
     total = len(jobs) + len(failures)
     results = _Results(output, face_format, overlay)
     aligner = None
-    with results.files, progress_bar("Aligning", len(jobs)) as advance:
+    with results.files, common.progress_bar("Aligning", len(jobs)) as advance:
         for job in jobs:
             image = None
-            with collect_errors(failures):
+            with common.collect_errors(failures):
                 image = read_image(job.path)
             if image is not None:
                 # Loaded after the first photo, so that a wrong path is reported at once.
                 if aligner is None:
                     detect = None if given is not None else min_face
-                    aligner = load_aligner(preset, runtime, flip_test, detect)
-                with collect_errors(failures):
+                    aligner = common.load_aligner(preset, runtime, flip_test, detect)
+                with common.collect_errors(failures):
                     in_image = None if given is None else _boxes_of(given, job.path)
                     faces = aligner.align(image, in_image, name=str(job.path))
                     results.write(job, image, faces, aligner.model.scheme)
             advance()
     if results.photos:
-        counts = f"{count(results.faces, 'face')} in {count(results.photos, 'photo')}"
-        say(f"{counts}; results are in {output}")
+        counts = f"{common.count(results.faces, 'face')} in {common.count(results.photos, 'photo')}"
+        common.say(f"{counts}; results are in {output}")
     if failures and total == 1:
         raise FaceAlignError(failures[0])
-    report_failures(failures, total, "inputs", strict)
+    common.report_failures(failures, total, "inputs", strict)
 
 
 @dataclass
@@ -133,7 +119,7 @@ class _Results:
                 self.coco = self.files.enter_context(coco_writer(path, scheme))
             self.coco.add(job.path.as_posix(), size, faces)
         if not faces:
-            say(f"{name}: no face found")
+            common.say(f"{name}: no face found")
             return
         job.target.parent.mkdir(parents=True, exist_ok=True)
         for index, face in enumerate(faces if self.coco is None else ()):

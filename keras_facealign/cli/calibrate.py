@@ -9,30 +9,21 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from keras_facealign.cli._common import (
-    DataFolder,
-    Limit,
-    Preset,
-    Seed,
-    list_skipped,
-    load_faces,
-    print_tables,
-    progress_bar,
-    say,
-)
+from keras_facealign.cli import _common as common
 from keras_facealign.cli.quiet import import_keras
 from keras_facealign.errors import FaceAlignError
 
 if TYPE_CHECKING:
     from keras_facealign.calibration import Observations
-    from keras_facealign.calibration.formula import Calibration
 
 __all__ = ["calibrate"]
 
+PartName = Literal["calibration", "validation", "all"]
+
 
 def calibrate(
-    preset: Preset,
-    data: DataFolder,
+    preset: common.Preset,
+    data: common.DataFolder,
     data_set: str = "merl_rav",
     split: str = "train",
     views: Annotated[int, typer.Option(min=2, max=64)] = 4,
@@ -41,8 +32,8 @@ def calibrate(
     report: Path | None = None,
     check_only: Annotated[bool, typer.Option("--check-only")] = False,
     part: str = "all",
-    limit: Limit = None,
-    seed: Seed = 0,
+    limit: common.Limit = None,
+    seed: common.Seed = 0,
 ) -> None:
     """Calibrate a preset's standard deviations and visibility, and measure their quality.
 
@@ -74,73 +65,47 @@ def calibrate(
     if part != "all" and not check_only:
         raise FaceAlignError(f"--part {part} needs --check-only; add it, or leave out --part.")
     import_keras()
+    from keras_facealign.calibration import fit_calibration, weights_fingerprint
     from keras_facealign.calibration.quality import measure
+    from keras_facealign.data.partition import take_part
+    from keras_facealign.evaluation.collect_predictions import observe
     from keras_facealign.presets import find_preset, from_preset
 
     folder = find_preset(preset)
     model = from_preset(folder)
-    skipped: list[str] = []
     without = model.scheme.regions["jaw"] if without_jaw else ()
+    skipped: list[str] = []
 
-    def observe(name: _PartName) -> Observations:
-        faces = load_faces(data_set, data, split, skipped)
-        return _observe(model, faces, name, limit, views, register, seed, without)
+    def run(name: PartName, purpose: str) -> Observations:
+        faces = common.load_faces(data_set, data, split, skipped)
+        faces = islice(faces if name == "all" else take_part(faces, name), limit)
+        # The number of faces in a part is known only after all have been read.
+        with common.progress_bar(f"Faces to {purpose}", limit) as advance:
+            return observe(model, faces, views, register, seed, on_face=advance, without=without)
 
     source = f"{data_set} {split}"
     if check_only:
-        if model.calibration is None:
+        calibration = model.calibration
+        if calibration is None:
             raise FaceAlignError(
                 f"Preset {folder.name!r} is not calibrated; run the command without --check-only."
             )
-        calibration, seen = model.calibration, observe("all" if part == "all" else "validation")
-        checked_on = source + ("" if part == "all" else f", part for {part}")
+        seen = run("all" if part == "all" else "validation", "check on")
+        title = f"{folder.name} on {source}" + ("" if part == "all" else f", part for {part}")
     else:
         # The observations must not depend on an earlier calibration.
         model.calibration = None
-        options = ", labels registered" * register + ", errors of the jaw left out" * without_jaw
-        calibration = _fit(model, observe("calibration"), source, options)
-        seen = observe("validation")
-        checked_on = f"{source}, part to validate on"
-    quality = measure(calibration, seen)
-    title = f"{folder.name} on {checked_on}"
-    _finish(folder, calibration, quality, title, report, write=not check_only)
-    list_skipped(skipped)
-
-
-_PartName = Literal["calibration", "validation", "all"]
-_VERBS = {"calibration": "calibrate on", "validation": "validate on", "all": "check on"}
-
-
-def _observe(
-    model: Any,
-    faces: Any,
-    part: _PartName,
-    limit: int | None,
-    views: int,
-    register: bool,
-    seed: int,
-    without: tuple[int, ...],
-) -> Observations:
-    """Runs the network on the faces of a part."""
-    from keras_facealign.data.partition import take_part
-    from keras_facealign.evaluation.collect_predictions import observe
-
-    if part != "all":
-        faces = take_part(faces, part)
-    # The number of faces in a part is known only after all have been read.
-    with progress_bar(f"Faces to {_VERBS[part]}", limit) as advance:
-        return observe(
-            model, islice(faces, limit), views, register, seed, on_face=advance, without=without
+        fitted = run("calibration", "calibrate on")
+        fitted_on = (
+            f"{source}, part to calibrate on: {fitted.faces} faces, {len(fitted.spread)} views"
+            + ", labels registered" * register
+            + ", errors of the jaw left out" * without_jaw
         )
-
-
-def _fit(model: Any, seen: Observations, source: str, options: str) -> Calibration:
-    from keras_facealign.calibration import fit_calibration, weights_fingerprint
-
-    fitted_on = (
-        f"{source}, part to calibrate on: {seen.faces} faces, {len(seen.spread)} views{options}"
-    )
-    return fit_calibration(seen, fitted_on, weights_fingerprint(model))
+        calibration = fit_calibration(fitted, fitted_on, weights_fingerprint(model))
+        seen = run("validation", "validate on")
+        title = f"{folder.name} on {source}, part to validate on"
+    _finish(folder, calibration, measure(calibration, seen), title, report, not check_only)
+    common.list_skipped(skipped)
 
 
 def _finish(
@@ -153,13 +118,13 @@ def _finish(
 
     if write:
         write_calibration(calibration, folder / CALIBRATION)
-    print_tables(*quality.to_tables(title))
+    common.print_tables(*quality.to_tables(title))
     if report is not None:
         report.mkdir(parents=True, exist_ok=True)
         plot_quality(report / "calibration.png", quality, title)
         record = {"measured": title, "fitted_on": calibration.fitted_on, **quality.to_dict()}
         text = json.dumps(record, indent=2) + "\n"
         (report / "quality.json").write_text(text, encoding="utf-8")
-        say(f"The report is in {report}")
+        common.say(f"The report is in {report}")
     if write:
-        say(f"Wrote {folder / CALIBRATION}")
+        common.say(f"Wrote {folder / CALIBRATION}")

@@ -10,15 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from keras_facealign.cli._common import (
-    BatchSize,
-    FlipTest,
-    one_line,
-    print_tables,
-    progress_bar,
-    say,
-    without_skip_log,
-)
+from keras_facealign.cli import _common as common
 from keras_facealign.cli.quiet import import_keras
 from keras_facealign.errors import FaceAlignError
 
@@ -40,8 +32,8 @@ def evaluate(
     data_set: str = "ibug_300w",
     predictions: Path | None = None,
     boxes: Literal["ground-truth", "mtcnn"] = "ground-truth",
-    batch_size: BatchSize = 16,
-    flip_test: FlipTest = False,
+    batch_size: common.BatchSize = 16,
+    flip_test: common.FlipTest = False,
 ) -> None:
     """Measure a preset or predictions under a published protocol, or on a split of a data set.
 
@@ -84,7 +76,7 @@ def evaluate(
     name = Path(preset).name or preset if predictions is None else predictions.stem
     title = f"{name} on {task.title}"
     _write(report, task, title, name, output)
-    print_tables(report.to_table(title=title))
+    common.print_tables(report.to_table(title=title))
     if report.missed:
         faces = len(report.file_names) + len(report.missed)
         _list(
@@ -93,7 +85,7 @@ def evaluate(
             report.missed,
         )
     _list(f"{len(task.skipped)} samples could not be used:", task.skipped)
-    say(f"Results are in {output}")
+    common.say(f"Results are in {output}")
 
 
 @dataclass
@@ -137,11 +129,11 @@ class _Task:
             raise FaceAlignError("--data is missing; name the folder of the data set")
 
         def note(error: FaceAlignError) -> None:
-            skipped.append(one_line(error))
+            skipped.append(common.one_line(error))
 
         if self.protocol is not None:
-            return without_skip_log(self.protocol.load(self.data, on_skip=note))
-        return without_skip_log(load(self.data_set, self.data, self.split, on_skip=note))
+            return common.without_skip_log(self.protocol.load(self.data, on_skip=note))
+        return common.without_skip_log(load(self.data_set, self.data, self.split, on_skip=note))
 
     def report(self, kept: Predictions, info: dict[str, Any]) -> EvaluationReport:
         """Computes the report under the protocol, or under the data set's main normalizer."""
@@ -215,7 +207,7 @@ def _collect(faces: Any, kept: Predictions, total: int | None, output: Path) -> 
     """Collects predictions and saves them; those of an interrupted run go to a separate file."""
     partial = output / "predictions.partial.npz"
     try:
-        with progress_bar("Aligning", total, stderr=True) as advance:
+        with common.progress_bar("Aligning", total, stderr=True) as advance:
             for example, face in faces:
                 kept.add(example, face)
                 advance()
@@ -270,7 +262,7 @@ def _write(report: EvaluationReport, task: _Task, title: str, name: str, output:
 
 def _list(heading: str, lines: Any) -> None:
     if lines:
-        say("\n  ".join([heading, *lines]))
+        common.say("\n  ".join([heading, *lines]))
 
 
 def _list_protocols() -> None:
@@ -289,4 +281,4 @@ def _list_protocols() -> None:
         ]
         cells = (each.name, each.title, str(each.faces), each.normalizer)
         table.add_row(*cells, ", ".join(rates))
-    print_tables(table)
+    common.print_tables(table)

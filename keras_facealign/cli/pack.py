@@ -8,13 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from keras_facealign.cli._common import (
-    CropBoxes,
-    Limit,
-    check_output_file,
-    list_skipped,
-    load_faces,
-)
+from keras_facealign.cli import _common as common
 from keras_facealign.data.boxes import read_boxes
 from keras_facealign.errors import FaceAlignError
 
@@ -29,8 +23,8 @@ def pack(
     quality: int = 85,
     side: int = 192,
     input_size: int = 128,
-    boxes: CropBoxes = None,
-    limit: Limit = None,
+    boxes: common.CropBoxes = None,
+    limit: common.Limit = None,
     max_mib: float = 25.0,
 ) -> None:
     """Crop the faces of data sets and write them, with their labels, as one file for training.
@@ -50,13 +44,13 @@ def pack(
     """
     from keras_facealign.data import packed
 
-    check_output_file(output, ".faces.npz")
+    common.check_output_file(output, ".faces.npz")
     skipped: list[str] = []
     faces = [islice(_open(source, skipped), limit) for source in sources]
     crops = None if boxes is None else read_boxes(boxes)
     size = round(max_mib * _MIB)
     number = packed.pack(chain.from_iterable(faces), output, quality, side, input_size, crops, size)
-    list_skipped(skipped)
+    common.list_skipped(skipped)
     typer.echo(f"{number} faces, {output.stat().st_size / _MIB:.1f} MiB: {output}")
 
 
@@ -68,4 +62,4 @@ def _open(source: str, skipped: list[str]) -> Any:
         raise FaceAlignError(f"{source!r} is not a source; give SET:SPLIT=FOLDER.")
     if not Path(folder).is_dir():
         raise FaceAlignError(f"{folder}: there is no such folder; give that of {name}.")
-    return load_faces(name, Path(folder), split, skipped)
+    return common.load_faces(name, Path(folder), split, skipped)

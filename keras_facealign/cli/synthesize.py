@@ -8,14 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from keras_facealign.cli._common import (
-    Limit,
-    OutputFolder,
-    Seed,
-    collect_errors,
-    progress_bar,
-    report_failures,
-)
+from keras_facealign.cli import _common as common
 from keras_facealign.errors import FaceAlignError
 
 if TYPE_CHECKING:
@@ -29,13 +22,13 @@ _CELL = 224  # side of a face on the contact sheet in pixels
 def synthesize_poses(
     data: Path,
     model: Path,
-    output: OutputFolder,
+    output: common.OutputFolder,
     yaws: str = "30,50,70,90",
     split: str = "train",
-    limit: Limit = None,
+    limit: common.Limit = None,
     size: Annotated[int, typer.Option(min=32, max=2048)] = 256,
     jitter: Annotated[float, typer.Option(min=0, max=20)] = 5.0,
-    seed: Seed = 0,
+    seed: common.Seed = 0,
     sheet: Annotated[int, typer.Option(min=0)] = 8,
 ) -> None:
     """Rotate the faces of 300W to the side, as 300W-LP was made.
@@ -79,11 +72,11 @@ def synthesize_poses(
     profiling.open_output(output, record | {"seed": seed})
 
     made, failures = 0, []
-    with progress_bar("Rotating", len(samples)) as advance:
+    with common.progress_bar("Rotating", len(samples)) as advance:
         for sample in samples:
             file_name, name = str(sample.file_name), _name(sample)
             if not profiling.is_written(output, name):
-                with collect_errors(failures, file_name):
+                with common.collect_errors(failures, file_name):
                     example = read_sample(sample, num_landmarks=68)
                     # Seeded for each face, so that a resumed run gives the same results.
                     rng = np.random.default_rng([seed, zlib.crc32(file_name.encode())])
@@ -95,7 +88,7 @@ def synthesize_poses(
     typer.echo(f"{made} faces made, {done - made} existed; the views are in {output}")
     if sheet and done:
         typer.echo(f"See {_write_sheet(samples, output, sheet)}")
-    report_failures(failures, len(samples), "faces")
+    common.report_failures(failures, len(samples), "faces")
 
 
 def _numbers(text: str) -> list[float]:

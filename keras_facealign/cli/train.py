@@ -4,26 +4,14 @@ from __future__ import annotations
 
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
-from keras_facealign.cli._common import (
-    DEFAULT_PRESET,
-    BatchSize,
-    Count,
-    CropBoxes,
-    OutputFolder,
-    list_skipped,
-    load_faces,
-    say,
-)
+from keras_facealign.cli import _common as common
 from keras_facealign.cli.quiet import import_keras
 from keras_facealign.data.boxes import read_boxes
 from keras_facealign.errors import FaceAlignError
-
-if TYPE_CHECKING:
-    from keras_facealign.training import TrainingConfig
 
 __all__ = ["RecipeName", "train"]
 
@@ -37,20 +25,20 @@ Weight = Annotated[float | None, typer.Option(min=0)]
 
 def train(
     data: list[Path],
-    output: OutputFolder,
-    preset: str = DEFAULT_PRESET,
+    output: common.OutputFolder,
+    preset: str = common.DEFAULT_PRESET,
     data_set: list[str] | None = None,
     split: list[str] | None = None,
     validation: str = "lfpw_test",
-    epochs: Count = 60,
-    batch_size: BatchSize = 16,
+    epochs: common.Count = 60,
+    batch_size: common.BatchSize = 16,
     recipe: RecipeName | None = None,
     optimizer: OptimizerName | None = None,
     learning_rate: float | None = None,
     coherent_weight: Weight = None,
     foreground_weight: Weight = None,
     landmark_weight: Weight = None,
-    boxes: CropBoxes = None,
+    boxes: common.CropBoxes = None,
     jitter: bool = True,
     fine_tune: Annotated[bool, typer.Option("--fine-tune")] = False,
     ema_momentum: float = 0.0,
@@ -95,7 +83,10 @@ def train(
         jit: XLA compilation; default: Keras decides.
     """
     import_keras()
-    from keras_facealign.training import TrainingConfig
+    import keras
+
+    from keras_facealign.presets import from_preset
+    from keras_facealign.training import TrainingConfig, fit
 
     defaults = _defaults(recipe)
     weights = {
@@ -104,14 +95,13 @@ def train(
         "landmark_weight": landmark_weight,
     }
     given = {name: value for name, value in weights.items() if value is not None}
-    jit_compile = "auto" if jit is None else jit
     config = TrainingConfig(
         epochs=epochs,
         batch_size=batch_size,
         learning_rate=defaults["learning_rate"] if learning_rate is None else learning_rate,
         jitter=jitter,
         seed=seed,
-        compile={**defaults["compile"], **given, "jit_compile": jit_compile},
+        compile={**defaults["compile"], **given, "jit_compile": "auto" if jit is None else jit},
         optimizer=optimizer or defaults["optimizer"],
         average=ema_momentum,
     )
@@ -119,14 +109,27 @@ def train(
     sources = _sources(data, data_set or ["ibug_300w"], split or ["train"])
     if boxes is not None and len(sources) > 1:
         raise FaceAlignError("--boxes names images of one data set; give a single --data")
-    faces = chain.from_iterable([load_faces(*source, skipped) for source in sources])
+    faces = chain.from_iterable([common.load_faces(*source, skipped) for source in sources])
     held_out = None
     if validation != "none":
-        held_out = load_faces(*sources[0][:2], validation, skipped)
-    trained_on = ", ".join(f"{name} {part}" for name, _, part in sources)
+        held_out = common.load_faces(*sources[0][:2], validation, skipped)
     crops = None if boxes is None else read_boxes(boxes)
-    _run(config, preset, fine_tune, (faces, held_out, crops), output, trained_on)
-    list_skipped(skipped)
+    keras.utils.set_random_seed(seed)
+    model = from_preset(preset, load_weights=fine_tune)
+    trained_on = ", ".join(f"{name} {part}" for name, _, part in sources)
+    metadata = {
+        "description": f"Architecture of {preset}, trained on {trained_on}.",
+        "landmarks": f"{model.num_landmarks} ({model.scheme.name})",
+        "license": "that of the data set it was trained on",
+        "trained_on": trained_on,
+    }
+    result = fit(model, faces, held_out, output, config, metadata, boxes=crops)
+    score = f", validation NME {result['val_nme']:.3f} %" if "val_nme" in result else ""
+    common.say(
+        f"Trained {epochs} epochs in {result['seconds'] / 60:.1f} minutes{score}; the preset is in "
+        f"{output / 'preset'}"
+    )
+    common.list_skipped(skipped)
 
 
 def _defaults(recipe: str | None) -> dict[str, Any]:
@@ -161,34 +164,3 @@ def _sources(
         values * (len(data) if len(values) == 1 else 1) for values in (data_sets, splits)
     )
     return list(zip(names, data, parts, strict=True))
-
-
-def _run(
-    config: TrainingConfig,
-    preset: str,
-    fine_tune: bool,
-    faces: tuple[Any, Any, Any],
-    output: Path,
-    trained_on: str,
-) -> None:
-    """Trains, saves the preset and prints the result."""
-    import keras
-
-    from keras_facealign.presets import from_preset
-    from keras_facealign.training import fit
-
-    keras.utils.set_random_seed(config.seed)
-    model = from_preset(preset, load_weights=fine_tune)
-    metadata = {
-        "description": f"Architecture of {preset}, trained on {trained_on}.",
-        "landmarks": f"{model.num_landmarks} ({model.scheme.name})",
-        "license": "that of the data set it was trained on",
-        "trained_on": trained_on,
-    }
-    train_faces, held_out, boxes = faces
-    result = fit(model, train_faces, held_out, output, config, metadata, boxes=boxes)
-    score = f", validation NME {result['val_nme']:.3f} %" if "val_nme" in result else ""
-    say(
-        f"Trained {config.epochs} epochs in {result['seconds'] / 60:.1f} minutes{score}; the "
-        f"preset is in {output / 'preset'}"
-    )

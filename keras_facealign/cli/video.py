@@ -12,20 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from keras_facealign.cli._common import (
-    DEFAULT_PRESET,
-    Count,
-    FlipTest,
-    MinFace,
-    PresetOrFile,
-    Runtime,
-    Strict,
-    check_output_file,
-    count,
-    load_aligner,
-    progress_bar,
-    say,
-)
+from keras_facealign.cli import _common as common
 from keras_facealign.errors import FaceAlignError
 
 if TYPE_CHECKING:
@@ -41,15 +28,15 @@ def video(
     json_file: Annotated[Path | None, typer.Option("--json")] = None,
     csv_file: Annotated[Path | None, typer.Option("--csv")] = None,
     coco_file: Annotated[Path | None, typer.Option("--coco")] = None,
-    preset: PresetOrFile = DEFAULT_PRESET,
+    preset: common.PresetOrFile = common.DEFAULT_PRESET,
     smooth: bool = True,
-    max_faces: Count = 8,
-    detect_every: Count = 15,
-    min_face: MinFace = 20,
+    max_faces: common.Count = 8,
+    detect_every: common.Count = 15,
+    min_face: common.MinFace = 20,
     frame_rate: float | None = None,
-    runtime: Runtime = "auto",
-    flip_test: FlipTest = False,
-    strict: Strict = False,
+    runtime: common.Runtime = "auto",
+    flip_test: common.FlipTest = False,
+    strict: common.Strict = False,
 ) -> None:
     """Track the faces of a video and write their landmarks, head poses and an annotated video.
 
@@ -73,12 +60,13 @@ def video(
     """
     from keras_facealign.video import FaceTracker, Smoothing, VideoReader
 
-    targets = _Targets(output, json_file, csv_file, coco_file)
-    targets.check(source)
+    files = {"output": output, "json": json_file, "csv": csv_file, "coco": coco_file}
+    targets = {kind: path for kind, path in files.items() if path is not None}
+    _check(targets, source)
     with VideoReader(source, frame_rate) as reader:
         run = _Run(reader, targets)
         run.track(
-            lambda: load_aligner(preset, runtime, flip_test, min_face),
+            lambda: common.load_aligner(preset, runtime, flip_test, min_face),
             partial(
                 FaceTracker,
                 max_faces=max_faces,
@@ -92,41 +80,24 @@ def video(
         raise typer.Exit(2)
 
 
-@dataclass(frozen=True)
-class _Targets:
-    """The files to write."""
+def _check(targets: dict[str, Path], source: Path) -> None:
+    """Rejects unusable files before any work is done."""
+    from keras_facealign.video import CODECS
 
-    output: Path | None
-    json: Path | None
-    csv: Path | None
-    coco: Path | None
-
-    def paths(self) -> list[Path]:
-        return [p for p in (self.output, self.json, self.csv, self.coco) if p is not None]
-
-    def check(self, source: Path) -> None:
-        """Rejects unusable files before any work is done."""
-        from keras_facealign.video import CODECS
-
-        if not self.paths():
+    if not targets:
+        raise FaceAlignError(
+            "video: nothing to write; give --output OUT.mp4, --json, --csv or --coco FILE"
+        )
+    extensions = {"output": tuple(CODECS), "json": (".json", ".jsonl"), "csv": (".csv",)}
+    extensions["coco"] = (".json",)
+    seen = {source.resolve(): "the input"}
+    for kind, path in targets.items():
+        if path.resolve() in seen:
             raise FaceAlignError(
-                "video: nothing to write; give --output OUT.mp4, --json, --csv or --coco FILE"
+                f"{path}: is also {seen[path.resolve()]}; give each file a unique name"
             )
-        seen = {source.resolve(): "the input"}
-        for path in self.paths():
-            if path.resolve() in seen:
-                raise FaceAlignError(
-                    f"{path}: is also {seen[path.resolve()]}; give each file a unique name"
-                )
-            seen[path.resolve()] = "another output"
-        for path, extensions in (
-            (self.output, tuple(CODECS)),
-            (self.json, (".json", ".jsonl")),
-            (self.csv, (".csv",)),
-            (self.coco, (".json",)),
-        ):
-            if path is not None:
-                check_output_file(path, *extensions)
+        seen[path.resolve()] = "another output"
+        common.check_output_file(path, *extensions[kind])
 
 
 @dataclass
@@ -134,7 +105,7 @@ class _Run:
     """Reads, tracks and writes the frames of a video, and reports on them."""
 
     reader: VideoReader
-    targets: _Targets
+    targets: dict[str, Path]
     ids: set[int] = field(default_factory=set)
     without_face: list[int] = field(default_factory=list)
     size: tuple[int, int] = (0, 0)
@@ -147,7 +118,7 @@ class _Run:
         tracker, writers, drawing = None, [], None
         with ExitStack() as stack:
             # Closed before the files are renamed, so that the bar is complete when they are.
-            with progress_bar("Tracking", self.reader.num_frames) as advance:
+            with common.progress_bar("Tracking", self.reader.num_frames) as advance:
                 for frame in self.reader:
                     if tracker is None:
                         tracker = make_tracker(load())
@@ -167,16 +138,18 @@ class _Run:
         from keras_facealign.video import video_writer
 
         self.size = (frame.image.shape[1], frame.image.shape[0])
-        path, rate = self.reader.path, self.reader.frame_rate
-        info = VideoInfo(path.name, rate, self.size, scheme.name, scheme.num_landmarks)
-        targets = self.targets
-        files: list[Any] = [frame_writer(p, info) for p in (targets.json, targets.csv) if p]
-        if targets.coco is not None:
-            files.append(coco_writer(targets.coco, scheme, video=info))
+        name, rate = self.reader.path.name, self.reader.frame_rate
+        info = VideoInfo(name, rate, self.size, scheme.name, scheme.num_landmarks)
+        writers: list[Any] = []
         drawing = None
-        if targets.output is not None:
-            drawing = stack.enter_context(video_writer(targets.output, rate, self.size))
-        return [stack.enter_context(file) for file in files], drawing
+        for kind, path in self.targets.items():
+            if kind == "output":
+                drawing = stack.enter_context(video_writer(path, rate, self.size))
+            elif kind == "coco":
+                writers.append(stack.enter_context(coco_writer(path, scheme, video=info)))
+            else:
+                writers.append(stack.enter_context(frame_writer(path, info)))
+        return writers, drawing
 
     def _process(
         self, frame: Frame, tracker: FaceTracker, writers: list[Any], drawing: Any
@@ -198,24 +171,27 @@ class _Run:
     def report(self) -> None:
         """Prints what was found, and warnings about the video."""
         reader = self.reader
-        written = ", ".join(str(path) for path in self.targets.paths())
-        counts = f"{count(len(self.ids), 'face')} in {count(reader.num_read, 'frame')}"
-        say(f"{counts}; written to {written}")
+        written = ", ".join(map(str, self.targets.values()))
+        counts = (
+            f"{common.count(len(self.ids), 'face')} in {common.count(reader.num_read, 'frame')}"
+        )
+        common.say(f"{counts}; written to {written}")
         if self.without_face:
             # Consecutive indices have the same difference from their position.
             groups = groupby(enumerate(self.without_face), lambda pair: pair[1] - pair[0])
             longest = max(([index for _, index in group] for _, group in groups), key=len)
-            where = f"frame {longest[0]}"
-            if len(longest) > 1:
-                where = f"frames {longest[0]} to {longest[-1]}"
-            say(f"no face in {count(len(self.without_face), 'frame')}, the longest time {where}")
+            where = f"frames {longest[0]} to {longest[-1]}"
+            if len(longest) == 1:
+                where = f"frame {longest[0]}"
+            frames = common.count(len(self.without_face), "frame")
+            common.say(f"no face in {frames}, the longest time {where}")
         if self.changed is not None:
             index, (width, height) = self.changed
             drawn = ", and the annotated video shows such frames scaled"
             typer.echo(
                 f"{reader.path}: from frame {index} on, frames are {width}x{height} instead of "
                 f"{self.size[0]}x{self.size[1]} pixels; landmarks are in pixels of their frame"
-                + (drawn if self.targets.output else ""),
+                + (drawn if "output" in self.targets else ""),
                 err=True,
             )
         if reader.fault is not None:

@@ -47,6 +47,7 @@ class Detector(Protocol):
         Returns:
             `Detection` objects, or boxes (4,).
         """
+        ...
 
 
 def check_box(box: Any, image_size: tuple[int, int], name: str) -> np.ndarray:

@@ -31,7 +31,7 @@ REGION_COLORS: dict[str, tuple[int, int, int]] = {
 }
 """RGB color of each facial region; both sides of the face share theirs."""
 
-_GRAY = (235, 235, 235)  # boxes, numbers, and landmarks of no region
+_GRAY: tuple[int, int, int] = (235, 235, 235)  # boxes, numbers, and landmarks of no region
 
 # cv2 takes coordinates as integers with this many bits after the binary point.
 _BITS = 5

@@ -124,7 +124,7 @@ def test_the_gate(checkpoint, tmp_path, capsys, option, graph, gate, note):
     assert main(["convert-mxnet", str(path), "-o", str(tmp_path / "preset"), *option]) == 0
     printed = capsys.readouterr().out
     assert rows_of(printed)["Gate"] == gate
-    assert ("The arrays do not tell" in printed) is note
+    assert ("The arrays do not show" in printed) is note
     assert from_preset(tmp_path / "preset").architecture.gate is (gate == "yes")
 
 

@@ -124,5 +124,6 @@ class MTCNNDetector:
         center = (boxes[:, :2] + boxes[:, 2:]) / 2
         # A face whose center is outside the image leaves too little to align.
         inside = (center >= 0) & (center <= (image.shape[1] - 1, image.shape[0] - 1))
-        found = zip(boxes, scores[proper], inside.all(axis=1), strict=True)
-        return [Detection(box, float(score)) for box, score, usable in found if usable]
+        scores = scores[proper]
+        usable = np.flatnonzero(inside.all(axis=1))
+        return [Detection(boxes[index], float(scores[index])) for index in usable]
