@@ -114,7 +114,7 @@ def _finish(
     """Writes the calibration and the report, and prints the tables."""
     from keras_facealign.calibration import write_calibration
     from keras_facealign.calibration.plot import plot_quality
-    from keras_facealign.presets.registry import CALIBRATION
+    from keras_facealign.storage.preset_folders import CALIBRATION
 
     if write:
         write_calibration(calibration, folder / CALIBRATION)

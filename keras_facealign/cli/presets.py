@@ -63,7 +63,7 @@ def _overview(known: dict[str, dict[str, Any]]) -> Any:
     from rich.table import Table
 
     from keras_facealign.presets import find_preset
-    from keras_facealign.presets.registry import WEIGHTS
+    from keras_facealign.storage.preset_folders import WEIGHTS
 
     table = Table(title="Presets", title_justify="left")
     table.add_column("Name", no_wrap=True)
