@@ -23,7 +23,7 @@ FACE = draw_dots(*SIZE, [dots_in(BOX)], sigma=3)
 
 
 class BoxDetector:
-    """Finds the one face of `FACE`, and none in a black picture."""
+    """Finds the one face of `FACE`, and none in a black image."""
 
     made: ClassVar[list[dict]] = []
 
@@ -130,7 +130,7 @@ def test_coco_is_one_file_for_all_photos(tmp_path, capsys):
     assert "2 faces in 3 photos" in capsys.readouterr().out
 
 
-def test_a_photo_without_a_face_is_said_and_is_no_error(tmp_path, capsys):
+def test_a_photo_without_a_face_is_reported_and_is_not_an_error(tmp_path, capsys):
     photo, out = save(tmp_path / "wall.png", np.zeros_like(FACE)), tmp_path / "out"
     assert main(["align", str(photo), "--output", str(out)]) == 0
     assert "wall.png: no face found" in capsys.readouterr().out
@@ -162,7 +162,7 @@ def test_photos_of_one_name_do_not_overwrite_each_other(tmp_path):
     assert images == {str(path) for path in paths}
 
 
-def test_results_of_an_earlier_run_inside_the_folder_are_not_taken_for_photos(tmp_path):
+def test_results_of_an_earlier_run_inside_the_folder_are_not_read_as_photos(tmp_path):
     folder = tmp_path / "photos"
     save(folder / "p.png")
     command = ["align", str(folder), "--recursive", "--output", str(folder / "out")]

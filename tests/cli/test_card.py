@@ -7,7 +7,7 @@ import json
 import pytest
 
 from keras_facealign.cli import main
-from keras_facealign.storage import presets as registry
+from keras_facealign.presets import find_preset
 
 
 @pytest.fixture
@@ -15,10 +15,10 @@ def bare_preset(tmp_path, monkeypatch):
     """A preset without weights, in place of those that are bundled."""
     folder = tmp_path / "presets" / "bare"
     folder.mkdir(parents=True)
-    source = registry.find_preset("sat1_cab_mobile") / "config.json"
+    source = find_preset("sat1_cab_mobile") / "config.json"
     (folder / "config.json").write_bytes(source.read_bytes())
     (folder / "metadata.json").write_text(json.dumps({"description": "as published"}))
-    monkeypatch.setattr(registry, "_roots", lambda: [tmp_path / "presets"])
+    monkeypatch.setattr("keras_facealign.storage.presets._roots", lambda: [tmp_path / "presets"])
     return folder
 
 

@@ -46,7 +46,7 @@ def failing_app(error: BaseException) -> typer.Typer:
         (KeyboardInterrupt(), 130, "interrupted"),
     ],
 )
-def test_mendable_errors_become_one_line(error, code, line):
+def test_user_errors_become_one_line(error, code, line):
     result = CliRunner().invoke(failing_app(error), ["fail"])
     assert result.exit_code == code
     assert result.stdout == ""

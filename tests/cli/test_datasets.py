@@ -91,7 +91,7 @@ def test_table_without_a_folder_says_where_to_get_them(capsys):
     assert rows["merl_rav"][:3] == ["68", "train test", "15,449 3,865"]
 
 
-def test_a_damaged_file_is_said_and_does_not_hide_the_rest(capsys, downloads):
+def test_a_damaged_file_is_reported_and_does_not_hide_the_rest(capsys, downloads):
     (downloads / "caltech[new]" / "COFW_test_color.mat").write_bytes(b"no HDF5")
     assert main(["datasets", "--manual-dir", str(downloads), "--json"]) == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
@@ -99,7 +99,7 @@ def test_a_damaged_file_is_said_and_does_not_hide_the_rest(capsys, downloads):
     assert rows["ibug_300w"]["found"]["train"] == 6
 
 
-def test_a_folder_that_is_not_there_has_exit_code_2(capsys, tmp_path):
+def test_a_folder_that_does_not_exist_has_exit_code_2(capsys, tmp_path):
     assert main(["datasets", "--manual-dir", str(tmp_path / "gone")]) == 2
     printed = capsys.readouterr()
     assert "gone: there is no such folder" in printed.err

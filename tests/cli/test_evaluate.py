@@ -273,7 +273,7 @@ def test_output_that_cannot_be_a_folder(data, model, tmp_path, capsys):
 # ---- protocols and predictions from files -------------------------------------------------------
 
 
-def test_page_and_pictures(data, model, tmp_path):
+def test_page_and_images(data, model, tmp_path):
     output = tmp_path / "results"
     assert evaluate(data, output) == 0
     page = (output / "report.html").read_text(encoding="utf-8")

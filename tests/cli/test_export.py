@@ -1,4 +1,4 @@
-"""`keras-facealign export`: files where they are asked for, one line where there are none."""
+"""`keras-facealign export`: writes files, or one line that says why not."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_what_cannot_be_used_is_named(words, complaint, preset, tmp_path, capsys
     assert not (tmp_path / "out").exists()
 
 
-def test_pictures_without_faces_are_named(preset, tmp_path, capsys):
+def test_images_without_faces_are_named(preset, tmp_path, capsys):
     folder = tmp_path / "pictures"
     folder.mkdir()
     Image.fromarray(np.full((60, 60, 3), 90, np.uint8)).save(folder / "gray.png")

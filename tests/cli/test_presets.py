@@ -1,4 +1,4 @@
-"""The `presets` command says what the registry says."""
+"""The `presets` command lists what `list_presets` returns."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import pytest
 
 from keras_facealign.cli import main
-from keras_facealign.presets import list_presets, registry
+from keras_facealign.presets import list_presets
 
 TRAINED = {
     "description": "a small one",
@@ -27,10 +27,10 @@ def two_presets(tmp_path, monkeypatch):
         (tmp_path / name / "config.json").write_text("{}")
         (tmp_path / name / "metadata.json").write_text(json.dumps(metadata))
     (tmp_path / "small" / "model.weights.h5").write_bytes(bytes(2_460_000))
-    monkeypatch.setattr(registry, "_roots", lambda: [tmp_path])
+    monkeypatch.setattr("keras_facealign.storage.presets._roots", lambda: [tmp_path])
 
 
-def test_json_is_the_registry(capsys):
+def test_json_equals_list_presets(capsys):
     assert main(["presets", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == list_presets()
 
@@ -52,8 +52,8 @@ def test_table_has_the_numbers_and_a_dash_for_what_is_unknown(capsys, two_preset
     assert rows["bare"] == ["as published", "89", "-", "-", "-", "-", "no"]
 
 
-def test_damaged_metadata_is_one_line_and_exit_code_2(capsys, two_presets):
-    (registry._roots()[0] / "bare" / "metadata.json").write_text("{")
+def test_damaged_metadata_is_one_line_and_exit_code_2(capsys, two_presets, tmp_path):
+    (tmp_path / "bare" / "metadata.json").write_text("{")
     assert main(["presets"]) == 2
     printed = capsys.readouterr()
     assert "metadata.json" in printed.err

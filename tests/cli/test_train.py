@@ -93,18 +93,17 @@ def test_several_data_sets_are_trained_on_together(command, tmp_path, monkeypatc
 
 
 def test_a_stopped_run_resumes_with_the_same_command(command, tmp_path, monkeypatch, capsys):
-    from keras_facealign import training
+    import keras
 
     run = tmp_path / "run"
     command += ["--epochs", "2", "--validation", "none", "--fine-tune"]
-    save = training._Backup.on_epoch_end
 
-    def save_and_stop(self, epoch, logs=None):
-        save(self, epoch, logs)
-        raise KeyboardInterrupt
+    def stop(self, epoch, logs=None):
+        if epoch == 1:
+            raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(training._Backup, "on_epoch_end", save_and_stop)
+        patch.setattr(keras.callbacks.CSVLogger, "on_epoch_begin", stop)
         assert main(command) == 130
     assert epochs(run) == [0]
     assert not (run / "preset").exists()
@@ -192,7 +191,7 @@ def test_broken_files_are_named_at_the_end(command, tmp_path, monkeypatch, capsy
         (["--preset", "no_such_preset"], "no_such_preset"),
         (["--learning-rate", "-1"], "learning_rate is -1"),
         (["--learning-rate", "nan"], "learning_rate is nan"),
-        (["--average", "1"], "average is 1"),
+        (["--ema-momentum", "1"], "is 1"),
         (["--seed", "-1"], "seed"),
         (["--data-set", "merl_rav"], "dummy_data"),
     ],
@@ -205,7 +204,7 @@ def test_a_folder_that_is_missing(command, capsys):
     assert "no/such/folder" in refused(with_data(command, "no/such/folder"), capsys)
 
 
-def test_an_empty_folder_is_no_data_set(command, tmp_path, capsys):
+def test_an_empty_folder_is_not_a_data_set(command, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     assert "empty" in refused(with_data(command, tmp_path / "empty"), capsys)
 

@@ -41,7 +41,7 @@ class CoreModel(DotModel):
 
 
 class DotDetector:
-    """Finds the face around the dots of a picture, and none in a dark one."""
+    """Finds the face around the dots of an image, and none in a dark one."""
 
     def __init__(self, **options) -> None: ...
 
@@ -148,7 +148,7 @@ def test_with_the_mirror_image_a_lean_to_one_side_cancels(tmp_path):
             assert (least <= np.abs(lean[:, 0])).all() and (np.abs(lean[:, 0]) <= most).all()
 
 
-def test_a_while_without_a_face_is_said_and_is_no_error(tmp_path, capsys):
+def test_a_period_without_a_face_is_reported_and_is_not_an_error(tmp_path, capsys):
     images = [picture(0)] * 3 + [BLACK] * 4 + [picture(0)] * 3 + [BLACK] * 2
     source, out = save_folder(tmp_path / "frames", images), tmp_path / "f.json"
     assert main(["video", str(source), "--json", str(out)]) == 0
@@ -174,7 +174,7 @@ def test_of_a_video_that_is_cut_off_the_beginning_is_kept(strict, tmp_path, caps
     assert error.count("\n") == 1
 
 
-def test_a_folder_with_a_broken_picture_gives_the_frames_before_it(tmp_path, capsys):
+def test_a_folder_with_a_broken_image_gives_the_frames_before_it(tmp_path, capsys):
     source = save_folder(tmp_path / "frames", [picture(i) for i in range(5)])
     (source / "f003.png").write_bytes(b"broken")
     out = tmp_path / "f.json"
@@ -185,7 +185,7 @@ def test_a_folder_with_a_broken_picture_gives_the_frames_before_it(tmp_path, cap
     assert "f003.png" in error and "the 3 frames before are written" in error
 
 
-def test_frames_that_change_their_size_are_followed_and_said(tmp_path, capsys):
+def test_frames_that_change_their_size_are_tracked_and_reported(tmp_path, capsys):
     larger = draw_dots(480, 320, [dots_in((80.0, 60.0, 240.0, 220.0))], sigma=5)
     source = save_folder(tmp_path / "frames", [picture(0)] * 3 + [larger] * 2)
     out, drawn = tmp_path / "f.json", tmp_path / "o.avi"
@@ -212,7 +212,7 @@ def write_no_frames(path: Path) -> None:
         (lambda path: None, "there is no such file"),
     ],
 )
-def test_what_is_no_video_is_one_line_and_exit_code_2(make, complaint, tmp_path, capfd, network):
+def test_what_is_not_a_video_is_one_line_and_exit_code_2(make, complaint, tmp_path, capfd, network):
     source, out = tmp_path / "clip.avi", tmp_path / "f.json"
     make(source)
     assert main(["video", str(source), "--json", str(out)]) == 2

@@ -17,7 +17,7 @@ def test_shift_and_scale_box_by_hand():
     np.testing.assert_allclose(both, [[11.0, 26.5, 35.0, 50.5], [0.2, 0.3, 1.0, 1.1]])
 
 
-def test_as_detections_takes_boxes_and_detections():
+def test_as_detections_accepts_boxes_and_detections():
     found = [[1, 2, 30, 40], np.array([1.0, 2, 30, 40]), Detection((1, 2, 30, 40), 0.25)]
     detections = as_detections(found, (100, 100), "photo")
     assert [d.score for d in detections] == [1.0, 1.0, 0.25]

@@ -51,7 +51,7 @@ def check(record, scheme) -> None:
         assert item["iscrowd"] == 0 and item["segmentation"] == []
 
 
-def test_pictures_and_their_faces(tmp_path):
+def test_images_and_their_faces(tmp_path):
     path = tmp_path / "faces.json"
     faces = [face(0), face(1), face(2)]
     with coco_writer(path, min_confidence=0.5) as writer:
@@ -107,7 +107,7 @@ def test_keypoints_of_ibug_are_named_by_region():
     assert names[0] == "jaw_0" and names[30] == "nose_bridge_3" and names[67] == "inner_lip_7"
 
 
-def test_no_pictures_and_a_failure(tmp_path):
+def test_no_images_and_a_failure(tmp_path):
     path = tmp_path / "faces.json"
     with coco_writer(path, COFW29):
         pass

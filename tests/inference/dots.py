@@ -57,7 +57,7 @@ class LeaningModel(DotModel):
 
 
 def draw_dots(width: int, height: int, faces: list[np.ndarray], sigma: float) -> np.ndarray:
-    """A black picture with a Gaussian dot of `sigma` pixels for each of the points (3, 2)."""
+    """Draws a black image with a Gaussian dot of `sigma` pixels for each of the points (3, 2)."""
     x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)
     image = np.zeros((height, width, 3), np.float32)
     for points in faces:

@@ -54,7 +54,7 @@ def test_dots_sit_at_fractions_of_a_pixel():
     np.testing.assert_allclose(found, [20.25, 30.75], atol=0.15)
 
 
-def test_an_unsure_landmark_is_a_hollow_pale_ring():
+def test_an_uncertain_landmark_is_a_hollow_pale_ring():
     points = np.full((68, 2), 20.0, np.float32)
     points[0] = (400, 400)
     points[8] = (220, 220)
@@ -94,7 +94,7 @@ def test_dots_grow_with_the_face():
     assert area(600.0) > 3 * area(100.0)
 
 
-def test_faces_outside_of_the_picture_and_without_positions_are_harmless():
+def test_faces_outside_the_image_and_without_positions_are_harmless():
     image = gray()
     for center in ((1e7, 1e7), (-1e12, 5.0), (np.inf, 5.0), (np.nan, np.nan)):
         drawn = draw_faces(image, [face_on_circle(center)], boxes=True)

@@ -36,7 +36,7 @@ def project(points, rotation, at, distance=60.0, size=SIZE, focal=FOCAL) -> np.n
 
 @pytest.mark.parametrize("at", [(640, 360), (150, 600), (1200, 90)])
 @pytest.mark.parametrize("pose", POSES)
-def test_the_pose_of_a_projected_face_is_found_anywhere_in_the_picture(pose, at):
+def test_the_pose_of_a_projected_face_is_found_anywhere_in_the_image(pose, at):
     landmarks = project(mean_face(), rotation_matrix(*pose), at)
     found = estimate(landmarks, SIZE, focal_length=FOCAL)
     np.testing.assert_allclose(angles(found), pose, atol=0.01)

@@ -32,7 +32,7 @@ def test_frames_come_back_in_order_with_their_times(ending, tmp_path):
     assert os.listdir(tmp_path) == [path.name]
 
 
-def test_a_folder_of_pictures_is_a_video(tmp_path):
+def test_a_folder_of_images_is_a_video(tmp_path):
     for index in (2, 0, 10, 1):
         Image.fromarray(frame(index)).save(tmp_path / f"f{index:02d}.png")
     (tmp_path / "notes.txt").write_text("none")
@@ -43,7 +43,7 @@ def test_a_folder_of_pictures_is_a_video(tmp_path):
         np.testing.assert_array_equal(item.image, frame(index))
 
 
-def test_a_picture_that_cannot_be_read_ends_the_video(tmp_path):
+def test_an_image_that_cannot_be_read_ends_the_video(tmp_path):
     for index in range(4):
         Image.fromarray(frame(index)).save(tmp_path / f"f{index}.png")
     (tmp_path / "f2.png").write_bytes((tmp_path / "f2.png").read_bytes()[:60])
@@ -80,7 +80,7 @@ def write_cut_mp4(path: Path) -> None:
         (lambda path: None, "there is no such file"),
     ],
 )
-def test_what_is_no_video_is_named(make, complaint, tmp_path, capfd):
+def test_what_is_not_a_video_is_named(make, complaint, tmp_path, capfd):
     path = tmp_path / "clip.mp4"
     make(path)
     with pytest.raises(FaceAlignError, match=complaint) as error:
@@ -97,7 +97,7 @@ def test_a_video_without_frames_is_read_as_such(tmp_path):
     assert list(reader) == [] and reader.num_read == 0
 
 
-def test_one_picture_of_a_numbered_series_is_one_frame(tmp_path):
+def test_one_image_of_a_numbered_series_is_one_frame(tmp_path):
     for index in range(3):
         Image.fromarray(frame(index)).save(tmp_path / f"f{index}.png")
     assert len(list(VideoReader(tmp_path / "f0.png"))) == 1

@@ -110,7 +110,7 @@ def test_a_blink_comes_through():
     assert abs(int(seen.argmax()) - int(closing.argmax())) <= 2
 
 
-def test_less_sure_landmarks_are_smoothed_more():
+def test_less_confident_landmarks_are_smoothed_more():
     noise = np.random.default_rng(4).normal(0, 0.4, (400, 60, 2))
     confidence = np.repeat([1.0, 0.5, 0.1], 20)
     base = np.concatenate([face(i) for i in range(3)])

@@ -1,4 +1,4 @@
-"""Following faces, with a network that finds dots and a detector that is told where faces are."""
+"""Tracking faces, with a network that finds dots and a detector that knows where faces are."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_while_no_face_is_followed_every_frame_is_searched():
     assert scene.calls == 7
 
 
-def test_a_face_that_leaves_the_picture_is_lost():
+def test_a_face_that_leaves_the_image_is_lost():
     scene = Scene()
     tracker = scene.tracker()
     present = []
@@ -249,7 +249,7 @@ def test_tracks_that_run_into_each_other_become_one():
     assert ids(tracker.update(scene.show(left))) == [0]
 
 
-def test_another_frame_size_starts_anew_with_new_numbers():
+def test_another_frame_size_resets_with_new_numbers():
     small, large = Scene(), Scene((500, 300))
     tracker = small.tracker()
     assert ids(tracker.update(small.show((100, 100)))) == [0]

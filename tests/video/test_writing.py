@@ -48,7 +48,7 @@ class NoWriter:
     def release(self) -> None: ...
 
 
-def test_a_missing_codec_and_a_full_disk_are_said(tmp_path, monkeypatch):
+def test_a_missing_codec_and_a_full_disk_are_reported(tmp_path, monkeypatch):
     path = tmp_path / "clip.mp4"
     for opened, complaint in ((False, "cannot write mp4v video"), (True, "only 0 of 9 frames")):
 

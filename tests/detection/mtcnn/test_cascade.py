@@ -62,7 +62,7 @@ def test_squares_keep_their_centers():
     assert _square(np.zeros((0, 4))).shape == (0, 4)
 
 
-def test_the_pyramid_ends_before_the_picture_is_smaller_than_a_cell():
+def test_the_pyramid_ends_before_the_image_is_smaller_than_a_cell():
     scales = _pyramid(480, 640)
     assert scales[0] == pytest.approx(0.6)
     np.testing.assert_allclose(np.divide(scales[1:], scales[:-1]), 0.709)

@@ -49,7 +49,7 @@ def test_mtcnn_refuses_settings_out_of_range(options):
         MTCNNDetector(**options)
 
 
-def test_a_missing_interpreter_is_named_with_the_mend(monkeypatch):
+def test_a_missing_interpreter_is_reported_with_the_remedy(monkeypatch):
     from keras_facealign.detection.mtcnn.cascade import load_cascade
 
     load_cascade.cache_clear()
@@ -77,7 +77,7 @@ def test_mtcnn_finds_the_face_where_a_person_sees_it(astronaut):
         (0.4, {}),
     ],
 )
-def test_boxes_follow_the_photo_whatever_size_the_detector_looks_at(astronaut, factor, options):
+def test_boxes_follow_the_photo_whatever_size_the_detector_works_with(astronaut, factor, options):
     import cv2
 
     size = (round(512 * factor),) * 2
@@ -87,7 +87,7 @@ def test_boxes_follow_the_photo_whatever_size_the_detector_looks_at(astronaut, f
 
 
 @needs_interpreter
-def test_a_face_smaller_than_asked_for_is_not_found(astronaut):
+def test_a_face_below_the_smallest_size_is_not_found(astronaut):
     assert MTCNNDetector(min_face_size=220)(astronaut) == []
 
 
@@ -103,7 +103,7 @@ def test_two_faces_are_two_detections(astronaut):
 
 @needs_interpreter
 @pytest.mark.parametrize("shape", [(1, 1), (10, 10), (2, 1500), (30, 60), (200, 200)])
-def test_pictures_without_a_face_of_any_size_give_none(shape):
+def test_images_without_a_face_of_any_size_give_none(shape):
     detector = MTCNNDetector()
     noise = np.random.default_rng(0).integers(0, 256, (*shape, 3)).astype(np.uint8)
     for image in (np.zeros_like(noise), np.full_like(noise, 255), noise):
