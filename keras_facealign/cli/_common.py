@@ -215,7 +215,7 @@ def without_skip_log(faces: Iterator[Any]) -> Iterator[Any]:
 
     Commands list the skipped samples themselves.
     """
-    from keras_facealign.data.skipping import iter_valid
+    from keras_facealign.data.valid_items import iter_valid
 
     logger = logging.getLogger(iter_valid.__module__)
 

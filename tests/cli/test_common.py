@@ -19,7 +19,7 @@ from keras_facealign.cli._common import (
     report_failures,
     without_skip_log,
 )
-from keras_facealign.data.skipping import iter_valid
+from keras_facealign.data.valid_items import iter_valid
 from keras_facealign.errors import FaceAlignError
 
 
