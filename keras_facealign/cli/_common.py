@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import errno
 import inspect
-import logging
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -206,27 +205,7 @@ def load_faces(data_set: str, root: Path, split: str, skipped: list[str]) -> Ite
     """
     from keras_facealign.data.catalog import load
 
-    faces = load(data_set, root, split, on_skip=lambda error: skipped.append(one_line(error)))
-    return without_skip_log(faces)
-
-
-def without_skip_log(faces: Iterator[Any]) -> Iterator[Any]:
-    """Iterates over faces without the log messages about skipped samples.
-
-    Commands list the skipped samples themselves.
-    """
-    from keras_facealign.data.valid_items import iter_valid
-
-    logger = logging.getLogger(iter_valid.__module__)
-
-    def suppress(record: logging.LogRecord) -> bool:
-        return False
-
-    logger.addFilter(suppress)
-    try:
-        yield from faces
-    finally:
-        logger.removeFilter(suppress)
+    return load(data_set, root, split, on_skip=lambda error: skipped.append(one_line(error)))
 
 
 # Errors ------------------------------------------------------------------------------------------

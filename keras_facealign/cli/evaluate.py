@@ -132,8 +132,8 @@ class _Task:
             skipped.append(common.one_line(error))
 
         if self.protocol is not None:
-            return common.without_skip_log(self.protocol.load(self.data, on_skip=note))
-        return common.without_skip_log(load(self.data_set, self.data, self.split, on_skip=note))
+            return self.protocol.load(self.data, on_skip=note)
+        return load(self.data_set, self.data, self.split, on_skip=note)
 
     def report(self, kept: Predictions, info: dict[str, Any]) -> EvaluationReport:
         """Computes the report under the protocol, or under the data set's main normalizer."""

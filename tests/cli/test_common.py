@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import logging
 from typing import Annotated
 
 import pytest
@@ -17,9 +16,7 @@ from keras_facealign.cli._common import (
     collect_errors,
     progress_bar,
     report_failures,
-    without_skip_log,
 )
-from keras_facealign.data.valid_items import iter_valid
 from keras_facealign.errors import FaceAlignError
 
 
@@ -115,24 +112,6 @@ def test_renamed_options_work_and_warn(option):
     assert result.stderr == (expected if option == "--mirror" else "")
     help_text = CliRunner().invoke(make_app(), ["greet", "--help"]).stdout
     assert "--mirror" not in help_text
-
-
-def test_skipped_samples_are_not_logged(caplog):
-    def read(number):
-        if number % 2:
-            raise FaceAlignError(f"{number} is odd")
-        return number
-
-    skipped = []
-    for quiet in (True, False):
-        one, two = (iter_valid(range(4), read, on_skip=skipped.append) for _ in range(2))
-        if quiet:
-            one, two = without_skip_log(one), without_skip_log(two)
-        with caplog.at_level(logging.WARNING):
-            assert list(zip(one, two, strict=True)) == [(0, 0), (2, 2)]
-            assert [*one, *two] == []
-        assert bool(caplog.records) is not quiet
-    assert len(skipped) == 8
 
 
 def test_failures_are_listed_and_decide_the_exit_code(capsys):
