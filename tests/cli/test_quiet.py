@@ -10,6 +10,7 @@ from tests.cli.processes import run_python
 
 
 @pytest.mark.skipif(importlib.util.find_spec("tensorflow") is None, reason="needs TensorFlow")
+@pytest.mark.slow
 def test_tensorflow_loads_in_silence_unless_asked_to_speak():
     code = (
         "from keras_facealign.cli.quiet import import_keras\n"
