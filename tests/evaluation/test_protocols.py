@@ -15,12 +15,10 @@ import pytest
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.evaluation import (
     PROTOCOLS,
-    PUBLISHED,
     Predictions,
     auc,
     get_protocol,
     nme,
-    published_for,
     yaw_groups,
 )
 from keras_facealign.landmarks import get_scheme
@@ -175,16 +173,6 @@ def test_wrong_number_of_landmarks():
     truth, prediction = random_faces(2, 68)
     with pytest.raises(FaceAlignError, match="'wflw98' has 98"):
         get_protocol("wflw").report(collect(truth, prediction))
-
-
-def test_published_values_name_protocols_and_sources():
-    for entry in PUBLISHED:
-        assert set(entry.protocols) <= set(PROTOCOLS)
-        assert entry.source and entry.method
-        assert (entry.threshold is None) == (entry.measure == "nme")
-        assert 0 < entry.value <= 100
-    assert {entry.method for entry in published_for("cofw68")} >= {"SPIGA 2022", "RCPR 2013"}
-    assert published_for(None) == []
 
 
 @pytest.mark.parametrize(
