@@ -1,6 +1,6 @@
 """Draws the faces of every `dummy_data` folder; no photograph is in any of them.
 
-The faces are cartoons drawn over their own landmarks, so the labels are true of the pictures.
+The faces are cartoons drawn over their own landmarks, so the labels fit the images exactly.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 SIZE = 96
-"""Side of the pictures in pixels."""
+"""Side of the images in pixels."""
 
 # The drawing is made this much larger and then reduced, which smooths its edges.
 _SUPERSAMPLE = 4
@@ -45,7 +45,7 @@ def template() -> np.ndarray:
 
 
 def draw_face(rng: np.random.Generator) -> tuple[Image.Image, np.ndarray]:
-    """One picture, SIZE x SIZE RGB, and its landmarks (68, 2), 0-based pixels."""
+    """Draws an image, SIZE x SIZE RGB; returns it and its landmarks (68, 2), 0-based pixels."""
     angle = rng.uniform(-0.3, 0.3)
     cosine, sine = np.cos(angle), np.sin(angle)
     shape = template() * rng.uniform([0.9, 0.9], [1.1, 1.1])
@@ -59,7 +59,7 @@ def draw_face(rng: np.random.Generator) -> tuple[Image.Image, np.ndarray]:
     pen = ImageDraw.Draw(canvas)
 
     def points(start: int, stop: int) -> list[tuple[float, float]]:
-        # Pixel centers of the small picture in the coordinates of the large one.
+        # Pixel centers of the small image in the coordinates of the large one.
         return [tuple(p) for p in (landmarks[start:stop] + 0.5) * _SUPERSAMPLE - 0.5]
 
     brows_up = (landmarks[17:27] - landmarks[33]) * 1.25 + landmarks[33]
@@ -91,7 +91,7 @@ def pts_text(landmarks: np.ndarray, variant: int) -> bytes:
 
 
 def write_image(path: Path, picture: Image.Image) -> None:
-    """Writes a picture as PNG or JPEG, as its name ends, and makes its folder."""
+    """Writes an image as PNG or JPEG, by its suffix, and makes its folder."""
     content = io.BytesIO()
     picture.save(content, format="JPEG" if path.suffix == ".jpg" else "PNG", quality=85)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -119,5 +119,5 @@ def write_mat5(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 def run(main: Callable[[Path], None], script: str) -> None:
-    """Runs a script's `main` on the folder given, or on `dummy_data` beside the script."""
+    """Runs a script's `main` on the folder given, or on `dummy_data` next to the script."""
     main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(script).parent / "dummy_data")

@@ -31,7 +31,7 @@ def read(builder: Any, split: str, key: str = "file_name") -> dict[str, dict[str
 
 
 def assert_same_files(main: Callable[[Path], None], new: Path, kept: Path) -> None:
-    """Whether a script draws what is in `kept`: pictures but for the codec's rounding."""
+    """Asserts that a script draws the files in `kept`, up to rounding by the image codec."""
     main(new)
     drawn = sorted(path.relative_to(new) for path in new.rglob("*") if path.is_file())
     assert drawn == sorted(path.relative_to(kept) for path in kept.rglob("*") if path.is_file())

@@ -140,10 +140,11 @@ def _damaged(path: Path, reason: str) -> FaceAlignError:
 
 def _check_shape(what: str, shape: tuple[int, ...], expected: Shape) -> None:
     if len(shape) != len(expected) or any(
-        length < 0 or due not in (None, length) for length, due in zip(shape, expected, strict=True)
+        length < 0 or needed not in (None, length)
+        for length, needed in zip(shape, expected, strict=True)
     ):
-        due = "x".join("N" if length is None else str(length) for length in expected)
-        raise FaceAlignError(f"{what} is {'x'.join(map(str, shape))}, but {due} is needed")
+        needed = "x".join("N" if length is None else str(length) for length in expected)
+        raise FaceAlignError(f"{what} is {'x'.join(map(str, shape))}, but {needed} is needed")
 
 
 @contextmanager

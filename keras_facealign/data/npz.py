@@ -70,12 +70,12 @@ def _read(
     with archive.open(member) as stream:
         found, dtype = read_array_header(stream)
     fits = len(found) == len(shape) and all(
-        due in (None, length) for length, due in zip(found, shape, strict=True)
+        needed in (None, length) for length, needed in zip(found, shape, strict=True)
     )
     if dtype.kind not in kinds or not fits:
-        due = "x".join("N" if length is None else str(length) for length in shape)
+        needed = "x".join("N" if length is None else str(length) for length in shape)
         raise FaceAlignError(
-            f"{name} is {dtype} {'x'.join(map(str, found))}, where {due} of kind {kinds!r} is "
+            f"{name} is {dtype} {'x'.join(map(str, found))}, where {needed} of kind {kinds!r} is "
             "needed; replace the file"
         )
     size = math.prod(found) * dtype.itemsize

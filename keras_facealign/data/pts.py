@@ -53,7 +53,7 @@ def read_pts(
         source: Path of the file, or its bytes.
         num_landmarks: Number of landmarks K that the file must hold. Default: any.
         signed_visibility: Read occlusion from the signs. Without it negative coordinates are
-            positions outside the picture.
+            positions outside the image.
         name: What error messages call the file. Default: its path.
         max_bytes: Larger files are refused.
 

@@ -54,7 +54,7 @@ AFLW19 = LandmarkScheme(
     regions={
         "right_brow": (0, 1, 2),
         "left_brow": (3, 4, 5),
-        # Corner, center, corner, from the picture's left to its right.
+        # Corner, center, corner, from the image's left to its right.
         "right_eye": (6, 7, 8),
         "left_eye": (9, 10, 11),
         "nostrils": (12, 13, 14),

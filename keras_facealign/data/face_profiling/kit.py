@@ -142,9 +142,9 @@ def _list_meshes(folder: Path, expressions: list[str]) -> tuple[list[str], list[
     names = sorted(path.name for path in folder.glob("*.obj") if path.name != _NEUTRAL)
     identities = [name for name in names if _IDENTITY.fullmatch(name)]
     shapes = [name for name in names if not _IDENTITY.fullmatch(name)]
-    due = [f"identity{index:03d}.obj" for index in range(max(len(identities), 1))]
-    due += [f"{name}.obj" for name in expressions]
-    for name in due:
+    needed = [f"identity{index:03d}.obj" for index in range(max(len(identities), 1))]
+    needed += [f"{name}.obj" for name in expressions]
+    for name in needed:
         if name not in names:
             raise FaceAlignError(f"{folder}: lacks {name}; get the whole folder FaceXModel")
     if max(len(identities), len(shapes)) > MAX_OFFSETS:
@@ -191,5 +191,5 @@ def _corners(path: Path, number: int, line: str) -> list[int]:
     return indices if len(indices) == 4 else [*indices, indices[-1]]
 
 
-def _bad_line(path: Path, number: int, line: str, due: str) -> FaceAlignError:
-    return FaceAlignError(f"{path}: line {number} has {line[:60]!r}, but {due} are needed")
+def _bad_line(path: Path, number: int, line: str, needed: str) -> FaceAlignError:
+    return FaceAlignError(f"{path}: line {number} has {line[:60]!r}, but {needed} are needed")

@@ -94,6 +94,8 @@ def find_samples(root: str | os.PathLike[str], split: str) -> list[ExamplePaths]
         224
     """
     check_choice(split, SPLITS, "300W has no split")
+    if not Path(root).is_dir():
+        raise FaceAlignError(f"{root}: there is no such folder; give the folder that holds afw")
     found = {folder: pair_files(Path(root), folder) for folder in SPLITS[split]}
     missing = [f for f, samples in found.items() if not any(s.label_path for s in samples)]
     if missing and (split != "train" or len(missing) == len(found)):

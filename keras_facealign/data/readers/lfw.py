@@ -96,9 +96,9 @@ def _pairs(path: Path) -> Iterator[ListedPair]:
         if len(tokens) != (3 if same else 4) or not all(
             re.fullmatch(r"[0-9]{1,4}", token) for token in numbers
         ):
-            due = "a name and two numbers" if same else "two names, each with a number,"
+            needed = "a name and two numbers" if same else "two names, each with a number,"
             raise FaceAlignError(
-                f"{where} has {' '.join(tokens)[:60]!r}, but {due} are needed; replace the list"
+                f"{where} has {' '.join(tokens)[:60]!r}, but {needed} are needed; replace the list"
             )
         names = (tokens[0], tokens[0]) if same else (tokens[0], tokens[2])
         images = [f"{n}/{n}_{int(i):04d}.jpg" for n, i in zip(names, numbers, strict=True)]

@@ -90,7 +90,7 @@ def test_wrong_split_or_folder(tmp_path):
         ibug_300w.find_samples(tmp_path, "val")
     with pytest.raises(FaceAlignError, match="'train' needs afw"):
         ibug_300w.find_samples(tmp_path, "train")
-    with pytest.raises(FaceAlignError, match="'test' needs Test/01_Indoor, Test/02_Outdoor"):
+    with pytest.raises(FaceAlignError, match="there is no such folder"):
         ibug_300w.find_samples(tmp_path / "gone", "test")
 
 
