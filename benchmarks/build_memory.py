@@ -1,4 +1,4 @@
-"""Measures the memory that building 300W-LP takes, on drawn pictures.
+"""Measures the memory that building 300W-LP takes, on drawn images.
 
     python benchmarks/build_memory.py --count 5000
 

@@ -1,20 +1,20 @@
-"""Times the deformable convolution on the CPU, beside Keras's Conv2D of the same shape.
+"""Times the deformable convolution on the CPU, compared with Keras's Conv2D of the same shape.
 
     python benchmarks/deform_conv.py
     KERAS_BACKEND=jax python benchmarks/deform_conv.py --channels 64
 
-3x3 taps, 64x64 pixels, as many filters as channels, batch 8, two threads unless told otherwise. The
-candidates take turns, so that a change of the machine's speed meets them all; each figure is the
-median of its turns, and the ratio is that to Conv2D's faster way, graph or XLA, in the same run.
-With --memory, the growth of a fresh process's peak in its first two calls is printed as well:
-intermediate and final results, and what compiling takes.
+3x3 taps, 64x64 pixels, as many filters as channels, batch 8, by default two threads. Candidates
+take turns, so that changes of the machine's speed affect all of them; each figure is the median of
+its turns, and ratios are to the faster Conv2D, graph or XLA, in the same run. With --memory it also
+prints the growth of a new process's peak in its first two calls: intermediate and final results,
+and the memory of compiling.
 
 Backward means the gradients of inputs, kernel and, for the deformable ones, offsets. Candidates:
 
     native            `implementation="native"`, as users call it
     native, fused     sampling and matrix product tile by tile, no columns in memory
     native, columns   native sampling, then the framework's matrix product
-    portable          `implementation="portable"`, keras.ops alone
+    portable          `implementation="portable"`, only keras.ops
     torchvision       `torchvision.ops.deform_conv2d`, where it is installed
 """
 
@@ -41,7 +41,7 @@ Call = Callable[[], Any]
 
 
 def peak_growth_mb(call: Call) -> float:
-    """By how many megabytes resident memory rises at most in the first calls. Linux only."""
+    """Measures the growth of peak resident memory in the first calls, in MB. Linux only."""
 
     def status(key: str) -> float:
         lines = Path("/proc/self/status").read_text().splitlines()
@@ -54,7 +54,7 @@ def peak_growth_mb(call: Call) -> float:
 
 
 def memory_in_fresh_process(label: str, channels: int, backward: bool, batch: int) -> str:
-    """Peak growth of one candidate, alone in a process, so that nothing is there for reuse."""
+    """Measures the peak growth of one candidate in a new process."""
     command = [sys.executable, __file__, "--memory-of", label, "--channels", str(channels)]
     command += ["--batch", str(batch), *(["--backward"] if backward else [])]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -62,7 +62,7 @@ def memory_in_fresh_process(label: str, channels: int, backward: bool, batch: in
 
 
 def candidates(arrays: dict[str, np.ndarray]) -> dict[str, tuple[Callable[..., Any], list[str]]]:
-    """Name -> function and the names of its arguments, in keras.ops."""
+    """Returns each candidate's function, in keras.ops, and the names of its arguments."""
     from keras import ops
 
     from keras_facealign.ops import deform_conv2d, native
@@ -102,7 +102,7 @@ def candidates(arrays: dict[str, np.ndarray]) -> dict[str, tuple[Callable[..., A
 def compiled(
     function: Callable[..., Any], arrays: list[np.ndarray], xla: bool, backward: bool
 ) -> Call:
-    """A call that computes the function, or it and its gradients, and waits for the result."""
+    """Makes a call that computes a function, or it and its gradients, and waits for the result."""
     import keras
 
     if keras.backend.backend() == "tensorflow":
@@ -137,7 +137,7 @@ def compiled(
 
 
 def torchvision_call(arrays: dict[str, np.ndarray], threads: int, backward: bool) -> Call:
-    """The same on torchvision, channels first as it wants them."""
+    """Makes the same call of torchvision, with channels first."""
     import torch
     import torchvision
 
@@ -160,7 +160,7 @@ def torchvision_call(arrays: dict[str, np.ndarray], threads: int, backward: bool
 
 
 def measure(calls: dict[str, Call], seconds: float) -> dict[str, float]:
-    """Median milliseconds of each, taking turns."""
+    """Returns the median milliseconds of each candidate, measured in turns."""
     for call in calls.values():
         call()
         call()
@@ -175,7 +175,7 @@ def measure(calls: dict[str, Call], seconds: float) -> dict[str, float]:
 
 
 def all_calls(args: argparse.Namespace, channels: int, backward: bool) -> dict[str, Call]:
-    """Candidates by their labels, for one number of channels."""
+    """Returns the candidates' calls by label, for one number of channels."""
     import keras
 
     rng = np.random.default_rng(0)
@@ -206,7 +206,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=15, help="of measuring, for each table")
     parser.add_argument("--zero-offsets", action="store_true", help="as a training starts")
-    parser.add_argument("--only", nargs="+", help="candidates beside Conv2D, by name")
+    parser.add_argument("--only", nargs="+", help="candidates besides Conv2D, by name")
     parser.add_argument("--memory", action="store_true", help="a process each for peak memory, too")
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     parser.add_argument("--backward", action="store_true", help=argparse.SUPPRESS)

@@ -3,7 +3,8 @@
     KERAS_BACKEND=jax python benchmarks/deform_conv_gpu.py
 
 Needs a CUDA device, JAX with CUDA and nvcc; TensorFlow is not needed. Where PyTorch and torchvision
-see the device too, `torchvision.ops.deform_conv2d` is checked against and timed beside.
+use the device too, the results are compared with `torchvision.ops.deform_conv2d`, which is timed
+as well.
 
 First values and gradients of the native convolution are compared with those of `keras.ops`, in
 float32 with exact products and in bfloat16, for both borders, groups, masks, strides and offsets

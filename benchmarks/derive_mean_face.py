@@ -61,8 +61,8 @@ def read_landmarks(source: Path) -> np.ndarray:
 def mean_face(landmarks: np.ndarray) -> np.ndarray:
     """The face in a camera's axes, symmetric and centerd: (68, 3)."""
     points = landmarks * [1, -1, -1]
-    mirrored = points[IBUG68.flip_permutation] * [-1, 1, 1]
-    points = (points + mirrored) / 2
+    flipped = points[IBUG68.flip_permutation] * [-1, 1, 1]
+    points = (points + flipped) / 2
     return points - points.mean(axis=0)
 
 
@@ -73,7 +73,7 @@ def main() -> None:
     args = parser.parse_args()
     record = {
         "about": "The 68 landmarks (iBUG order) of ICT-FaceKit's neutral head, in cm: x to the "
-        "right of a frontal picture, y down, z away from the camera; symmetric and centerd.",
+        "right of a frontal image, y down, z away from the camera; symmetric and centered.",
         "source": "https://github.com/ICT-VGL/ICT-FaceKit, FaceXModel/generic_neutral_mesh.obj",
         "license": LICENSE.splitlines(),
         "made_by": "benchmarks/derive_mean_face.py",

@@ -4,7 +4,7 @@
         --check lfpw/testset
 
 The folders hold images with a `.pts` file each. Every image is looked at twice, as it is and
-mirrored, so that people who look to one side more often do not pass for a fault of the detector.
+flipped, so that a preferred direction of the faces has no effect.
 Where MTCNN finds several faces, the one that overlaps the labeled face most is taken.
 
 Prints the constants `SHIFT` and `SCALE` of `MTCNNDetector`, fitted on the first folders, and what
@@ -14,14 +14,14 @@ of the tight landmark box; the error in scale is a natural logarithm.
 With mtcnn 1.0.0, 803 images of lfpw/trainset and 870 of helen/trainset, checked on the 224 of
 lfpw/testset (less than 3 minutes on 2 cores):
 
-    lfpw/trainset, helen/trainset: 3329 of 3346 faces found (with mirror images)
+    lfpw/trainset, helen/trainset: 3329 of 3346 faces found (with flipped images)
     SHIFT = (0.0040, 0.1554)  SCALE = 0.9256
     fit set    error      std           p1      p5     p50     p95     p99
                x          0.0311   -0.072  -0.048  +0.000  +0.051  +0.078
                y          0.0358   -0.077  -0.056  +0.000  +0.062  +0.093
                log scale  0.0552   -0.159  -0.097  +0.000  +0.080  +0.121
                faces with a landmark outside the network's crop: 0.8%
-    lfpw/testset: 447 of 448 faces found (with mirror images)
+    lfpw/testset: 447 of 448 faces found (with flipped images)
     check set  error      std           p1      p5     p50     p95     p99
                x          0.0303   -0.062  -0.047  +0.003  +0.052  +0.070
                y          0.0333   -0.090  -0.064  -0.019  +0.043  +0.066
@@ -74,16 +74,16 @@ def measure(
     """The detector's raw boxes and the tight landmark boxes of the faces it found, (N, 4) each."""
     pairs, seen = [], 0
     for image, landmarks in samples(root, folders, limit):
-        mirror = geometry.flip_matrix(np.float64(1), image.shape[1])
-        mirrored = geometry.transform_points(mirror, landmarks)
-        for view, points in ((image, landmarks), (image[:, ::-1], mirrored)):
+        flip = geometry.flip_matrix(np.float64(1), image.shape[1])
+        flipped = geometry.transform_points(flip, landmarks)
+        for view, points in ((image, landmarks), (image[:, ::-1], flipped)):
             seen += 1
             tight = geometry.landmarks_box(points)
             found, _ = detector.raw_boxes(np.ascontiguousarray(view))
             overlaps = [geometry.box_overlap(box, tight) for box in found]
             if overlaps and max(overlaps) >= MIN_OVERLAP:
                 pairs.append((found[int(np.argmax(overlaps))], tight))
-    print(f"{', '.join(folders)}: {len(pairs)} of {seen} faces found (with mirror images)")
+    print(f"{', '.join(folders)}: {len(pairs)} of {seen} faces found (with flipped images)")
     if not pairs:
         raise SystemExit(f"{root}: no labeled face was found in {', '.join(folders)}")
     boxes, truth = (np.array(column, np.float64) for column in zip(*pairs, strict=True))

@@ -5,15 +5,14 @@
     python benchmarks/forward.py --training --models sat1_cab_mobile --batch 8
     python benchmarks/forward.py --landmark-change 300w/lfpw/testset
 
-Every way runs in a process of its own; they are asked in turn, a few calls each, so that a change
-in the machine's speed meets all of them. In the same rounds matrices are multiplied, and the
-fastest library's rate is the machine's peak: "of peak" is the rate that a network reaches, counting
-the multiply-adds that it has on paper, as a share of the peak in float32. Also printed: the ratio
-to the original implementation's time (MXNet 1.9.1 with oneDNN, on two cores; another machine's,
-unless --original says otherwise).
+Every path runs in its own process; they are measured in turns of a few calls, so that changes of
+the machine's speed affect all of them. The same rounds measure matrix products, and the fastest
+library's rate is the machine's peak: "of peak" is a network's rate, by its nominal multiply-adds,
+as a share of the peak in float32. It also prints the ratio to the original implementation's time
+(MXNet 1.9.1 with oneDNN, on two cores of another machine, unless --original gives one).
 
-`--landmark-change` instead prints how far the landmarks of a trained preset move, from those of the
-Keras model, on other runtimes; it takes a folder of pictures with .pts files.
+`--landmark-change` instead prints how far the landmarks of a trained preset on other runtimes are
+from those of the Keras model; its argument is a folder of images with .pts files.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ ORIGINAL_MS = {
 
 
 class Way:
-    """A process that runs one way of `forward_paths.py`."""
+    """A process that runs one path of `forward_paths.py`."""
 
     def __init__(self, name: str, preset: str, batch: int, verbose: bool = False) -> None:
         self.name, self.preset, self.batch = name, preset, batch
@@ -59,12 +58,12 @@ class Way:
         self.missing = ""
 
     def prepare(self) -> None:
-        """Waits until it is prepared; `missing` then says what it lacks."""
+        """Waits until it is prepared; `missing` is then the reason why it cannot run, if any."""
         answer = self._read()
         self.missing = answer.get("error", "") if isinstance(answer, dict) else ""
 
     def measure(self, calls: int) -> None:
-        """Adds the times of some calls."""
+        """Measures some calls."""
         assert self.process.stdin is not None
         self.process.stdin.write(f"{calls}\n")
         self.process.stdin.flush()
@@ -84,7 +83,7 @@ class Way:
 
 
 def run_in_turn(ways: list[Way], rounds: int, calls: int) -> list[Way]:
-    """Measures all ways in turn, several times; returns those that could run."""
+    """Measures all paths in turns; returns those that can run."""
     able = [way for way in ways if not way.missing]
     for _ in range(rounds):
         for way in able:
@@ -95,7 +94,7 @@ def run_in_turn(ways: list[Way], rounds: int, calls: int) -> list[Way]:
 
 
 def gigaflop(preset: str) -> float:
-    """Of one image in the network as it is on paper."""
+    """Returns the nominal cost of one image."""
     from keras_facealign.networks import count_macs
     from keras_facealign.presets import from_preset
 
@@ -103,12 +102,12 @@ def gigaflop(preset: str) -> float:
 
 
 def peaks(ways: list[Way]) -> dict[str, float]:
-    """GFLOP a second of the matrix products, by library."""
+    """Returns the GFLOP/s of the matrix products, by library."""
     return {way.name: 1e3 * MATMUL_GFLOP / way.median for way in ways if way.name in MATMULS}
 
 
 def print_inference(args: argparse.Namespace, preset: str, batch: int) -> None:
-    """The table of one network at one batch size."""
+    """Prints the table of one network at one batch size."""
     ways = [Way(name, preset, batch, args.verbose) for name in (*MATMULS, *args.paths)]
     for way in ways:
         way.prepare()
@@ -141,13 +140,13 @@ def print_missing(console: Console, ways: list[Way]) -> None:
 
 
 def print_training(args: argparse.Namespace, preset: str, batch: int) -> None:
-    """Images a second of a training step; each image is seen in two views."""
+    """Prints the images per second of training steps; each image has two views."""
     table = Table(title=f"{preset}, training step of {batch} images, two views each")
     for column in ("backend", "ms a step", "images/s"):
         table.add_column(column, justify="left" if column == "backend" else "right")
     console = Console()
     for name in args.paths:
-        # One at a time: three full-width networks in training do not fit into a small machine.
+        # One at a time, since a small machine cannot hold three training networks.
         ways = [Way(name, preset, batch, args.verbose)]
         ways[0].prepare()
         for way in run_in_turn(ways, 1, args.calls):
@@ -157,7 +156,7 @@ def print_training(args: argparse.Namespace, preset: str, batch: int) -> None:
 
 
 def print_landmark_change(folder: Path, preset: str) -> None:
-    """How far landmarks move, in pixels of the network's input, from those of the Keras model."""
+    """Prints distances to the Keras model's landmarks, in pixels of the network's input."""
     from keras_facealign.data.images import read_image
     from keras_facealign.data.pts import read_pts
     from keras_facealign.errors import FaceAlignError
@@ -169,9 +168,9 @@ def print_landmark_change(folder: Path, preset: str) -> None:
     size = model.input_size
     crops = []
     for path in sorted(folder.glob("*.pts")):
-        picture = next(p for p in path.parent.glob(f"{path.stem}.*") if p.suffix != ".pts")
+        image = next(p for p in path.parent.glob(f"{path.stem}.*") if p.suffix != ".pts")
         matrix = crop_matrix(landmarks_box(*read_pts(path)), size)
-        crops.append(crop_face(read_image(picture), matrix, size))
+        crops.append(crop_face(read_image(image), matrix, size))
     crops = np.stack(crops)
     expected, _ = model.predict_landmarks(crops)
     table = Table(title=f"{preset}, {len(crops)} faces: pixels from the Keras model's landmarks")

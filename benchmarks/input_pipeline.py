@@ -5,7 +5,7 @@
 
 Builds the data set twice in a temporary folder, as array_record (read by `from_tfds`, without
 TensorFlow) and as tfrecord (read by `tf_dataset_from_tfds`), and reads each with shuffling and box
-jitter in batches ready for `FaceAlignModel.fit`. Without --manual-dir it draws pictures of the size
+jitter in batches ready for `FaceAlignModel.fit`. Without --manual-dir it draws images of the size
 and format of 300W-LP's.
 """
 
@@ -40,7 +40,7 @@ def write_300w_lp(folder: Path, count: int, side: int = 450) -> None:
     Args:
         folder: Becomes the data set's `manual_dir`.
         count: Number of faces.
-        side: Of the pictures in pixels.
+        side: Side of the images in pixels.
     """
     rng = np.random.default_rng(450)
     place = folder / "300W_LP" / "HELEN"
@@ -90,7 +90,7 @@ def main() -> None:
     parser.add_argument("--split", default="train")
     parser.add_argument("--manual-dir", type=Path, help="the data set's files")
     parser.add_argument("--count", type=int, default=600, help="faces drawn without --manual-dir")
-    parser.add_argument("--side", type=int, default=450, help="side of drawn pictures in pixels")
+    parser.add_argument("--side", type=int, default=450, help="side of drawn images in pixels")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--epochs", type=int, default=3)
     args = parser.parse_args()
@@ -105,7 +105,7 @@ def main() -> None:
             manual_dir = Path(folder) / "drawn"
             write_300w_lp(manual_dir, args.count, args.side)
             sizes = [path.stat().st_size for path in manual_dir.rglob("*.jpg")]
-            console.print(f"{len(sizes)} pictures of {np.mean(sizes) / 1e3:.0f} kB")
+            console.print(f"{len(sizes)} images of {np.mean(sizes) / 1e3:.0f} kB")
         for reader, file_format in (
             (from_tfds, "array_record"),
             (tf_dataset_from_tfds, "tfrecord"),

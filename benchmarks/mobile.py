@@ -1,23 +1,21 @@
-"""Times small networks that find landmarks, ours and others', side by side on two cores.
+"""Times small landmark networks, ours and others', in the same run on two cores.
 
     python benchmarks/mobile.py model.tflite model_int8.tflite model.onnx heatmaps.tflite
 
 Files are those that `keras-facealign export` writes; without any, the bundled `model.tflite` of
-`--preset`. In the same run, each in a process of its own, and in turns, so that all meet the same
-machine:
+`--preset`. In the same run, each in its own process, and in turns:
 
 - the preset on OpenVINO and on Keras, where these are installed;
 - dlib's predictor of 68 points (`pip install dlib-bin face_recognition_models`, or `--dlib FILE`);
 - MediaPipe's face mesh of 468 points (`pip install mediapipe`), its network on LiteRT.
 
-The last two, whose needs do not go with everybody's, may live in a Python of their own:
+The last two may be installed in another Python, because of their requirements:
 `--peer-python VENV/bin/python`, with opencv-python-headless, pillow, rich and ai-edge-litert.
 
-What is timed is one face, and eight at once: crops are given, landmarks come out. At 64 faces it
-is told what share of the time goes into what comes after the network: decoding, and mapping
-landmarks back into the photo. For a file, that takes another of the same kind and quantization
-which has heatmaps as its outputs (`--no-decode`). What is not installed is left out, and that is
-said.
+It times one face, and eight at once, from crops to landmarks. For 64 faces it prints the share of
+the time after the network: decoding, and mapping landmarks back into the photo. For a file, this
+needs another of the same format and quantization with heatmaps as outputs (`--no-decode`).
+Candidates that are not installed are skipped with a message.
 """
 
 from __future__ import annotations
@@ -58,16 +56,16 @@ MESH = "modules/face_landmark/face_landmark.tflite"
 console = Console(width=100)
 
 Timer = Callable[[int, int], "list[float]"]
-"""From a number of faces and of calls to the milliseconds of each call."""
+"""Maps numbers of faces and calls to the milliseconds of each call."""
 
 
 def left_out(name: str, reason: object) -> None:
-    """Says why a candidate is missing."""
+    """Prints why a candidate is missing."""
     console.print(f"left out: {name}: {reason}", markup=False, soft_wrap=True)
 
 
 def crops_of(size: int, count: int = 1) -> np.ndarray:
-    """The portrait's face, uint8 (count, size, size, 3)."""
+    """Returns copies of the portrait's face, uint8 (count, size, size, 3)."""
     crop = crop_face(read_image(PHOTO), crop_matrix(BOX, size), size)
     return np.repeat(crop[None], count, axis=0)
 
@@ -80,7 +78,7 @@ def timer(function: Callable[[int], Any]) -> Timer:
         for call in range(calls + 2):
             start = time.perf_counter()
             function(faces)
-            if call >= 2:  # the first ones find cold caches
+            if call >= 2:  # the first ones have cold caches
                 found.append(1e3 * (time.perf_counter() - start))
         return found
 
@@ -94,13 +92,13 @@ def network_timer(network: Any, size: int) -> Timer:
 
 
 def exported(path: str) -> Timer:
-    """An exported file on its own runtime."""
+    """Times an exported file on its runtime."""
     model = ExportedModel(path, threads=CORES)
     return network_timer(model, model.input_size)
 
 
 def on_runtime(preset: str, runtime: str) -> tuple[Any, Any]:
-    """A preset's Keras model, and the same on a runtime."""
+    """Returns a preset's Keras model, and the same on a runtime."""
     from keras_facealign.presets import from_preset  # needs Keras
 
     model = from_preset(preset)
@@ -108,7 +106,7 @@ def on_runtime(preset: str, runtime: str) -> tuple[Any, Any]:
 
 
 def preset_on(runtime: str) -> Callable[[str], Timer]:
-    """A preset on what runs Keras models."""
+    """Makes the timer of a preset on a runtime for Keras models."""
 
     def make(preset: str) -> Timer:
         model, network = on_runtime(preset, runtime)
@@ -118,7 +116,7 @@ def preset_on(runtime: str) -> Callable[[str], Timer]:
 
 
 def dlib_predictor(path: str) -> Timer:
-    """dlib's ensemble of regression trees, one face after the other; it runs on one core."""
+    """Times dlib's ensemble of regression trees, face by face; it uses one core."""
     import dlib
 
     if not path:
@@ -134,7 +132,7 @@ def dlib_predictor(path: str) -> Timer:
 
 
 def mediapipe_mesh(_: str) -> Timer:
-    """The network of MediaPipe's face mesh, without the graph around it, face after face."""
+    """Times the network of MediaPipe's face mesh without its graph, face by face."""
     spec = importlib.util.find_spec("mediapipe")
     if spec is None or not spec.submodule_search_locations:
         raise ImportError("mediapipe is not installed")
@@ -162,11 +160,11 @@ KINDS: dict[str, Callable[[str], Timer]] = {
     "dlib": dlib_predictor,
     "mediapipe": mediapipe_mesh,
 }
-"""Ways to find landmarks, each with what it needs to know: a file, a preset, or nothing."""
+"""Timers by kind; the argument is a file, a preset, or unused."""
 
 
 def serve(kind: str, what: str) -> None:
-    """A candidate's process: answers lines of faces and calls with lines of milliseconds."""
+    """Runs a candidate's process, which answers lines of faces and calls with milliseconds."""
     try:
         times = KINDS[kind](what)
     except (ImportError, RuntimeError, FaceAlignError) as error:
@@ -178,9 +176,9 @@ def serve(kind: str, what: str) -> None:
 
 
 class Candidate:
-    """A process that runs one way to find landmarks and nothing else.
+    """A process that runs one candidate.
 
-    Thread pools of several runtimes in one process get into each other's way: times double.
+    Thread pools of several runtimes in one process slow one another down: times double.
     """
 
     def __init__(
@@ -197,7 +195,7 @@ class Candidate:
         )
 
     def is_ready(self) -> bool:
-        """Waits until it has loaded; says so if it cannot."""
+        """Waits until it is loaded; returns False, with a message, if it cannot be."""
         first = self._read()
         if first != {}:
             left_out(self.name, first["left out"] if first else "its process failed")
@@ -221,7 +219,7 @@ class Candidate:
 def time_in_turns(
     timers: Mapping[str, Timer], faces: int, rounds: int, calls: int
 ) -> dict[str, Any]:
-    """Milliseconds a call by name: every candidate has its turn in every round."""
+    """Measures milliseconds per call by name; candidates take turns."""
     times: dict[str, list[float]] = {name: [] for name in timers}
     for _ in range(rounds):
         for name, measure in timers.items():
@@ -230,7 +228,7 @@ def time_in_turns(
 
 
 class _Instant:
-    """A network that takes no time, with the outputs that another one gave."""
+    """A network that returns another one's outputs in no time."""
 
     def __init__(self, network: Any, size: int) -> None:
         self.input_size = size
@@ -241,12 +239,12 @@ class _Instant:
 
 
 def print_share(kind: str, network: Any, bare: Callable[[np.ndarray], Any], size: int) -> None:
-    """What share of the time at 64 faces goes into what comes after the network.
+    """Prints the share of the time at 64 faces that is spent after the network.
 
     Args:
-        kind: What to call it.
-        network: Gives landmarks.
-        bare: Gives heatmaps, from crops.
+        kind: Title.
+        network: Network with landmarks as outputs.
+        bare: Function from crops to heatmaps.
         size: Side of the crops.
     """
     image = read_image(PHOTO)
@@ -276,14 +274,14 @@ def print_share(kind: str, network: Any, bare: Callable[[np.ndarray], Any], size
 
 
 def serve_share(kind: str, what: str, twin: str) -> None:
-    """A process that prints one share; of a preset on OpenVINO, or of a file and its twin."""
+    """Prints one share, of a preset on OpenVINO or of a file and its twin without decoding."""
     if kind == "openvino":
         model, network = on_runtime(what, kind)
         size = model.input_size
         print_share("OpenVINO", network, lambda c: network._network(c.astype(np.float32)), size)
         return
     decoded, bare = (ExportedModel(path, threads=CORES) for path in (what, twin))
-    # Past the decoding in NumPy, which files that give heatmaps get.
+    # Without the decoding in NumPy for files with heatmaps.
     graph = bare._graph
     print_share(describe(decoded), decoded, lambda c: [graph(f[None]) for f in c], bare.input_size)
 

@@ -1,4 +1,4 @@
-"""Landmarks of other libraries beside those of presets: same pictures, same boxes, same run.
+"""Compares landmarks of other libraries with those of presets: same images, boxes and run.
 
     python benchmarks/peers.py --merl-rav MERL_RAV --aflw2000 AFLW2000 --peer-python VENV/bin/python
 
@@ -7,15 +7,15 @@ face mesh mapped to the 68 points (mediapipe below 0.10.30, which ships the mesh
 process of `--peer-python`, which needs them, NumPy and nothing of this library; a peer that is not
 installed there is skipped, and its reason printed.
 
-dlib's model was trained on pictures of 300W's test sets too, so nothing is measured on these. The
+dlib's model was trained on images of 300W's test sets too, so nothing is measured on these. The
 faces are AFLW's: MERL-RAV's validation part (`keras_facealign.data.partition`), which are 2D labels
-with unlabeled far sides, and AFLW2000-3D's pictures and crops, whose jaws are projected in 3D.
+with unlabeled far sides, and AFLW2000-3D's images and crops, whose jaws are projected in 3D.
 Peers and presets with a 2D jaw are off there by definition: look at the inner 51 points.
 Presets that were trained on MERL-RAV's other faces know how that set is labeled; the peers do not.
 
 Each set is run twice. "given": from the labels' box. dlib gets the square that its own detector
 would draw around that box (as long as its longer side, raised by 0.11 of its height: medians over
-181 faces of 300W's training pictures); MediaPipe takes no box, and gets the square around it of
+181 faces of 300W's training images); MediaPipe takes no box, and gets the square around it of
 twice its longer side. "own": each library finds the face with its own detector; one whose landmarks
 overlap the labels' box by less than 0.3 counts as missed. An NME is over the faces that were found;
 "common" is over those that all found.
@@ -41,9 +41,9 @@ import numpy as np
 
 PEERS = ("dlib", "mediapipe")
 SHOWN = ("box_size", "box_diagonal", "inter_ocular", "eye_center")
-SHIPPED_WITH_300W_TEST = "dlib's model has seen 300W's test pictures; these sets are of AFLW."
+SHIPPED_WITH_300W_TEST = "dlib's model was trained on 300W's test images; these sets are of AFLW."
 
-# Takes an RGB picture and a box or None, gives the landmarks (K, 2) of each face.
+# Maps an RGB image and a box or None to the landmarks (K, 2) of each face.
 Finder = Callable[[np.ndarray, "np.ndarray | None"], "list[np.ndarray]"]
 
 
@@ -56,7 +56,7 @@ def dlib_square(box: np.ndarray) -> list[int]:
 
 
 def square_crop(image: np.ndarray, box: np.ndarray, margin: float) -> tuple[np.ndarray, np.ndarray]:
-    """A square around a box, black beyond the picture, and its corner in the picture."""
+    """Crops a square around a box, black outside of the image; returns it and its corner."""
     x0, y0, x1, y1 = (float(v) for v in box)
     side = max(2, round(margin * max(x1 - x0, y1 - y0)))
     left, top = round(0.5 * (x0 + x1 - side)), round(0.5 * (y0 + y1 - side))
@@ -100,7 +100,7 @@ def mediapipe_finder() -> Finder:
             image, corner = square_crop(image, box, 2.0)
         height, width = image.shape[:2]
         faces = mesh.process(np.ascontiguousarray(image)).multi_face_landmarks or []
-        # Shares of the picture's sides, from its outer edge.
+        # Shares of the image's sides, from its outer edge.
         size = np.array([width, height])
         return [np.array([(p.x, p.y) for p in f.landmark]) * size - 0.5 + corner for f in faces]
 
@@ -120,7 +120,7 @@ def preset_finder(preset: str) -> Finder:
 
 
 def run(finder: Finder, images: list[np.ndarray], boxes: np.ndarray | None) -> dict[str, Any]:
-    """The landmarks of all faces found, the pictures that they are of, and the time of each."""
+    """Returns the landmarks of all faces found, their images, and the time of each."""
     if images:
         finder(images[0], None if boxes is None else boxes[0])  # the first call loads things
     landmarks, owners, times = [], [], []
@@ -154,8 +154,8 @@ def run_peer(
     """`run` in a process of its own; RuntimeError with the reason where the peer is not there."""
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, "in.npz"), Path(folder, "out.npz")
-        pictures: dict[str, Any] = {f"image_{i}": image for i, image in enumerate(images)}
-        np.savez(source, boxes=boxes, given=np.array(given), **pictures)
+        images_by_name: dict[str, Any] = {f"image_{i}": image for i, image in enumerate(images)}
+        np.savez(source, boxes=boxes, given=np.array(given), **images_by_name)
         command = [python, __file__, "--worker", peer, str(source), str(target)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
@@ -181,7 +181,7 @@ def matched(result: dict[str, Any], examples: list[Any], given: bool) -> list[An
             overlap = float(box_overlap(landmarks_box(points), example.box))
             if overlap > most:
                 best, most = points, overlap
-        # A given box says which face is meant, however far off the landmarks are.
+        # A given box selects the face, however far its landmarks are.
         missed = best is None or (not given and most < MIN_OVERLAP)
         box = example.box
         faces.append(None if missed else SimpleNamespace(landmarks=best, confidence=None, box=box))
@@ -266,7 +266,7 @@ def main() -> None:
     )
     parser.add_argument("--preset", action="append", help="preset, may be repeated")
     parser.add_argument("--merl-rav", help="root of MERL-RAV")
-    parser.add_argument("--aflw2000", help="root of AFLW2000-3D, or of crops of its pictures")
+    parser.add_argument("--aflw2000", help="root of AFLW2000-3D, or of crops of its images")
     parser.add_argument("--peer-python", default=sys.executable, help="Python that has the peers")
     parser.add_argument("--limit", type=int, help="use the first N faces of a set")
     parser.add_argument("--json", type=Path, help="file for the numbers")

@@ -2,8 +2,8 @@
 
     python benchmarks/speed.py --preset sat1_cab_mobile
 
-Prints medians of repeated runs on this machine and, so that figures of different machines can be
-compared, each time's ratio to a convolution of known size timed in the same run (3x3, 64 to 64
+Prints medians of repeated runs and, to compare machines, their ratios to a convolution of known
+size in the same run (3x3, 64 to 64
 channels, 64x64 pixels, batch 1: 0.30 GFLOP).
 """
 
@@ -29,7 +29,7 @@ from keras_facealign.presets import from_preset
 
 
 def median_ms(function: Callable[[], Any], repeats: int) -> float:
-    """Median wall time of a call in milliseconds, after two calls that do not count."""
+    """Returns the median wall time of a call in milliseconds, after two warm-up calls."""
     times = []
     for i in range(repeats + 2):
         start = time.perf_counter()
@@ -40,7 +40,7 @@ def median_ms(function: Callable[[], Any], repeats: int) -> float:
 
 
 def reference_ms(repeats: int) -> float:
-    """The reference convolution."""
+    """Times the reference convolution."""
     inputs = keras.Input((64, 64, 64))
     outputs = keras.layers.Conv2D(64, 3, padding="same")(inputs)
     model = keras.Model(inputs, outputs)
@@ -49,14 +49,14 @@ def reference_ms(repeats: int) -> float:
 
 
 def photo() -> np.ndarray:
-    """A public-domain portrait, uint8 (512, 512, 3)."""
+    """Returns a public-domain portrait, uint8 (512, 512, 3)."""
     from skimage.data import astronaut
 
     return astronaut()
 
 
 def training_batch(image: np.ndarray, count: int) -> dict[str, np.ndarray]:
-    """A batch of `count` equal faces; what is in them does not matter for the time."""
+    """Makes a batch of `count` equal faces."""
     rng = np.random.default_rng(0)
     example = {
         "image": image,

@@ -14,7 +14,7 @@ For each this prints
 - time a frame,
 
 and ends with an error unless smoothing cuts the jitter of tracking alone by 60 %, at a lag of at
-most one frame, and is no less accurate in motion.
+most one frame, and is as accurate in motion.
 """
 
 from __future__ import annotations

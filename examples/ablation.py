@@ -1,14 +1,15 @@
-"""What the coherent loss and deformable convolutions are worth here: a table like the paper's.
+"""Ablation of the coherent loss and of deformable convolutions: a table like the paper's.
 
     python examples/ablation.py --ibug-300w 300W --output runs/ablation --minutes 20
 
 Trains the network of `sat1_cab_mobile` four ways (plain, with the coherent loss, with deformable
 convolutions in and before the head, with both), each from several seeds, on 300W alone and for the
-same wall-clock minutes, and prints mean and spread of the inter-ocular NME on lfpw/testset. A slow
-way gets fewer steps in its minutes: that is part of its price. All ways see the same pairs of
-views; "plain" leaves the comparison of the two out of the loss.
+same wall-clock time, and prints mean and spread of the inter-ocular NME on lfpw/testset. A slower
+variant takes fewer steps in that time. All variants see the same pairs of views; "plain" leaves the
+comparison of the two out of the loss.
 
-A run that is finished is kept in `--output`, so the same command goes on after an interruption.
+Results of finished runs are kept in `--output`, so the same command continues after an
+interruption.
 """
 
 from __future__ import annotations
@@ -32,10 +33,10 @@ from keras_facealign.models import SATFaceAlign
 from keras_facealign.training import TrainingConfig, make_optimizer
 
 WAYS: dict[str, dict[str, Any]] = {
-    "plain": {"dcn": 0, "coherent_weight": 0.0},
-    "+ coherent loss": {"dcn": 0, "coherent_weight": 0.001},
-    "+ deformable": {"dcn": 2, "coherent_weight": 0.0},
-    "both": {"dcn": 2, "coherent_weight": 0.001},
+    "plain": {"deformable": "none", "coherent_weight": 0.0},
+    "+ coherent loss": {"deformable": "none", "coherent_weight": 0.001},
+    "+ deformable": {"deformable": "heads", "coherent_weight": 0.0},
+    "both": {"deformable": "heads", "coherent_weight": 0.001},
 }
 BATCH = 16
 TIMED_STEPS = 12
@@ -43,16 +44,16 @@ TIMED_STEPS = 12
 
 def _model(way: dict[str, Any], steps: int, seed: int) -> SATFaceAlign:
     keras.utils.set_random_seed(seed)
-    model = SATFaceAlign(**ARCHITECTURE, dcn=way["dcn"])
-    schedule = TrainingConfig(batch_size=BATCH, learning_rate=2e-3, warmup_steps=100)
+    model = SATFaceAlign(**ARCHITECTURE, deformable=way["deformable"])
+    config = TrainingConfig(batch_size=BATCH, learning_rate=2e-3, warmup_steps=100)
     settings = {**COMPILE, "coherent_weight": way["coherent_weight"]}
     settings["augmentation"] = {**settings["augmentation"], "seed": seed}
-    model.compile(make_optimizer(schedule, steps), **settings)
+    model.compile(make_optimizer(config, steps), **settings)
     return model
 
 
 def seconds_per_step(way: dict[str, Any], batches: FaceBatches) -> float:
-    """How long a step takes, from steps that train nothing that is kept."""
+    """Measures the duration of a training step with a model that is then discarded."""
     first = [batches[i % len(batches)] for i in range(TIMED_STEPS)]
     model = _model(way, 1000, 0)
     ends = []
@@ -79,7 +80,7 @@ def train(way: dict[str, Any], faces: list[Any], held_out: list[Any], steps: int
 
 
 def show(results: dict[str, dict[str, Any]], minutes: float, console: Console) -> None:
-    """The table of what there is so far."""
+    """Prints a table of the results so far."""
     table = Table(title=f"Inter-ocular NME in % on lfpw/testset, {minutes:g} minutes of training")
     for name in ("", "mean", "spread", "seeds", "steps"):
         table.add_column(name, justify="left" if not name else "right")
@@ -113,7 +114,7 @@ def main() -> None:
             key = f"{name}/{seed}/{args.minutes:g}"
             if key in results:
                 continue
-            # Timed anew for every run, so that all get the same minutes of the same machine.
+            # Measured before every run, since the machine's speed may change.
             pace = seconds_per_step(way, FaceBatches(faces, BATCH, 128, True))
             steps = max(int(60 * args.minutes / pace), 1)
             nme = train(way, faces, held_out, steps, seed)

@@ -59,7 +59,7 @@ def record(model: FaceAlignModel, images: np.ndarray, layers: list[DeformableCon
     for layer in layers:
         layer.compute_offsets = wrapped(layer)
     try:
-        model(images)  # called directly a model runs layer by layer, and numbers can be read
+        model(images)  # called eagerly, so that values can be read
     finally:
         for layer in layers:
             del layer.compute_offsets
@@ -71,7 +71,7 @@ def record(model: FaceAlignModel, images: np.ndarray, layers: list[DeformableCon
 
 
 def randomize(layer: DeformableConv2D, offsets: np.ndarray, rng: np.random.Generator) -> None:
-    """Scales random weights so that offsets of about `RANDOM_PIXELS` come out of the layer."""
+    """Scales random weights so that the layer's offsets are about `RANDOM_PIXELS`."""
     kernel = np.asarray(keras.ops.convert_to_numpy(layer.offset.kernel))
     scale = RANDOM_PIXELS / offsets.std() if offsets.std() > 0 else 0.0
     new = kernel * scale if scale else rng.normal(size=kernel.shape)
@@ -79,9 +79,9 @@ def randomize(layer: DeformableConv2D, offsets: np.ndarray, rng: np.random.Gener
 
 
 def positions(layer: DeformableConv2D, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Centers (Ho, Wo, 2) and sampling points (Ho, Wo, taps, 2) of the first group, x before y.
+    """Returns centers (Ho, Wo, 2) and sampling points (Ho, Wo, taps, 2) of the first group.
 
-    In pixels of the layer's input, for the "same" padding at stride 1 that the networks use.
+    x before y, in pixels of the layer's input, for "same" padding and stride 1, as in the networks.
     """
     rows, columns = offsets.shape[:2]
     y, x = np.mgrid[:rows, :columns].astype(float)
@@ -100,12 +100,12 @@ def positions(layer: DeformableConv2D, offsets: np.ndarray) -> tuple[np.ndarray,
 def draw(
     crop: np.ndarray, layer: DeformableConv2D, offsets: np.ndarray, count: int, title: str
 ) -> Image.Image:
-    """The crop, enlarged, with the taps of count x count output pixels."""
+    """Draws the taps of count x count output pixels over the enlarged crop."""
     size, map_size = crop.shape[0], offsets.shape[0]
     picture = Image.fromarray(crop).resize((size * ZOOM,) * 2, Image.Resampling.BICUBIC)
     pen = ImageDraw.Draw(picture)
     centers, points = positions(layer, offsets)
-    # From the layer's map to the crop, and then to the middle of the enlarged pixel.
+    # From the layer's map to the crop, then to the center of the enlarged pixel.
     centers, points = ((map_to_input(p, size, map_size) + 0.5) * ZOOM for p in (centers, points))
     for i in np.linspace(0.2, 0.85, count):
         for j in np.linspace(0.2, 0.8, count):
@@ -127,10 +127,10 @@ def _dot(pen: ImageDraw.ImageDraw, center: Any, radius: int, fill: tuple[int, in
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        description="Draws where the taps of a network's deformable convolutions look on a face."
+        description="Draws where the taps of a network's deformable convolutions sample a face."
     )
     parser.add_argument("model", help="preset with deformable convolutions, or a preset's folder")
-    parser.add_argument("output", help="picture to write, such as offsets.png")
+    parser.add_argument("output", help="image to write, such as offsets.png")
     parser.add_argument("--photo", default=PHOTO, help="photo with a face")
     parser.add_argument(
         "--box", type=float, nargs=4, default=FACE, metavar=("X0", "Y0", "X1", "Y1"),
@@ -151,8 +151,8 @@ def main() -> None:
     if not trained or not any(o.any() for o in record(model, images, layers)):
         what = "RANDOM offsets, nothing learned"
         rng = np.random.default_rng(0)
-        # A layer's input depends on the offsets of those before it, hence one after the other;
-        # once to make its offsets differ from zero, once more to give them the wished size.
+        # In order, since a layer's input depends on the offsets of earlier layers; twice, first to
+        # make its offsets non-zero, then to scale them.
         for index in (i for i in range(len(layers)) for _ in range(2)):
             randomize(layers[index], record(model, images, layers)[index], rng)
     pictures = [

@@ -1,4 +1,4 @@
-"""Draws the README's picture: a photo enlarged, aligned, and drawn on.
+"""Draws the README's image: a photo, enlarged, with its landmarks.
 
 python examples/draw_portrait.py docs/astronaut.jpg
 """
@@ -21,13 +21,13 @@ HEAD = (90, 0, 390, 256)  # left, top, right, bottom in pixels of the photo
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("output", help="picture to write, such as portrait.png")
+    parser.add_argument("output", help="image to write, such as portrait.png")
     args = parser.parse_args()
     head = Image.open(PHOTO).crop(HEAD)
-    # Lines drawn on an enlarged picture come out finer than the pixels of the photo.
-    picture = np.asarray(head.resize((3 * head.width, 3 * head.height), Image.Resampling.LANCZOS))
-    faces = FaceAligner.from_preset("sat1_cab_mobile").align(picture)
-    write_image(args.output, draw_faces(picture, faces))
+    # Enlarged, so that lines are finer than the pixels of the photo.
+    image = np.asarray(head.resize((3 * head.width, 3 * head.height), Image.Resampling.LANCZOS))
+    faces = FaceAligner.from_preset("sat1_cab_mobile").align(image)
+    write_image(args.output, draw_faces(image, faces))
 
 
 if __name__ == "__main__":

@@ -5,28 +5,29 @@
 One stack of SAT (III) with channel aggregation blocks at half the paper's width, on maps of 32
 pixels behind a light stem. The folders are in their official layouts; of MERL-RAV three quarters
 of the training faces are used (`keras_facealign.data.partition`), the rest calibrates and tests the
-confidence. MERL-RAV's labels are first shifted and scaled onto what `--register-by` sees, since
-copies of that set that were cut from AFLW sit slightly off; `none` takes them as they are.
+confidence. MERL-RAV's labels are first shifted and scaled to the landmarks of the preset
+`--register-by`, since copies of that set that were cut from AFLW are slightly displaced; `none`
+uses them unchanged.
 
-The recipe departs from the paper where a small network and a short run asked for it: pixels near a
-landmark weigh up to ten times as much, a small term pulls the decoded sub-pixel position to the
-ground truth, the heads start at a probability of 1 %, pictures are disturbed as photos are, and
-AdamW runs under a cosine schedule, in bfloat16, with an average of the weights.
+The recipe differs from the paper for a small network and a short run: pixels near a landmark have
+up to ten times the weight, a small term of the loss compares the decoded sub-pixel position with
+the ground truth, the heads start at a probability of 1 %, images are corrupted like photos, and
+AdamW runs with a cosine schedule, in bfloat16, with averaged weights.
 
 `sat1_cab_mobile` was made in two runs of 86 and 42 minutes on two cores of an AMD EPYC (TensorFlow
-2.21, other work running beside it): 32 passes over 2010 of 300W's 3148 training faces and 1069 of
+2.21, running other work as well): 32 passes over 2010 of 300W's 3148 training faces and 1069 of
 MERL-RAV's, those registered by an earlier network of a quarter of the paper's width that 300W alone
 had trained; and 18 more over the same faces, with
 
     --start runs/mobile/preset --epochs 18 --learning-rate 1.2e-3 --seed 1
 
-`sat2_cab_small` has two stacks. It started as the mobile preset, made deeper without changing what
-it computes, and took 72 and 31 minutes on the same machine:
+`sat2_cab_small` has two stacks. It started as the mobile preset, deepened without changing its
+outputs, and took 72 and 31 minutes on the same machine:
 
     --start sat1_cab_mobile --stacks 2 --views medium --epochs 22 --learning-rate 1.2e-3 --seed 11
     --start runs/small/preset --views easy --epochs 10 --learning-rate 4e-4 --seed 12
 
-At the end a run measures how far 300W's labels lie to the right of what the network sees
+At the end a run measures how far 300W's labels are to the right of the network's landmarks
 (`keras_facealign.training.landmark_offset`) and adds it to the preset. Inter-ocular NME in percent
 on the 224 faces of lfpw/testset with the labels' boxes, and with MTCNN's in the end:
 
@@ -61,7 +62,7 @@ ARCHITECTURE = {
     "head_prior": 0.01,
 }
 
-# How far a pass over the faces goes from what photos and detectors give.
+# Strengths of the augmentation.
 VIEWS = {
     "hard": {
         "base": {"rotation": 25.0, "scale": [0.85, 1.2], "translation": 0.07, "flip": 0.5},
@@ -114,22 +115,22 @@ METADATA = {
 }
 
 
-def make_schedule(
+def make_config(
     epochs: int, learning_rate: float, seed: int, views: str = "hard"
 ) -> TrainingConfig:
-    """The recipe for a number of passes over the faces, seen in views of one of `VIEWS`."""
+    """Returns the recipe for a number of epochs, with augmentation `VIEWS[views]`."""
     return TrainingConfig(
         epochs=epochs,
         batch_size=16,
         learning_rate=learning_rate,
         seed=seed,
         compile={**COMPILE, "augmentation": VIEWS[views]},
-        average=0.998,
+        ema_momentum=0.998,
     )
 
 
 def read_merl_rav(root: str, register_by: str) -> Iterator[FaceExample]:
-    """MERL-RAV's part to train on, its labels moved to where a model sees the faces."""
+    """Reads MERL-RAV's training part, its labels registered by a model's landmarks."""
     faces = take_part(merl_rav.load_samples(root, "train"), "train")
     if register_by == "none":
         return faces
@@ -140,12 +141,14 @@ def read_merl_rav(root: str, register_by: str) -> Iterator[FaceExample]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--ibug-300w", required=True, help="root of 300W")
-    parser.add_argument("--merl-rav", help="root of MERL-RAV; left out if not given")
+    parser.add_argument("--merl-rav", help="root of MERL-RAV; not used if omitted")
     parser.add_argument("--register-by", default="sat1_cab_mobile", help="preset, or none")
     parser.add_argument("--output", required=True, help="folder of the run; resumed if it exists")
-    parser.add_argument("--start", help="preset whose weights to go on from; left out: from none")
+    parser.add_argument("--start", help="preset whose weights to start from; default: none")
     parser.add_argument("--stacks", type=int, help="stacks, if more than --start has")
-    parser.add_argument("--views", choices=VIEWS, default="hard", help="how far they are disturbed")
+    parser.add_argument(
+        "--views", choices=VIEWS, default="hard", help="strength of the augmentation"
+    )
     parser.add_argument("--epochs", type=int, default=32)
     parser.add_argument("--learning-rate", type=float, default=2e-3, help="the highest")
     parser.add_argument("--seed", type=int, default=0)
@@ -165,17 +168,17 @@ def main() -> None:
     model = from_preset(args.start) if args.start else SATFaceAlign(**ARCHITECTURE)
     if args.stacks:
         model = deepen(model, args.stacks)
-    schedule = make_schedule(args.epochs, args.learning_rate, args.seed, args.views)
+    config = make_config(args.epochs, args.learning_rate, args.seed, args.views)
     metadata = {**METADATA, "trained_on": " and ".join(sets)}
     validation = ibug_300w.load_samples(args.ibug_300w, "lfpw_test")
-    result = fit(model, train, validation, args.output, schedule, metadata, verbose=2)
+    result = fit(model, train, validation, args.output, config, metadata, verbose=2)
     print(f"NME {result['val_nme']:.3f} % after {result['seconds'] / 60:.0f} minutes")
 
     preset = Path(args.output, "preset")
     model = from_preset(preset)
     model.landmark_offset, count = measure_landmark_offset(model, labeled)
     save_to_preset(model, preset, json.loads((preset / "metadata.json").read_text("utf-8")))
-    print(f"Labels of {count} faces lie {model.landmark_offset[0]:.2f} px to the right: added")
+    print(f"Labels of {count} faces lie {model.landmark_offset[0]:.2f} px to the right; added")
 
 
 if __name__ == "__main__":

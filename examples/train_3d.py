@@ -6,16 +6,16 @@
     python examples/train_3d.py --start runs/mobile_3d/preset --widen 2 --stacks 2 --epochs 1 \\
         --learning-rate 8e-4 ... --output runs/sat2_3d
 
-What it learns from, in one scheme of 68 points:
+Training data, in one scheme of 68 points:
 
-- faces of 300W that were fitted with a 3D head and turned up to 90 degrees (all points; those that
-  look less than 30 degrees aside count twice, as photos have more of them);
-- real faces in every pose from MERL-RAV, moved as a whole onto what the 2D preset sees; their jaw
-  is left out, since it follows the visible contour, and so is what is not labeled;
-- rendered faces of FaceSynthetics but those kept for validation, each several times.
+- faces of 300W, fitted with a 3D head and turned by up to 90 degrees (all points; faces turned by
+  less than 30 degrees count twice, since photos have more of them);
+- real faces in every pose from MERL-RAV, registered by the 2D preset's landmarks; without the jaw,
+  whose labels follow the visible contour, and without unlabeled points;
+- rendered faces of FaceSynthetics except those for validation, each several times.
 
-It starts from the 2D preset's weights, whose features know faces already; `--widen` and `--stacks`
-start a larger network that computes the same (`keras_facealign.models.widening`).
+It starts from the 2D preset's weights; `--widen` and `--stacks` start a larger network with the
+same outputs (`keras_facealign.models.widening`).
 
 The bundled `sat1_cab_mobile_3d` took 75 minutes on two busy cores of an AMD EPYC, in stages, since
 the labels of the turned views became better on the way: five passes over views without habits and
@@ -50,7 +50,7 @@ RENDERED_TIMES = 6
 
 
 def turned(root: str) -> Iterator[FaceExample]:
-    """The views of fitted heads, those with a small turn twice."""
+    """Yields the views of fitted heads, those turned by a small angle twice."""
     for face in load("turned_faces", root, "train"):
         yield face
         if abs(float(face.extras["turn"])) < SMALL_TURN:  # pyright: ignore[reportAttributeAccessIssue]
@@ -58,7 +58,7 @@ def turned(root: str) -> Iterator[FaceExample]:
 
 
 def without_jaw(faces: Iterator[FaceExample]) -> Iterator[FaceExample]:
-    """2D faces with the landmarks that lie on the same spot of the head in 2D and in 3D."""
+    """Hides the landmarks of 2D faces that are elsewhere on the head than 3D ones."""
     for face in faces:
         visibility = face.visibility.copy()
         visibility[JAW] = 0
@@ -66,7 +66,7 @@ def without_jaw(faces: Iterator[FaceExample]) -> Iterator[FaceExample]:
 
 
 def read_training(args: argparse.Namespace, counts: dict[str, int]) -> Iterator[FaceExample]:
-    """All training faces, one after the other; `counts` fills as they pass."""
+    """Yields all training faces, and counts them by source in `counts`."""
     sources: dict[str, Iterator[FaceExample]] = {"turned views of 300W": turned(args.turned)}
     if args.merl_rav:
         real = read_merl_rav(args.merl_rav, args.register_by)
@@ -82,7 +82,7 @@ def read_training(args: argparse.Namespace, counts: dict[str, int]) -> Iterator[
 
 
 def read_validation(args: argparse.Namespace) -> list[FaceExample]:
-    """AFLW2000-3D's faces, those that are there, approximate crops among them."""
+    """Reads AFLW2000-3D's faces, also from approximate crops."""
     faces: list[FaceExample] = []
     for name in ("aflw_3d_crops", "aflw2000_3d"):
         faces += islice(load(name, args.validation, "test"), args.limit)
@@ -92,8 +92,8 @@ def read_validation(args: argparse.Namespace) -> list[FaceExample]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--turned", required=True, help="folder of `synthesize-poses`")
-    parser.add_argument("--merl-rav", help="root of MERL-RAV; left out if not given")
-    parser.add_argument("--face-synthetics", help="root of FaceSynthetics; left out if not given")
+    parser.add_argument("--merl-rav", help="root of MERL-RAV; not used if omitted")
+    parser.add_argument("--face-synthetics", help="root of FaceSynthetics; not used if omitted")
     parser.add_argument("--validation", required=True, help="root of AFLW2000-3D")
     parser.add_argument("--output", required=True, help="folder of the run; resumed if it exists")
     parser.add_argument("--start", default="sat1_cab_mobile", help="preset to start from")
@@ -113,17 +113,17 @@ def main() -> None:
         model = widen(model, args.widen, noise=0.5, seed=args.seed)
     if args.stacks:
         model = deepen(model, args.stacks)
-    schedule = TrainingConfig(
+    config = TrainingConfig(
         epochs=args.epochs,
         batch_size=16,
         learning_rate=args.learning_rate,
         seed=args.seed,
         compile={**COMPILE, "nme_normalizer": "box_size"},
-        average=0.998,
+        ema_momentum=0.998,
     )
     counts: dict[str, int] = {}
     batches = FaceBatches(
-        read_training(args, counts), schedule.batch_size, model.input_size, True, None, args.seed
+        read_training(args, counts), config.batch_size, model.input_size, True, None, args.seed
     )
     trained_on = "; ".join(f"{name} ({count})" for name, count in counts.items())
     print("Training on", trained_on, flush=True)
@@ -133,7 +133,7 @@ def main() -> None:
         "license": "research, non-commercial data",
         "trained_on": trained_on,
     }
-    result = fit(model, batches, read_validation(args), args.output, schedule, metadata, verbose=2)
+    result = fit(model, batches, read_validation(args), args.output, config, metadata, verbose=2)
     print(f"NME {result['val_nme']:.3f} % after {result['seconds'] / 60:.0f} minutes")
 
 

@@ -4,14 +4,14 @@
     KERAS_BACKEND=jax python examples/train_gpu.py --faces train.faces.npz --preset sat2_cab \\
         --output runs/sat2_cab --minutes 25 --bfloat16 --validation test.faces.npz
 
-All faces lie in the device's memory, and a call of the compiled function draws views, augments and
-takes several steps without a word to the host. Keras with the JAX backend is what this is made for;
-with TensorFlow it runs too. It needs Keras, the backend, NumPy, and OpenCV or Pillow.
+All faces lie in the device's memory, and one call of a compiled function samples views, augments
+and takes several steps without the host. It is made for the JAX backend and also runs on
+TensorFlow. It needs Keras, the backend, NumPy, and OpenCV or Pillow.
 
-The run fits its schedule to the minutes that it is given: it measures how long a step takes, and
-keeps correcting the number of steps as it goes. A checkpoint is written every minute; the same
-command given again goes on from the last, with the minutes that are left. At its end the output
-folder holds `preset/`, with 16-bit weights, which every command takes in place of a preset's name.
+The learning rate schedule fits the given minutes: the script measures the duration of a step and
+corrects the number of steps during the run. A checkpoint is written every minute; the same command
+continues from the last one, with the remaining minutes. At its end the output folder has `preset/`,
+with 16-bit weights, whose path every command accepts as a preset.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from keras_facealign.errors import FaceAlignError
 from keras_facealign.presets import from_preset, save_to_preset
 from keras_facealign.storage.half_precision import store_half_precision
 from keras_facealign.training.device_loop import DeviceTrainingLoop, make_training_loop
+from keras_facealign.training.ema import keep_better
 
 SETTINGS: dict[str, Any] = {
     "coherent_weight": 0.001,
@@ -57,11 +58,11 @@ WARMUP = 0.03  # of all steps
 FLOOR = 0.01  # of the highest learning rate, where the warm-up starts
 
 
-# ---- the schedule -------------------------------------------------------------------------------
+# ---- learning rate and number of steps ----------------------------------------------------------
 
 
 def learning_rate(progress: float, highest: float) -> float:
-    """A linear warm-up, then half a cosine down to 0, over a progress from 0 to 1."""
+    """Returns the rate of a linear warm-up, then of a cosine to 0, for a progress from 0 to 1."""
     if progress < WARMUP:
         return highest * (FLOOR + (1.0 - FLOOR) * progress / WARMUP)
     return highest * 0.5 * (1.0 + math.cos(math.pi * min((progress - WARMUP) / (1 - WARMUP), 1.0)))
@@ -69,16 +70,16 @@ def learning_rate(progress: float, highest: float) -> float:
 
 @dataclass
 class Budget:
-    """How many steps there will be: as many as given, or as many as fit into the time.
+    """Number of steps of a run: a given number, or as many as fit into a given time.
 
     Attributes:
-        seconds: Time of the whole run, earlier calls included; infinite where `steps` decides.
-        steps: Steps of the whole run where they are given, else None.
-        per_call: Steps that are taken at a time.
-        spent: Seconds that earlier calls took.
-        call_seconds: What calls of the compiled function took, the latest last.
-        compile_seconds: What compiling it took.
-        compiled: Whether that lies behind.
+        seconds: Time of the whole run, including earlier calls; infinite where `steps` is given.
+        steps: Steps of the whole run, or None.
+        per_call: Steps in one call of the compiled function.
+        spent: Seconds of earlier calls of the script.
+        call_seconds: Durations of the last calls of the compiled function.
+        compile_seconds: Duration of its compilation.
+        compiled: Whether it is compiled.
     """
 
     seconds: float
@@ -90,7 +91,7 @@ class Budget:
     compiled: bool = False
 
     def total(self, done: int, elapsed: float) -> int | None:
-        """Steps of the whole run as expected after `done` steps; None before it can be told."""
+        """Estimates the steps of the whole run after `done` steps; None while unknown."""
         if self.steps is not None:
             return -(-self.steps // self.per_call) * self.per_call
         left = self.seconds - self.spent - elapsed
@@ -102,14 +103,14 @@ class Budget:
         return done + self.per_call * max(0, math.floor(left / float(np.median(self.call_seconds))))
 
     def measured(self, seconds: float) -> None:
-        """Notes how long a call took; the first one compiled the function."""
+        """Records the duration of a call; the first one includes the compilation."""
         if self.compiled:
             self.call_seconds = (*self.call_seconds, seconds)[-20:]
         else:
             self.compile_seconds, self.compiled = seconds, True
 
     def note(self, done: int, elapsed: float) -> dict[str, Any]:
-        """What a checkpoint says of the time."""
+        """Returns the state for a checkpoint."""
         return {
             "step": done,
             "seconds": self.spent + elapsed,
@@ -118,18 +119,18 @@ class Budget:
         }
 
     def resume(self, note: dict[str, Any]) -> int:
-        """Takes over what an earlier call noted; returns its number of steps."""
+        """Restores the state of a checkpoint; returns its number of steps."""
         self.spent, self.compile_seconds = note["seconds"], note["compile_seconds"]
         self.call_seconds = tuple(note["call_seconds"])
         return note["step"]
 
     def steps_a_second(self) -> float:
-        """How fast the last calls were; 0 as long as none is measured."""
+        """Returns the speed of the last calls; 0 before the first measurement."""
         return self.per_call / float(np.median(self.call_seconds)) if self.call_seconds else 0.0
 
 
 class Order:
-    """Which faces each step sees: every face once in an epoch, in an order of the epoch's own."""
+    """Order of the faces: every face once in an epoch, shuffled for each epoch."""
 
     def __init__(self, count: int, batch_size: int, seed: int) -> None:
         if count < batch_size:
@@ -138,7 +139,7 @@ class Order:
         self._epoch, self._permutation = -1, np.arange(0)
 
     def step(self, step: int) -> np.ndarray:
-        """int32 (batch_size,): the faces of one step."""
+        """Returns the faces of one step, int32 (batch_size,)."""
         epoch, place = divmod(step, self.count // self.batch_size)
         if epoch != self._epoch:
             rng = np.random.default_rng([self.seed, epoch])
@@ -151,7 +152,7 @@ class Order:
 
 
 def write_checkpoint(path: Path, steps: DeviceTrainingLoop, note: dict[str, Any]) -> None:
-    """Writes state and note under a name that only a whole file gets."""
+    """Writes state and note; the file gets its name when it is complete."""
     arrays = {str(i): array for i, array in enumerate(steps.arrays())}
     part = path.with_suffix(".part")
     with part.open("wb") as file:
@@ -162,14 +163,14 @@ def write_checkpoint(path: Path, steps: DeviceTrainingLoop, note: dict[str, Any]
 def read_checkpoint(
     path: Path, steps: DeviceTrainingLoop, settings: dict[str, Any]
 ) -> dict[str, Any]:
-    """Sets the state to a checkpoint's, and returns its note."""
+    """Restores a checkpoint's state, and returns its note."""
     try:
         with np.load(path, allow_pickle=False) as file:
             note = json.loads(file["note"].tobytes())
             arrays = [file[str(i)] for i in range(len(file.files) - 1)]
-    except Exception as error:  # zipfile and NumPy meet damage with errors of every kind
+    except Exception as error:  # zipfile and NumPy raise errors of every kind on damaged files
         raise FaceAlignError(
-            f"{path} cannot be read ({error}); delete it to start anew."
+            f"{path} cannot be read ({error}); delete it to start over."
         ) from error
     if note["settings"] != settings:
         changed = [k for k in settings if note["settings"].get(k) != settings[k]]
@@ -197,11 +198,11 @@ def arguments(words: list[str] | None) -> argparse.Namespace:
     add("--batch-size", type=int, default=32, help="faces in a step, two views each")
     add("--learning-rate", type=float, default=1e-3, help="the highest")
     add("--weight-decay", type=float, default=1e-4)
-    add("--average", type=float, default=0.999, help="decay of the weights' average, by step")
+    add("--ema-momentum", "--average", type=float, default=0.999, help="of the averaged weights")
     add("--bfloat16", action="store_true", help="compute in bfloat16, keep weights in float32")
-    add("--steps-per-call", type=int, default=20, help="steps between two words to the host")
+    add("--steps-per-call", type=int, default=20, help="steps in one call of the compiled function")
     add("--checkpoint-seconds", type=float, default=60.0, help="time between two checkpoints")
-    add("--settings", type=json.loads, default={}, help="JSON, over this script's compile settings")
+    add("--settings", type=json.loads, default={}, help="JSON that overrides compile settings")
     add("--seed", type=int, default=0)
     return parser.parse_args(words)
 
@@ -215,11 +216,11 @@ def main(words: list[str] | None = None) -> dict[str, Any]:
     keras.utils.set_random_seed(args.seed)
     faces = PackedFaces(args.faces, args.batch_size)
     model = from_preset(args.preset, load_weights=args.fine_tune)
-    model.landmark_offset = (0.0, 0.0)  # measured for the weights that it starts from
+    model.landmark_offset = (0.0, 0.0)  # it was measured for the initial weights
     if faces.input_size != model.input_size:
         raise FaceAlignError(
             f"{args.faces} is packed for an input of {faces.input_size} pixels, and {args.preset} "
-            f"takes {model.input_size}; pack the faces anew."
+            f"takes {model.input_size}; pack the faces again for this size."
         )
     compile_settings = {**SETTINGS, **args.settings}
     compile_settings["augmentation"] = {"seed": args.seed, **compile_settings["augmentation"]}
@@ -228,10 +229,10 @@ def main(words: list[str] | None = None) -> dict[str, Any]:
     )
     model.compile(optimizer, jit_compile="auto", **compile_settings)
     optimizer.build(model.trainable_variables)
-    steps = make_training_loop(model, faces, args.average)
+    steps = make_training_loop(model, faces, args.ema_momentum)
     settings = {
         name: getattr(args, name)
-        for name in ("batch_size", "weight_decay", "average", "bfloat16", "seed", "fine_tune")
+        for name in ("batch_size", "weight_decay", "ema_momentum", "bfloat16", "seed", "fine_tune")
     }
     settings = {**settings, "faces": len(faces.images), "model": model.architecture.to_dict()}
     settings = json.loads(json.dumps(settings))
@@ -248,7 +249,12 @@ def main(words: list[str] | None = None) -> dict[str, Any]:
         "minutes": round((budget.spent + time.monotonic() - started) / 60, 2),
         "images_per_second": round(2 * args.batch_size * budget.steps_a_second(), 1),
     }
-    result |= _keep_better(model, steps, args)
+    steps.sync()
+    held_out = PackedFaces(args.validation, args.batch_size) if args.validation else None
+    swap = steps.swap_average
+    result["weights"], scores = keep_better(model, swap, swap, held_out)
+    if scores:
+        result["nme"] = {name: round(logs["nme"], 4) for name, logs in scores.items()}
     metadata = {
         "description": f"Architecture of {args.preset}, trained by examples/train_gpu.py.",
         "landmarks": f"{model.num_landmarks} ({model.scheme.name})",
@@ -277,13 +283,13 @@ def _train(
         write_checkpoint(checkpoint, steps, {**note, "settings": settings})
 
     order = Order(settings["faces"], args.batch_size, args.seed)
-    said = saved = time.monotonic()
+    printed = saved = time.monotonic()
     calls = 0
     while True:
         total = budget.total(done, time.monotonic() - started)
         if total is not None and done >= total:
             break
-        # Until a call is measured nobody knows the end, and the rate stays at the warm-up's start.
+        # Before the first measurement the rate is that of the warm-up's start.
         ahead = [0.0 if total is None else (done + i) / total for i in range(budget.per_call)]
         rates = np.array([learning_rate(progress, args.learning_rate) for progress in ahead])
         indices = np.stack([order.step(done + i) for i in range(budget.per_call)])
@@ -294,8 +300,8 @@ def _train(
         if not math.isfinite(logs["loss"]):
             raise FaceAlignError(f"The loss is {logs['loss']} at step {done}; lower the rate.")
         budget.measured(now - began)
-        if calls <= 2 or now - said > 10:
-            said = now
+        if calls <= 2 or now - printed > 10:
+            printed = now
             words = ", ".join(f"{name} {value:.4f}" for name, value in logs.items())
             speed = 2 * args.batch_size * budget.steps_a_second()
             print(
@@ -308,22 +314,6 @@ def _train(
             saved = time.monotonic()
     save()
     return done
-
-
-def _keep_better(model: Any, steps: DeviceTrainingLoop, args: argparse.Namespace) -> dict[str, Any]:
-    """Leaves the model with the average of the weights, or the last ones where those do better."""
-    steps.sync()
-    if args.validation is None:
-        steps.swap_average()
-        return {"weights": "average"}
-    held_out = PackedFaces(args.validation, args.batch_size)
-    last = model.evaluate(held_out, verbose=0, return_dict=True)["nme"]
-    steps.swap_average()
-    average = model.evaluate(held_out, verbose=0, return_dict=True)["nme"]
-    if last < average:
-        steps.swap_average()
-    nme = {"average": round(float(average), 4), "last step": round(float(last), 4)}
-    return {"weights": min(nme, key=lambda name: nme[name]), "nme": nme}
 
 
 if __name__ == "__main__":

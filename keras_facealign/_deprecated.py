@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -10,10 +9,12 @@ import importlib.util
 import sys
 import types
 import warnings
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
-__all__ = ["deprecated_names", "install", "renamed_keyword"]
+__all__ = ["deprecated_names", "install", "renamed_arguments"]
+
+_Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 
 _PACKAGE = "keras_facealign"
 
@@ -95,6 +96,7 @@ _NAMES = {
     "augmentation.Disturbances": "objective.Corruptions",
     "augmentation.View": "objective.AugmentedView",
     "augmentation.disturbances.Disturbances": "objective.Corruptions",
+    "augmentation.effects.turn_colors": "objective.corruption_ops.rotate_hue",
     "averaging.WeightAverage": "training.EMAWeights",
     "converters.load_weights": "converters.load_mxnet_weights",
     "converters.mxnet.load_weights": "converters.mxnet.load_mxnet_weights",
@@ -131,6 +133,7 @@ _NAMES = {
     "export.UnsupportedLayerError": "networks.tracing.UnsupportedLayerError",
     "export.drawn_faces.draw_faces": "inference.synthetic_faces.render_synthetic_faces",
     "export.fold_batch_norm": "networks.tracing.fold_batch_norm",
+    "export.graph.trace": "networks.tracing.trace",
     "export.read_metadata": "runtimes.read_metadata",
     "export.simplify": "networks.tracing.simplify",
     "export.trace": "networks.tracing.trace",
@@ -197,27 +200,38 @@ def deprecated_names(module: str) -> Callable[[str], Any]:
     return __getattr__
 
 
-def renamed_keyword(old: str, new: str) -> Callable[[Callable[..., Any]], Any]:
-    """Makes a decorator of functions that accept a keyword argument by its old name too.
+def renamed_arguments(
+    convert: Mapping[str, Callable[[Any], Any]] | None = None, **names: str
+) -> Callable[[_Decorated], _Decorated]:
+    """Makes a decorator by which a function or class still accepts old keyword arguments.
+
+    Not for Keras layers and models, which inspect their constructor.
 
     Args:
-        old: The old name, which gives a warning.
-        new: The new name.
+        convert: By old name, what turns an old value into the new one, where it changed as well.
+        **names: The new name of each old one.
     """
 
-    def decorate(function: Callable[..., Any]) -> Any:
+    def decorate(decorated: Any) -> Any:
+        function = decorated.__init__ if isinstance(decorated, type) else decorated
+
         @functools.wraps(function)
-        def call(*args: Any, **kwargs: Any) -> Any:
-            if old in kwargs:
+        def accept(*args: Any, **kwargs: Any) -> Any:
+            for old in names.keys() & kwargs.keys():
+                value = kwargs.pop(old)
+                kwargs[names[old]] = convert[old](value) if convert and old in convert else value
                 warnings.warn(
-                    f"{function.__name__}: {old} is now {new}; the old name goes in version 0.3.",
+                    f"{decorated.__name__}: {old} is now {names[old]}; the old name goes in "
+                    "version 0.3.",
                     DeprecationWarning,
                     stacklevel=2,
                 )
-                kwargs[new] = kwargs.pop(old)
             return function(*args, **kwargs)
 
-        return call
+        if isinstance(decorated, type):
+            decorated.__init__ = accept
+            return decorated
+        return accept
 
     return decorate
 

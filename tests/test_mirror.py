@@ -18,7 +18,6 @@ OTHERS = {
     "layers/test_topologies.py": "what hourglass, U-Net and grids have in common",
     "ops/native/test_native.py": "the compiled library, through its bindings",
     "ops/native/test_sanitizers.py": "the compiled library under sanitizers",
-    "ops/native/test_strassen.py": "a header of the compiled library",
     "presets/test_calibration.py": "calibration files inside presets",
 }
 

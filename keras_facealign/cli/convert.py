@@ -82,7 +82,7 @@ def _table(model: Any) -> Any:
         ("Width", f"{arch.width:g}"),
         ("Landmarks", f"{arch.num_landmarks} ({model.scheme.name})"),
         ("Input", f"{arch.input_size} x {arch.input_size}"),
-        ("Deformable (dcn)", arch.dcn),
+        ("Deformable", arch.deformable),
         ("Variant", arch.variant),
         ("Gate", "yes" if arch.gate else "no"),
         ("Spatial transformer", "yes" if arch.spatial_transformer else "no"),

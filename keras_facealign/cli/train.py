@@ -103,7 +103,7 @@ def train(
         seed=seed,
         compile={**defaults["compile"], **given, "jit_compile": "auto" if jit is None else jit},
         optimizer=optimizer or defaults["optimizer"],
-        average=ema_momentum,
+        ema_momentum=ema_momentum,
     )
     skipped: list[str] = []
     sources = _sources(data, data_set or ["ibug_300w"], split or ["train"])

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.export.quantize import evaluate, fake_quantized, observe
+from keras_facealign.export.quantize import calibrate_ranges, evaluate, fake_quantized
 from keras_facealign.models import FaceAlignModel
-from keras_facealign.networks.tracing.graph import Graph, UnsupportedLayerError, trace
+from keras_facealign.networks.tracing.graph import Graph, UnsupportedLayerError
+from keras_facealign.networks.tracing.lowering import trace
 from keras_facealign.networks.tracing.simplification import simplify
 from keras_facealign.ops import deform_implementation
 
@@ -102,7 +103,7 @@ def _network(
 
     if calibration is None:
         return lambda images: (evaluate(graph, images), None)
-    rounded = fake_quantized(graph, observe(graph, calibration))
+    rounded = fake_quantized(graph, calibrate_ranges(graph, calibration))
     return lambda images: (rounded(images), None)
 
 

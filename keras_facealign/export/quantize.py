@@ -1,33 +1,36 @@
-"""Plain graphs in TensorFlow with the rounding of int8 written in, for TFLite's converter.
+"""Runs plain graphs in TensorFlow with int8 rounding ("fake quantization"), for TFLite's converter.
 
-The converter computes in int8 what lies between nodes that say in which range a tensor lives
-("fake quantization"), and in float what does not. So the choice is made here, node by node: the
-convolutions and all that joins them are int8; layers that the graph does not know (deformable
-sampling), the convolutions that give the logits, and the decoding after them are float.
+The converter computes in int8 between nodes of fake quantization, which give a tensor's range, and
+in float elsewhere. The choice is made here, node by node: convolutions and the operations between
+them are int8; kept layers (deformable sampling), the convolutions that give the logits, and the
+decoding are float.
 
-Weights have a scale for every output channel, tensors one scale. A tensor's range is the widest
-that calibration faces showed, by `observe`.
+Weights have one scale per output channel, tensors one scale. A tensor's range is the widest over
+calibration faces, as measured by `calibrate_ranges`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from keras_facealign.networks.tracing.graph import Graph, Node
 
-__all__ = ["evaluate", "fake_quantized", "observe"]
+__all__ = ["calibrate_ranges", "evaluate", "fake_quantized"]
 
-# A tensor's place: the node, and for sums which of their partial results.
+# Identifies a tensor: the `id` of its node, and for sums which partial result.
 Place = tuple[int, int]
 Mark = Callable[[Place, Any], Any]
+# Computes a node from (node, operands, function that rounds weights).
+_Operation = Callable[[Node, list[Any], Any], Any]
 Ranges = dict[Place, tuple[float, float]]
 
-# TFLite's int8 sigmoid has this range and no other.
+# TFLite's int8 sigmoid only supports this range.
 _SIGMOID_RANGE = (0.0, 255.0 / 256.0)
-# These hand their operand's values on, and with them its range.
+# The results of these keep the range of their operand.
 _SAME_RANGE = ("max_pool", "pad", "upsample", "concat")
 _BATCH = 16
 
@@ -40,7 +43,8 @@ def evaluate(
     Args:
         graph: The graph.
         images: float32 (B, S, S, 3), a TensorFlow tensor.
-        mark: Is given every tensor that may be quantized, and returns what to go on with.
+        mark: Called with place and value of every tensor that may be quantized; its result replaces
+            the value.
         rounded: Whether the weights of marked nodes are rounded to int8.
 
     Returns:
@@ -50,6 +54,7 @@ def evaluate(
 
     outputs = {id(node) for node in graph.outputs}
     values: dict[int, Any] = {}
+    operations = _operations()
     for node in graph.nodes():
         if node.op == "input":
             values[id(node)] = images
@@ -59,7 +64,7 @@ def evaluate(
         if node.op == "sum":
             result = _sum(node, operands, mark)
         else:
-            result = _OPERATIONS[node.op](node, operands, _kernel if low else tf.constant)
+            result = operations[node.op](node, operands, _kernel if low else tf.constant)
         if node.params.get("bias") is not None:
             repeats = result.shape[-1] // node.shape[2]
             result = tf.nn.bias_add(result, tf.constant(np.tile(node.params["bias"], repeats)))
@@ -73,15 +78,15 @@ def evaluate(
     return values[id(graph.outputs[-1])]
 
 
-def observe(graph: Graph, images: np.ndarray) -> Ranges:
-    """The range of every tensor of a graph over some images.
+def calibrate_ranges(graph: Graph, images: np.ndarray) -> Ranges:
+    """Measures the range of every tensor of a graph over calibration images.
 
     Args:
         graph: The graph.
         images: uint8 (N, S, S, 3).
 
     Returns:
-        Least and greatest value by place; 0 always lies between them.
+        Minimum and maximum by place; 0 is always inside.
     """
     import tensorflow as tf
 
@@ -110,14 +115,14 @@ def observe(graph: Graph, images: np.ndarray) -> Ranges:
 
 
 def fake_quantized(graph: Graph, ranges: Ranges) -> Callable[[Any], Any]:
-    """The network with the rounding of int8 written in.
+    """Makes a function that runs the network with int8 rounding.
 
     Args:
-        graph: The graph, as given to `observe`.
-        ranges: What `observe` returned.
+        graph: The graph that `calibrate_ranges` was called with.
+        ranges: The result of `calibrate_ranges`.
 
     Returns:
-        A function of images, float32 (B, S, S, 3), for a TensorFlow graph.
+        A function from images, float32 (B, S, S, 3), to the last output, for a TensorFlow graph.
     """
     import tensorflow as tf
 
@@ -135,7 +140,7 @@ def fake_quantized(graph: Graph, ranges: Ranges) -> Callable[[Any], Any]:
 
 
 def _kernel(kernel: np.ndarray) -> Any:
-    """A kernel rounded to 255 steps in every output channel, which are its last axis."""
+    """Rounds a kernel to 255 steps in every output channel, its last axis."""
     import tensorflow as tf
 
     reach = np.maximum(np.abs(kernel).max(axis=tuple(range(kernel.ndim - 1))), 1e-6)
@@ -144,68 +149,8 @@ def _kernel(kernel: np.ndarray) -> Any:
     )
 
 
-# ---- one function an operation ------------------------------------------------------------------
-
-
-def _padded(node: Node, x: Any) -> tuple[Any, Any]:
-    """The operand, padded where "SAME" does not say the same, and what to call the rest."""
-    import tensorflow as tf
-
-    top, bottom, left, right = node.params["padding"]
-    rows, columns = node.params["kernel"].shape[:2]
-    strides = tuple(node.params.get("strides", (1, 1)))
-    if not any(node.params["padding"]):
-        return x, "VALID"
-    halves = (rows // 2, rows // 2, columns // 2, columns // 2)
-    if strides == (1, 1) and rows % 2 and columns % 2 and (top, bottom, left, right) == halves:
-        return x, "SAME"
-    return tf.pad(x, [[0, 0], [top, bottom], [left, right], [0, 0]]), "VALID"
-
-
-def _convolution(node: Node, inputs: list[Any], weights: Any) -> Any:
-    import tensorflow as tf
-
-    x, padding = _padded(node, inputs[0])
-    return tf.nn.conv2d(x, weights(node.params["kernel"]), node.params["strides"], padding)
-
-
-def _depthwise(node: Node, inputs: list[Any], weights: Any) -> Any:
-    x, padding = _padded(node, inputs[0])
-    return _by_channel(x, node.params["kernel"], weights, padding)
-
-
-def _by_channel(x: Any, kernel: np.ndarray, weights: Any, padding: str) -> Any:
-    """A depthwise convolution with a kernel (kh, kw, channels)."""
-    import tensorflow as tf
-
-    # Rounded in the shape that TFLite keeps it in: scales do not follow their axis elsewhere.
-    shaped = tf.reshape(weights(kernel[None]), (*kernel.shape, 1))
-    return tf.nn.depthwise_conv2d(x, shaped, [1, 1, 1, 1], padding)
-
-
-def _transposed(node: Node, inputs: list[Any], weights: Any) -> Any:
-    """The pixels that one pixel becomes, as channels; `evaluate` then lays them out."""
-    import tensorflow as tf
-
-    # As a 1x1 convolution, every output channel has a scale of its own.
-    kernel = np.moveaxis(node.params["kernel"], -1, 0)  # (in, kh, kw, out)
-    kernel = kernel.reshape(1, 1, len(kernel), -1)
-    return tf.nn.conv2d(inputs[0], weights(kernel), 1, "VALID")
-
-
-def _affine(node: Node, inputs: list[Any], weights: Any) -> Any:
-    import tensorflow as tf
-
-    if node.inputs[0].op == "input":
-        return inputs[0] * node.params["scale"] + node.params["shift"]
-    # As a depthwise convolution, every channel has a scale of its own.
-    kernel = node.params["scale"].reshape(1, 1, -1)
-    result = _by_channel(inputs[0], kernel, weights, "VALID")
-    return tf.nn.bias_add(result, node.params["shift"])
-
-
 def _sum(node: Node, operands: list[Any], mark: Mark) -> Any:
-    """Adds up one operand after the other: TFLite knows sums of two."""
+    """Adds the operands one by one, since TFLite only has sums of two."""
     total: Any = None
     for i, (x, weight) in enumerate(zip(operands, node.params["weights"], strict=True)):
         part = x if weight == 1.0 else mark((id(node), 2 * i), x * weight)
@@ -218,57 +163,84 @@ def _sum(node: Node, operands: list[Any], mark: Mark) -> Any:
     return total
 
 
-def _pad(node: Node, inputs: list[Any], weights: Any) -> Any:
+def _convolutions() -> dict[str, _Operation]:
+    """Returns the TensorFlow functions of the operations with weights."""
     import tensorflow as tf
 
-    top, bottom, left, right = node.params["padding"]
-    return tf.pad(inputs[0], [[0, 0], [top, bottom], [left, right], [0, 0]])
+    def padded(node: Node, x: Any) -> tuple[Any, Any]:
+        """Returns the operand, padded where TensorFlow cannot, and TensorFlow's padding."""
+        if node.same_padding:
+            return x, "SAME"
+        if not any(node.params["padding"]):
+            return x, "VALID"
+        top, bottom, left, right = node.params["padding"]
+        return tf.pad(x, [[0, 0], [top, bottom], [left, right], [0, 0]]), "VALID"
+
+    def convolution(node: Node, inputs: list[Any], weights: Any) -> Any:
+        x, padding = padded(node, inputs[0])
+        return tf.nn.conv2d(x, weights(node.params["kernel"]), node.params["strides"], padding)
+
+    def by_channel(x: Any, kernel: np.ndarray, weights: Any, padding: str) -> Any:
+        # Rounded in TFLite's shape: TensorFlow does not move the axis of the scales on a reshape.
+        shaped = tf.reshape(weights(kernel[None]), (*kernel.shape, 1))
+        return tf.nn.depthwise_conv2d(x, shaped, [1, 1, 1, 1], padding)
+
+    def depthwise(node: Node, inputs: list[Any], weights: Any) -> Any:
+        x, padding = padded(node, inputs[0])
+        return by_channel(x, node.params["kernel"], weights, padding)
+
+    def transposed(node: Node, inputs: list[Any], weights: Any) -> Any:
+        # As a 1x1 convolution, so that every output channel has its own scale; `evaluate` then
+        # moves the result from channels to pixels.
+        kernel = np.moveaxis(node.params["kernel"], -1, 0)  # (in, kh, kw, out)
+        kernel = kernel.reshape(1, 1, len(kernel), -1)
+        return tf.nn.conv2d(inputs[0], weights(kernel), 1, "VALID")
+
+    def affine(node: Node, inputs: list[Any], weights: Any) -> Any:
+        scale, shift = node.params["scale"], node.params["shift"]
+        if node.inputs[0].op == "input":
+            return inputs[0] * scale + shift
+        # As a depthwise convolution, so that every channel has its own scale.
+        return tf.nn.bias_add(
+            by_channel(inputs[0], scale.reshape(1, 1, -1), weights, "VALID"), shift
+        )
+
+    return {
+        "conv": convolution,
+        "depthwise": depthwise,
+        "deconv": transposed,
+        "affine": affine,
+    }
 
 
-def _pool(node: Node, inputs: list[Any], weights: Any) -> Any:
+@cache
+def _operations() -> dict[str, _Operation]:
+    """Returns the TensorFlow function of each operation except sums."""
     import tensorflow as tf
 
-    size = node.params["size"]
-    return tf.nn.max_pool2d(inputs[0], size, size, "VALID")
+    def pad(node: Node, inputs: list[Any], weights: Any) -> Any:
+        top, bottom, left, right = node.params["padding"]
+        return tf.pad(inputs[0], [[0, 0], [top, bottom], [left, right], [0, 0]])
 
+    def max_pool(node: Node, inputs: list[Any], weights: Any) -> Any:
+        size = node.params["size"]
+        return tf.nn.max_pool2d(inputs[0], size, size, "VALID")
 
-def _upsample(node: Node, inputs: list[Any], weights: Any) -> Any:
-    import tensorflow as tf
+    def upsample(node: Node, inputs: list[Any], weights: Any) -> Any:
+        # With corners aligned on corners, which all runtimes support.
+        return tf.raw_ops.ResizeNearestNeighbor(images=inputs[0], size=node.shape[:2])
 
-    # Corners on corners, which every runtime knows; for whole factors centers would say the same.
-    return tf.raw_ops.ResizeNearestNeighbor(images=inputs[0], size=node.shape[:2])
-
-
-def _join(node: Node, inputs: list[Any], weights: Any) -> Any:
-    import tensorflow as tf
-
-    return tf.concat(inputs, -1)
-
-
-def _average(node: Node, inputs: list[Any], weights: Any) -> Any:
-    import tensorflow as tf
-
-    return tf.reduce_mean(inputs[0], (1, 2), keepdims=True)
-
-
-def _activation(node: Node, inputs: list[Any], weights: Any) -> Any:
-    import tensorflow as tf
-
-    return getattr(tf.nn, node.op)(inputs[0])
-
-
-_OPERATIONS: dict[str, Callable[[Node, list[Any], Any], Any]] = {
-    "conv": _convolution,
-    "depthwise": _depthwise,
-    "deconv": _transposed,
-    "affine": _affine,
-    "concat": _join,
-    "multiply": lambda node, inputs, weights: inputs[0] * inputs[1],
-    "relu": _activation,
-    "sigmoid": _activation,
-    "max_pool": _pool,
-    "pad": _pad,
-    "upsample": _upsample,
-    "global_average": _average,
-    "layer": lambda node, inputs, weights: node.params["layer"](inputs[0]),
-}
+    return {
+        **_convolutions(),
+        "concat": lambda node, inputs, weights: tf.concat(inputs, -1),
+        "multiply": lambda node, inputs, weights: inputs[0] * inputs[1],
+        "relu": lambda node, inputs, weights: tf.nn.relu(inputs[0]),
+        "sigmoid": lambda node, inputs, weights: tf.nn.sigmoid(inputs[0]),
+        "max_pool": max_pool,
+        "pad": pad,
+        "upsample": upsample,
+        "global_average": lambda node, inputs, weights: tf.reduce_mean(
+            inputs[0], (1, 2), keepdims=True
+        ),
+        "layer": lambda node, inputs, weights: node.params["layer"](inputs[0]),
+    }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from keras_facealign._deprecated import renamed_keyword
+from keras_facealign._deprecated import renamed_arguments
 from keras_facealign.errors import FaceAlignError
 
 __all__ = ["CROP_SCALE", "box_overlap", "crop_matrix", "landmarks_box"]
@@ -63,7 +63,7 @@ def box_overlap(first: np.ndarray, second: np.ndarray) -> float:
     return shared / union if union > 0 else 0.0
 
 
-@renamed_keyword("margin", "crop_scale")
+@renamed_arguments(margin="crop_scale")
 def crop_matrix(box: np.ndarray, size: int = 128, crop_scale: float = CROP_SCALE) -> np.ndarray:
     """Makes the matrix from image pixels to the pixels of a square crop around a face box.
 

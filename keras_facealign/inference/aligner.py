@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from keras_facealign import geometry
-from keras_facealign._deprecated import renamed_keyword
+from keras_facealign._deprecated import renamed_arguments
 from keras_facealign.data.images import read_image
 from keras_facealign.detection import Detection, Detector, as_detections, get_detector
 from keras_facealign.errors import FaceAlignError
@@ -102,7 +102,7 @@ class FaceAligner:
         ...     print(face.box, face.landmarks[30])
     """
 
-    @renamed_keyword("mirror", "flip_test")
+    @renamed_arguments(mirror="flip_test")
     def __init__(
         self,
         model: Any,
@@ -137,7 +137,7 @@ class FaceAligner:
         return self._running
 
     @classmethod
-    @renamed_keyword("mirror", "flip_test")
+    @renamed_arguments(mirror="flip_test")
     def from_preset(
         cls,
         name: str | Path,

@@ -16,13 +16,13 @@ _COLUMNS = 4
 
 @keras.saving.register_keras_serializable(package="keras_facealign")
 class ChannelAggregationBlock(Block):
-    """Halves the channels three times and aggregates the four widths back, two at a time.
+    """Halves the channels three times, and aggregates the four widths in pairs.
 
     The block is a triangle of nodes (w, h), 1 <= w <= h <= 4. Along the row h = 4, 3x3 convolutions
     halve the channels from the input at w = 4 down to an eighth at w = 1. A node above averages its
     right neighbor of the row below with its left neighbor, which is half as wide and therefore
-    replicated (joined with itself). In row 3 the right neighbor passes a depth-wise convolution
-    unless the node is on the edge of the triangle. Source: Stacked Dense U-Nets, section 3.2 and
+    concatenated with itself. In row 3 the right neighbor is first convolved depthwise, except on
+    the edge of the triangle. Source: Stacked Dense U-Nets, section 3.2 and
     figure 4.
 
     Args:
@@ -39,7 +39,7 @@ class ChannelAggregationBlock(Block):
             original uses an `HPMBlock`.)
 
     Example:
-        >>> ChannelAggregationBlock(64)(keras.ops.zeros((1, 8, 8, 64))).shape
+        >>> tuple(ChannelAggregationBlock(64)(keras.ops.zeros((1, 8, 8, 64))).shape)
         (1, 8, 8, 64)
     """
 
@@ -57,12 +57,12 @@ class ChannelAggregationBlock(Block):
         self.built = True
 
     def _width(self, w: int) -> int:
-        """Channels of node (w, 4)."""
+        """Returns the channels of node (w, 4)."""
         return self.filters // 2 ** (_COLUMNS - w)
 
     @staticmethod
     def _lateral_nodes() -> list[tuple[int, int]]:
-        """Nodes whose right neighbor passes a depth-wise convolution."""
+        """Returns the nodes whose right neighbor is convolved depthwise."""
         return [(w, h) for h in range(_COLUMNS - 1, 0, -1) for w in range(h - 1, 0, -1) if h % 2]
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:

@@ -1,4 +1,4 @@
-"""Pieces that every block is made of: convolutions and batch norm with the original settings.
+"""Parts of all blocks: convolutions and batch normalization with the original settings.
 
 Composite layers create and build their parts in `build`, so that a weight's path, with its slashes
 read as underscores, is the name that the original MXNet checkpoints use.
@@ -12,6 +12,7 @@ from typing import Any
 import keras
 
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.layers.block import Block
 from keras_facealign.layers.deformable_conv2d import DeformableConv2D
 
 __all__ = [
@@ -26,11 +27,11 @@ __all__ = [
 
 
 def he_normal(fan_in: int | None = None) -> keras.initializers.Initializer:
-    """Gaussian with variance 2 / fan-in, not truncated: the original's Xavier setting.
+    """Makes the original's Xavier initializer: Gaussian of variance 2 / fan-in, not truncated.
 
     Args:
-        fan_in: Inputs of one output unit. Default: taken from the kernel's shape, which is wrong
-            for depth-wise kernels (Keras counts all channels), hence the argument.
+        fan_in: Inputs of one output unit. Default: from the kernel's shape, which is wrong for
+            depthwise kernels, where Keras counts all channels.
     """
     if fan_in is not None:
         return keras.initializers.RandomNormal(stddev=math.sqrt(2.0 / fan_in))
@@ -40,25 +41,25 @@ def he_normal(fan_in: int | None = None) -> keras.initializers.Initializer:
 def conv(
     filters: int, kernel_size: int, name: str, use_bias: bool = False, **kwargs: Any
 ) -> keras.layers.Conv2D:
-    """A "same" convolution with the original initialization."""
+    """Makes a "same" convolution with the original initialization."""
     kwargs.setdefault("padding", "same")
     kwargs.setdefault("kernel_initializer", he_normal())
     return keras.layers.Conv2D(filters, kernel_size, use_bias=use_bias, name=name, **kwargs)
 
 
 def deformable_conv(filters: int, name: str, **kwargs: Any) -> DeformableConv2D:
-    """A 3x3 deformable convolution with the original's rule at the border."""
+    """Makes a 3x3 deformable convolution with the original's rule at the border."""
     kwargs.setdefault("kernel_initializer", he_normal())
     return DeformableConv2D(filters, 3, border="mxnet", name=name, **kwargs)
 
 
 def batch_norm(name: str, **kwargs: Any) -> keras.layers.BatchNormalization:
-    """Batch norm with the original's epsilon and momentum."""
+    """Makes batch normalization with the original's epsilon and momentum."""
     return keras.layers.BatchNormalization(momentum=0.9, epsilon=2e-5, name=name, **kwargs)
 
 
 def check_same_channels(layer: keras.layers.Layer, channels: int | None, filters: int) -> None:
-    """Raises a `FaceAlignError` unless a layer that keeps its width is given that width."""
+    """Raises a `FaceAlignError` where a layer cannot change the number of channels."""
     if channels != filters:
         raise FaceAlignError(
             f"{type(layer).__name__} {layer.name!r} keeps its width: filters={filters} needs an "
@@ -76,15 +77,15 @@ def check_channels(layer: keras.layers.Layer, filters: int, divisor: int) -> Non
 
 
 @keras.saving.register_keras_serializable(package="keras_facealign")
-class ConvBatchNorm(keras.layers.Layer):
-    """Convolution, batch norm and ReLU, the unit that aggregation blocks are made of.
+class ConvBatchNorm(Block):
+    """Convolution, batch normalization and ReLU, the unit of aggregation blocks.
 
     Args:
-        filters: Output channels. A depth-wise unit keeps its input's channels, which must equal it.
+        filters: Output channels. For a depthwise unit, the channels of its input.
         kernel_size: Side of the square kernel.
-        depthwise: Whether every channel is convolved on its own.
+        depthwise: Whether every channel is convolved separately.
         activation: Name of the Keras activation at the end, or None.
-        strides: Step of the convolution. With 2, an odd kernel is padded alike on all sides.
+        strides: Stride of the convolution. With 2, an odd kernel is padded equally on all sides.
 
     Input shape:
         (B, H, W, C).
@@ -102,8 +103,7 @@ class ConvBatchNorm(keras.layers.Layer):
         strides: int = 1,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        self.filters = filters
+        super().__init__(filters, **kwargs)
         self.kernel_size = kernel_size
         self.depthwise = depthwise
         self.activation = activation
@@ -111,34 +111,29 @@ class ConvBatchNorm(keras.layers.Layer):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         if self.depthwise:
-            self.conv = keras.layers.DepthwiseConv2D(
+            convolution: Any = keras.layers.DepthwiseConv2D(
                 self.kernel_size,
                 padding="same",
                 use_bias=False,
                 depthwise_initializer=he_normal(fan_in=self.kernel_size**2),
                 name="conv",
-                dtype=self.dtype_policy,
             )
         else:
-            self.conv = conv(
-                self.filters,
-                self.kernel_size,
-                "conv",
-                strides=self.strides,
-                padding="same" if self.strides == 1 else "valid",
-                dtype=self.dtype_policy,
+            padding = "same" if self.strides == 1 else "valid"
+            convolution = conv(
+                self.filters, self.kernel_size, "conv", strides=self.strides, padding=padding
             )
         batch, *sides, channels = input_shape
         pad = 2 * self._padding
-        self.conv.build((batch, *(side and side + pad for side in sides), channels))
-        self.bn = batch_norm("bn", dtype=self.dtype_policy)
-        self.bn.build(self.compute_output_shape(input_shape))
+        padded = (batch, *(side and side + pad for side in sides), channels)
+        self.conv = self._part(convolution, padded)
+        self.bn = self._part(batch_norm("bn"), self.compute_output_shape(input_shape))
         self.activate = keras.activations.get(self.activation)
         self.built = True
 
     @property
     def _padding(self) -> int:
-        """Pixels to pad on every side, which Keras's "same" would put on one side only."""
+        """Pixels to pad on every side, where Keras's "same" would pad one side only."""
         return 0 if self.strides == 1 else self.kernel_size // 2
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
@@ -150,13 +145,3 @@ class ConvBatchNorm(keras.layers.Layer):
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         batch, *sides, _ = input_shape
         return (batch, *(side and -(-side // self.strides) for side in sides), self.filters)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "kernel_size": self.kernel_size,
-            "depthwise": self.depthwise,
-            "activation": self.activation,
-            "strides": self.strides,
-        }

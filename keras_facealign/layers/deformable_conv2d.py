@@ -1,4 +1,4 @@
-"""Deformable convolution as a layer."""
+"""Deformable convolution layer."""
 
 from __future__ import annotations
 
@@ -20,27 +20,38 @@ from keras_facealign.ops.deform_conv import (
 
 __all__ = ["DeformableConv2D"]
 
+# Arguments that a configuration holds as they are, and those that are serialized, by their kind.
+_PLAIN = (
+    *("filters", "kernel_size", "strides", "padding", "dilation_rate", "groups"),
+    *("deformable_groups", "modulated", "border", "implementation", "use_bias"),
+)
+_OBJECTS = {
+    "initializer": ("kernel", "bias", "offset"),
+    "regularizer": ("kernel", "bias", "activity"),
+    "constraint": ("kernel", "bias"),
+}
+
 
 @keras.saving.register_keras_serializable(package="keras_facealign")
 class DeformableConv2D(keras.layers.Layer):
-    """Convolution that learns where its taps look (Dai et al. 2017; Zhu et al. 2018 with a mask).
+    """Convolution with learned offsets of its taps (Dai et al. 2017; Zhu et al. 2018 with a mask).
 
     Called with an image tensor it computes its offsets (and, modulated, its mask) by an ordinary
     convolution of the same kernel size, strides, padding and dilation: the sub-layer `offset`,
     initialized with zeros, so that training starts from an ordinary convolution. Called with a list
-    `[inputs, offsets]` or `[inputs, offsets, mask]` it takes them as they are and has no such
-    sub-layer. How offsets are ordered: `keras_facealign.ops.deform_conv2d`.
+    `[inputs, offsets]` or `[inputs, offsets, mask]` it uses these and has no such sub-layer. For
+    the order of offsets see `keras_facealign.ops.deform_conv2d`.
 
     Args:
         filters: Output channels.
-        kernel_size: Taps, one number or (vertical, horizontal), as all sizes that follow.
+        kernel_size: Taps, one number or (vertical, horizontal), like all sizes that follow.
         strides: Input pixels from one output pixel to the next.
-        padding: "same" and "valid" as in Keras, or pixels on either side.
+        padding: "same" or "valid" as in Keras, or pixels on either side.
         dilation_rate: Input pixels from one tap to the next.
-        groups: Parts that channels and filters are split into, each convolved on its own.
-        deformable_groups: Parts that channels are split into, each displaced on its own.
-        modulated: Whether samples are multiplied by a mask (DCNv2). The layer's own is the sigmoid
-            of further channels of the offset convolution, hence 0.5 at the start, as in the paper.
+        groups: Parts that channels and filters are split into, each convolved separately.
+        deformable_groups: Parts that channels are split into, each displaced separately.
+        modulated: Whether samples are multiplied by a mask (DCNv2). The layer's own mask is the
+            sigmoid of further channels of the offset convolution, initially 0.5, as in the paper.
         border: "zeros" (torchvision's rule) or "mxnet".
         implementation: "auto", "portable" or "native", see `keras_facealign.ops.deform_conv2d`.
         activation: Activation after the bias, or None.
@@ -55,7 +66,7 @@ class DeformableConv2D(keras.layers.Layer):
         bias_constraint: Constraint on the bias.
 
     Input shape:
-        (B, H, W, C), or a list of it, offsets (B, Ho, Wo, deformable_groups * kh * kw * 2) in
+        (B, H, W, C), or a list of that, offsets (B, Ho, Wo, deformable_groups * kh * kw * 2) in
         pixels, and where the layer is modulated a mask (B, Ho, Wo, deformable_groups * kh * kw).
 
     Output shape:
@@ -125,7 +136,7 @@ class DeformableConv2D(keras.layers.Layer):
 
     @property
     def samples(self) -> int:
-        """Samples an output pixel: taps times deformable groups."""
+        """Samples per output pixel: taps times deformable groups."""
         return self.deformable_groups * self.kernel_size[0] * self.kernel_size[1]
 
     def build(self, input_shape: Any) -> None:
@@ -156,11 +167,11 @@ class DeformableConv2D(keras.layers.Layer):
         if not given:
             if max(self.strides) > 1 and max(self.dilation_rate) > 1:
                 raise FaceAlignError(
-                    f"{self.name}: a convolution in Keras, and so that of the layer's own offsets, "
-                    f"has either strides or dilation, got {self.strides} and "
-                    f"{self.dilation_rate}; call it with [inputs, offsets]."
+                    f"{self.name}: its own offsets come from a Keras convolution, which has either "
+                    f"strides or dilation, got {self.strides} and {self.dilation_rate}; call it "
+                    "with [inputs, offsets]."
                 )
-            # Padding in pixels is added by hand, as Keras's convolution only knows two words.
+            # Padding in pixels is added in `compute_offsets`, since Keras's convolution has none.
             self.offset = keras.layers.Conv2D(
                 self.samples * (3 if self.modulated else 2),
                 self.kernel_size,
@@ -194,7 +205,7 @@ class DeformableConv2D(keras.layers.Layer):
         return self.activation(result)
 
     def compute_offsets(self, inputs: Any) -> tuple[Any, Any]:
-        """Offsets and mask that the layer computes for itself.
+        """Computes the layer's own offsets and mask.
 
         Args:
             inputs: (B, H, W, C).
@@ -213,7 +224,7 @@ class DeformableConv2D(keras.layers.Layer):
         return maps[..., :count], ops.sigmoid(maps[..., count:])
 
     def _padded(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Shape of the offset convolution's input."""
+        """Returns the shape of the offset convolution's input."""
         if isinstance(self.padding, str):
             return tuple(shape)
         sizes = (
@@ -222,14 +233,14 @@ class DeformableConv2D(keras.layers.Layer):
         return (shape[0], *sizes, shape[3])
 
     def _split(self, inputs: Any) -> tuple[Any, tuple[Any, ...]]:
-        """Tells an image from a list that brings offsets; for tensors and shapes alike."""
+        """Separates inputs from given offsets and mask; works for tensors and for shapes."""
         first = inputs[0] if isinstance(inputs, (list, tuple)) else None
         if not isinstance(first, (list, tuple)) and not hasattr(first, "shape"):
             return inputs, ()
         expected = 3 if self.modulated else 2
         if len(inputs) != expected:
             raise FaceAlignError(
-                f"{self.name} takes one tensor, or {expected} with offsets"
+                f"{self.name} accepts one tensor, or {expected} with offsets"
                 f"{' and mask' if self.modulated else ''}; got a list of {len(inputs)}."
             )
         return inputs[0], tuple(inputs[1:])
@@ -242,30 +253,9 @@ class DeformableConv2D(keras.layers.Layer):
         return (shape[0], *size, self.filters)
 
     def get_config(self) -> dict[str, Any]:
-        serialized = {
-            "activation": keras.activations.serialize(self.activation),
-            "activity_regularizer": keras.regularizers.serialize(self.activity_regularizer),
-        }
-        for name in ("kernel", "bias", "offset"):
-            initializer = getattr(self, f"{name}_initializer")
-            serialized[f"{name}_initializer"] = keras.initializers.serialize(initializer)
-        for name in ("kernel", "bias"):
-            regularizer = getattr(self, f"{name}_regularizer")
-            constraint = getattr(self, f"{name}_constraint")
-            serialized[f"{name}_regularizer"] = keras.regularizers.serialize(regularizer)
-            serialized[f"{name}_constraint"] = keras.constraints.serialize(constraint)
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "kernel_size": self.kernel_size,
-            "strides": self.strides,
-            "padding": self.padding,
-            "dilation_rate": self.dilation_rate,
-            "groups": self.groups,
-            "deformable_groups": self.deformable_groups,
-            "modulated": self.modulated,
-            "border": self.border,
-            "implementation": self.implementation,
-            "use_bias": self.use_bias,
-            **serialized,
-        }
+        config = {name: getattr(self, name) for name in _PLAIN}
+        config["activation"] = keras.activations.serialize(self.activation)
+        for kind, names in _OBJECTS.items():
+            serialize = getattr(keras, f"{kind}s").serialize
+            config |= {f"{n}_{kind}": serialize(getattr(self, f"{n}_{kind}")) for n in names}
+        return {**super().get_config(), **config}

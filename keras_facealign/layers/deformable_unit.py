@@ -1,4 +1,4 @@
-"""The 3x3 deformable unit before a heatmap."""
+"""The deformable unit in front of a heatmap head."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class DeformableConvBatchNorm(Block):
 
     Args:
         filters: Output channels.
-        norm_first: Batch norm and ReLU before the convolution and nothing after it, as in the code
-            of the paper's time.
+        norm_first: Whether batch norm and ReLU precede the convolution instead of following it, as
+            in the code of the paper's time.
 
     Input shape:
         (B, H, W, C).
@@ -30,7 +30,7 @@ class DeformableConvBatchNorm(Block):
         (B, H, W, filters).
 
     Example:
-        >>> DeformableConvBatchNorm(16)(keras.ops.zeros((1, 8, 8, 16))).shape
+        >>> tuple(DeformableConvBatchNorm(16)(keras.ops.zeros((1, 8, 8, 16))).shape)
         (1, 8, 8, 16)
     """
 
@@ -48,6 +48,3 @@ class DeformableConvBatchNorm(Block):
         if self.norm_first:
             return self.conv(keras.ops.relu(self.bn(inputs, training=training)))
         return keras.ops.relu(self.bn(self.conv(inputs), training=training))
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "norm_first": self.norm_first}

@@ -1,4 +1,4 @@
-"""Blocks by name."""
+"""Makes blocks by their names."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ BLOCKS: dict[str, type[Block]] = {
 
 
 def make_block(kind: str, input_channels: int | None, filters: int, name: str) -> Block:
-    """Makes the block that a network of the given kind has at one place.
+    """Makes a block of a kind, or the one that the original has in its place.
 
     Args:
         kind: A key of `BLOCKS`.
-        input_channels: Channels that arrive.
-        filters: Channels that leave.
+        input_channels: Channels of its input.
+        filters: Channels of its output.
         name: Layer name.
 
     Returns:

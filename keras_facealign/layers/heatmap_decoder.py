@@ -1,4 +1,4 @@
-"""Decoding as a layer, so that a graph can end in landmarks instead of heatmaps."""
+"""Heatmap decoding as a layer, for graphs whose outputs are landmarks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class HeatmapDecoder(keras.layers.Layer):
     """Turns raw heatmaps into landmarks and confidence.
 
     Args:
-        input_size: Side of the network's input in pixels, the frame of the landmarks.
+        input_size: Side of the network's input in pixels, to which landmarks refer.
         method: A decoding method, see `keras_facealign.ops.decode_heatmaps`.
 
     Input shape:

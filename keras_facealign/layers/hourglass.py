@@ -21,11 +21,11 @@ class Hourglass(Block):
     figure 2b.
 
     Args:
-        filters: Channels everywhere, those of the input too.
+        filters: Channels of input, output and all blocks.
         depth: Number of 2x poolings; height and width must be divisible by 2 ** depth.
         block: Kind of convolution block, see `make_block`.
-        learned_upsampling: Whether a depth-wise kernel doubles the resolution, as in the code of
-            the paper's time, instead of repeated pixels.
+        learned_upsampling: Whether a learned depthwise kernel doubles the resolution, as in the
+            code of the paper's time, instead of repeated pixels.
 
     Input shape:
         (B, H, W, filters).
@@ -34,7 +34,7 @@ class Hourglass(Block):
         (B, H, W, filters).
 
     Example:
-        >>> Hourglass(32, depth=3, block="resnet")(keras.ops.zeros((1, 16, 16, 32))).shape
+        >>> tuple(Hourglass(32, depth=3, block="resnet")(keras.ops.zeros((1, 16, 16, 32))).shape)
         (1, 16, 16, 32)
     """
 
@@ -83,11 +83,3 @@ class Hourglass(Block):
         for layer in (self.low1, self.low2, self.low3):
             low = layer(low, training=training)
         return self.up1(inputs, training=training) + self.upsampling(low)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "depth": self.depth,
-            "block": self.block,
-            "learned_upsampling": self.learned_upsampling,
-        }

@@ -30,7 +30,7 @@ class HPMBlock(Block):
         (B, H, W, filters).
 
     Example:
-        >>> HPMBlock(64)(keras.ops.zeros((1, 8, 8, 32))).shape
+        >>> tuple(HPMBlock(64)(keras.ops.zeros((1, 8, 8, 32))).shape)
         (1, 8, 8, 64)
     """
 

@@ -16,13 +16,13 @@ __all__ = ["InceptionBlock"]
 class InceptionBlock(Block):
     """Three branches of growing depth, joined, mixed by a 1x1 convolution, and added to the input.
 
-    Only for places where the width stays; `make_block` takes a `ResNetBlock` elsewhere, as the
-    original does. Source: block 35 of Szegedy et al., Inception-v4, Inception-ResNet and the Impact
+    The width stays the same; for other widths `make_block` makes a `ResNetBlock`, like the
+    original. Source: block 35 of Szegedy et al., Inception-v4, Inception-ResNet and the Impact
     of Residual Connections on Learning (AAAI 2017), with the widths of the original code's
     "inception" networks (Stacked Dense U-Nets, Table 1).
 
     Args:
-        filters: Output channels, those of the input too; divisible by 8.
+        filters: Channels of input and output, divisible by 8.
 
     Input shape:
         (B, H, W, filters).
@@ -31,7 +31,7 @@ class InceptionBlock(Block):
         (B, H, W, filters).
 
     Example:
-        >>> InceptionBlock(32)(keras.ops.zeros((1, 8, 8, 32))).shape
+        >>> tuple(InceptionBlock(32)(keras.ops.zeros((1, 8, 8, 32))).shape)
         (1, 8, 8, 32)
     """
 

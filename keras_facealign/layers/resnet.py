@@ -30,7 +30,7 @@ class ResNetBlock(Block):
         (B, H, W, filters).
 
     Example:
-        >>> ResNetBlock(64)(keras.ops.zeros((1, 8, 8, 32))).shape
+        >>> tuple(ResNetBlock(64)(keras.ops.zeros((1, 8, 8, 32))).shape)
         (1, 8, 8, 64)
     """
 

@@ -23,27 +23,27 @@ _Shape = tuple[int | None, ...]
 class ScaleAggregation(Block):
     """A triangle of nodes that aggregates neighboring resolutions pair by pair: SAT and DLA.
 
-    Node (w, h), 1 <= w <= h <= depth + 1, works at 2 ** (h - w) times less than the input's
+    Node (w, h), 1 <= w <= h <= depth + 1, has 1 / 2 ** (h - w) of the input's
     resolution. Row h = depth + 1 is the encoder: channel aggregation, max-pooling, channel
     aggregation. A node above averages X, its neighbor of equal resolution, and Y, its neighbor
-    of half the resolution brought up by a transposed convolution (w > 1) or by up-sampling and
+    of half the resolution, enlarged by a transposed convolution (w > 1) or by up-sampling and
     channel aggregation (w = 1). Source: Stacked Dense U-Nets, section 3.1 and figure 3; where the
-    released code and the paper differ this follows the code, whose checkpoints it can hold.
+    released code and the paper differ this follows the code, whose checkpoints it can load.
 
     The defaults are SAT (III). `laterals="dense"` is DLA (deep layer aggregation); with
-    `downward=True` on top it is SAT (I), in the paper at depth 4, or SAT (II), at depth 3.
+    `downward=True` it is SAT (I), in the paper at depth 4, or SAT (II), at depth 3.
 
     Args:
-        filters: Channels everywhere, those of the input too; divisible by 8.
+        filters: Channels of input, output and all nodes, divisible by 8.
         depth: Number of 2x poolings; height and width must be divisible by 2 ** depth.
-        laterals: What X passes: "depthwise" (a depth-wise convolution in odd rows, except on the
-            edge of the triangle; nothing elsewhere) or "dense" (a convolution everywhere).
+        laterals: Layers applied to X: "depthwise" (a depthwise convolution in odd rows, except on
+            the edge of the triangle) or "dense" (a convolution in every row).
         downward: Whether nodes inside the triangle also average Z, the neighbor of twice the
             resolution, through a strided convolution and a sigmoid.
         gate: Whether node (2, 3) is multiplied channel by channel by the mean over all pixels of
             its neighbor (3, 3); needs a depth of at least 3.
-        learned_upsampling: Whether a depth-wise kernel doubles the resolution at w = 1, as in the
-            code of the paper's time, instead of repeated pixels.
+        learned_upsampling: Whether a learned depthwise kernel doubles the resolution at w = 1, as
+            in the code of the paper's time, instead of repeated pixels.
 
     Input shape:
         (B, H, W, filters).
@@ -52,10 +52,10 @@ class ScaleAggregation(Block):
         (B, H, W, filters).
 
     Raises:
-        FaceAlignError: If `laterals` is unknown, or `gate` is set and the depth below 3.
+        FaceAlignError: If `laterals` is unknown, or `gate` is True and the depth below 3.
 
     Example:
-        >>> ScaleAggregation(32, depth=3)(keras.ops.zeros((1, 16, 16, 32))).shape
+        >>> tuple(ScaleAggregation(32, depth=3)(keras.ops.zeros((1, 16, 16, 32))).shape)
         (1, 16, 16, 32)
     """
 
@@ -93,7 +93,7 @@ class ScaleAggregation(Block):
         self.built = True
 
     def _add_node(self, w: int, h: int, shapes: list[_Shape]) -> None:
-        """The layers of node (w, h), h <= depth."""
+        """Adds the layers of node (w, h), h <= depth."""
         node, shape = f"w{w}_h{h}", shapes[h - w]
         if self.laterals == "dense":
             self._add(ConvBatchNorm(self.filters, name=f"{node}_x"), shape)
@@ -118,7 +118,7 @@ class ScaleAggregation(Block):
             self._add(unit, shapes[h - w - 1])
 
     def _shapes(self, input_shape: _Shape) -> list[_Shape]:
-        """Tensor shape at each resolution level."""
+        """Returns the tensor shape at each resolution level."""
         batch, height, width = input_shape[:3]
         return [
             (batch, height and height // 2**level, width and width // 2**level, self.filters)
@@ -129,14 +129,14 @@ class ScaleAggregation(Block):
         self.parts[layer.name] = self._part(layer, shape)
 
     def _raise(self, inputs: Any, w: int, h: int, training: bool | None) -> Any:
-        """Brings node (w, h + 1) up to the resolution of node (w, h)."""
+        """Enlarges node (w, h + 1) to the resolution of node (w, h)."""
         y = self.parts[f"upsampling_w{w}_h{h}"](inputs)
         if w > 1:
             return ops.relu(self.parts[f"w{w}_h{h}_y_bn"](y, training=training))
         return self.parts[f"w{w}_h{h}_4"](y, training=training)
 
     def _encode(self, inputs: Any, training: bool | None) -> dict[int, Any]:
-        """Row h = depth + 1, its nodes by w."""
+        """Returns the nodes of row h = depth + 1 by w."""
         n = self.depth + 1
         row = {n: inputs}
         for w in range(self.depth, 0, -1):
@@ -160,13 +160,3 @@ class ScaleAggregation(Block):
                     above[w] = above[w] * ops.mean(above[3], axis=(1, 2), keepdims=True)
             row = above
         return row[1]
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "depth": self.depth,
-            "laterals": self.laterals,
-            "downward": self.downward,
-            "gate": self.gate,
-            "learned_upsampling": self.learned_upsampling,
-        }

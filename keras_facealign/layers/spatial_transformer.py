@@ -1,4 +1,4 @@
-"""Spatial transformer in front of a network: turns the picture upright before it is looked at."""
+"""Spatial transformer in front of a network, which rotates faces upright."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ MAX_ANGLE = 0.5
 
 @keras.saving.register_keras_serializable(package="keras_facealign")
 class RotateImages(keras.layers.Layer):
-    """Rotates each picture about its center by an angle of its own: bilinear, zero outside.
+    """Rotates each image about its center by its own angle: bilinear sampling, 0 outside.
 
     Args:
         dtype: As in Keras; positions are always computed in float32.
 
     Input shape:
-        Pictures (B, H, W, C), and angles (B, 1) in radians. The result shows at `p` what the input
-        shows at `p` turned by the angle, x towards y.
+        Images (B, H, W, C), and angles (B, 1) in radians. The result at `p` is the input at `p`
+        rotated by the angle, x towards y.
 
     Output shape:
-        The pictures, (B, H, W, C), and float32 (B, 2, 3), the matrices that move a point of the
-        input, in pixels, to where the result shows it.
+        The rotated images, (B, H, W, C), and float32 (B, 2, 3), the matrices that transform points
+        of the input, in pixels, to those of the result.
 
     Example:
-        >>> turned, matrices = RotateImages()([ops.ones((1, 8, 8, 3)), ops.zeros((1, 1))])
-        >>> turned.shape, matrices.shape
+        >>> rotated, matrices = RotateImages()([ops.ones((1, 8, 8, 3)), ops.zeros((1, 1))])
+        >>> tuple(rotated.shape), tuple(matrices.shape)
         ((1, 8, 8, 3), (1, 2, 3))
     """
 
     def call(self, inputs: Any) -> tuple[Any, Any]:
         images, angles = inputs
         center = ((int(images.shape[2]) - 1) / 2, (int(images.shape[1]) - 1) / 2)
-        turn = -ops.cast(angles[:, 0], "float32")
-        zero = ops.zeros_like(turn)
-        matrices = geometry.similarity(ops.ones_like(turn), turn, (zero, zero), center)
+        angle = -ops.cast(angles[:, 0], "float32")
+        zero = ops.zeros_like(angle)
+        matrices = geometry.similarity(ops.ones_like(angle), angle, (zero, zero), center)
         return warp_affine(images, matrices), matrices
 
     def compute_output_shape(self, input_shape: Any) -> tuple[Any, Any]:
@@ -61,12 +61,12 @@ class RotateImages(keras.layers.Layer):
 def estimate_rotation(
     images: keras.KerasTensor, filters: tuple[int, int] = (64, 128), units: int = 128
 ) -> keras.KerasTensor:
-    """The localisation network of the original code: one rotation angle a picture.
+    """Builds the localization network of the original code: one rotation angle per image.
 
     Two convolutions and two dense layers in a functional graph, named as in the original's
-    checkpoints. The last layer starts at zero, so that an untrained network leaves pictures as they
-    are. Source: Jaderberg et al., Spatial Transformer Networks (NIPS 2015), as compared in Stacked
-    Dense U-Nets, Table 1.
+    checkpoints. The last layer is initialized with zeros, so that an untrained network does not
+    rotate. Source: Jaderberg et al., Spatial Transformer Networks (NIPS 2015), as compared in
+    Stacked Dense U-Nets, Table 1.
 
     Args:
         images: Symbolic (B, H, W, 3), normalized to about -1 to 1, of known size.
@@ -81,7 +81,7 @@ def estimate_rotation(
     x = keras.layers.ReLU(name="stn_relu0")(batch_norm("stn_bn0")(x))
     x = conv(filters[1], 3, "stn_conv1")(x)
     x = keras.layers.ReLU(name="stn_relu1")(batch_norm("stn_bn1")(x))
-    # Channels first, the order of the original's dense weights.
+    # Channels first, as in the original's dense weights.
     x = keras.layers.Permute((3, 1, 2), name="stn_permute")(max_pool(x))
     x = keras.layers.Flatten(name="stn_flatten")(x)
     x = keras.layers.Dense(

@@ -14,11 +14,11 @@ __all__ = ["UNet"]
 class UNet(Hourglass):
     """An hourglass whose lateral connections are 1x1 convolutions instead of whole blocks.
 
-    Stacked Dense U-Nets, figure 2a. No released code has it; this construction (1x1 convolution,
-    batch norm, ReLU on each lateral) has the size that the paper's Table 1 gives.
+    Stacked Dense U-Nets, figure 2a. There is no released code; this construction (1x1
+    convolution, batch norm, ReLU on each lateral) has the size in the paper's Table 1.
 
     Args:
-        filters: Channels everywhere, those of the input too.
+        filters: Channels of input, output and all blocks.
         depth: Number of 2x poolings; height and width must be divisible by 2 ** depth.
         block: Kind of convolution block, see `make_block`.
 
@@ -29,7 +29,7 @@ class UNet(Hourglass):
         (B, H, W, filters).
 
     Example:
-        >>> UNet(32, depth=3, block="cab")(keras.ops.zeros((1, 16, 16, 32))).shape
+        >>> tuple(UNet(32, depth=3, block="cab")(keras.ops.zeros((1, 16, 16, 32))).shape)
         (1, 16, 16, 32)
     """
 

@@ -1,4 +1,4 @@
-"""Learned up-sampling of each channel on its own."""
+"""Learned up-sampling of each channel separately."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ __all__ = ["DepthwiseUpsampling2D", "upsampling"]
 
 
 def _top_left(shape: tuple[int, ...], dtype: Any = None) -> Any:
-    """Kernels that write each pixel to the top left of its four and leave the rest zero."""
+    """Makes kernels that write each pixel to the top left of its four, and 0 to the others."""
     corner = ops.one_hot(ops.zeros((1,), "int32"), shape[0] * shape[1], dtype=dtype)
     return ops.reshape(corner, (*shape[:2], 1, 1)) * ops.ones(shape, dtype=dtype)
 
 
 @keras.saving.register_keras_serializable(package="keras_facealign")
 class DepthwiseUpsampling2D(keras.layers.Layer):
-    """Doubles height and width by a transposed 2x2 convolution of stride 2 in every channel alone.
+    """Doubles height and width by a transposed depthwise 2x2 convolution of stride 2.
 
-    With a kernel of ones it repeats pixels. The released code of the paper's time had it where
-    later versions repeat pixels; it starts, as there, by writing each pixel to the top left of its
-    four.
+    With a kernel of ones it repeats pixels. The released code of the paper's time has it where
+    later versions repeat pixels. As there, it is initialized to write each pixel to the top left of
+    its four.
 
     Input shape:
         (B, H, W, C).
@@ -31,12 +31,12 @@ class DepthwiseUpsampling2D(keras.layers.Layer):
         (B, 2H, 2W, C).
 
     Example:
-        >>> DepthwiseUpsampling2D()(keras.ops.ones((1, 4, 4, 8))).shape
+        >>> tuple(DepthwiseUpsampling2D()(keras.ops.ones((1, 4, 4, 8))).shape)
         (1, 8, 8, 8)
     """
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        # Laid out as the kernel of a depth-wise convolution.
+        # The layout of a depthwise convolution's kernel.
         self.kernel = self.add_weight(
             name="kernel", shape=(2, 2, input_shape[-1], 1), initializer=_top_left
         )
@@ -56,7 +56,7 @@ class DepthwiseUpsampling2D(keras.layers.Layer):
 
 
 def upsampling(learned: bool, name: str) -> keras.layers.Layer:
-    """Doubles the resolution: by a learned depth-wise kernel, or by repeating pixels."""
+    """Makes a layer that doubles the resolution, by a learned kernel or by repeating pixels."""
     if learned:
         return DepthwiseUpsampling2D(name=name)
     return keras.layers.UpSampling2D(2, name=name)

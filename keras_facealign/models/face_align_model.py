@@ -69,7 +69,7 @@ class FaceAlignModel(LandmarkPrediction, TrainingStep, keras.Model):
         **kwargs: Any,
     ) -> None:
         if isinstance(architecture, dict):
-            architecture = Architecture(**architecture)
+            architecture = Architecture.from_dict(architecture)
         landmark_scheme = get_scheme(scheme)
         if architecture.num_landmarks != landmark_scheme.num_landmarks:
             raise FaceAlignError(

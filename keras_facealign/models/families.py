@@ -32,14 +32,16 @@ class _Family(FaceAlignModel):
                 f"{type(self).__name__} has no topology {topology!r}; choose one of: "
                 f"{', '.join(self.topologies)}, or another family."
             )
-        names = {f.name for f in fields(Architecture)}
+        # `dcn` is the name of `deformable` in version 0.1.
+        names = {f.name for f in fields(Architecture)} | {"dcn"}
         options = {name: kwargs.pop(name) for name in names & set(kwargs)}
         super().__init__(Architecture(topology=topology, **options), **kwargs)
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> FaceAlignModel:
         config = dict(config)
-        return super().from_config({**config.pop("architecture"), **config}, custom_objects)
+        architecture = Architecture.from_dict(config.pop("architecture")).to_dict()
+        return super().from_config({**architecture, **config}, custom_objects)
 
 
 @keras.saving.register_keras_serializable(package="keras_facealign")
@@ -157,8 +159,12 @@ class SATFaceAlign(_Family):
 # transformer is that of 2018, and only with deformable convolutions beside it has it the size that
 # the paper's Table 1 gives.
 _INSIDE: dict[str, dict[str, Any]] = {
-    "deformable": {"dcn": 3},
-    "spatial_transformer": {"dcn": 3, "variant": "insightface_2018", "spatial_transformer": True},
+    "deformable": {"deformable": "both"},
+    "spatial_transformer": {
+        "deformable": "both",
+        "variant": "insightface_2018",
+        "spatial_transformer": True,
+    },
     "none": {},
 }
 
@@ -182,8 +188,8 @@ class DenseUNetFaceAlign(_Family):
 
     Example:
         >>> model = DenseUNetFaceAlign(stacks=1, width=0.125)
-        >>> model.architecture.dcn
-        3
+        >>> model.architecture.deformable
+        'both'
     """
 
     topologies = ("sat",)

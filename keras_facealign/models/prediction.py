@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from keras_facealign._deprecated import renamed_keyword
+from keras_facealign._deprecated import renamed_arguments
 from keras_facealign.calibration import Calibration
 from keras_facealign.prediction import (
     LandmarkOutputs,
@@ -62,7 +62,7 @@ class LandmarkPrediction:
     def landmark_offset(self, value: Sequence[float]) -> None:
         self._landmark_offset = check_offset(value, self.input_size)
 
-    @renamed_keyword("mirror", "flip_test")
+    @renamed_arguments(mirror="flip_test")
     def predict_landmarks(
         self, images: Any, batch_size: int = 32, flip_test: bool = False
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -83,7 +83,7 @@ class LandmarkPrediction:
         outputs = self.predict_outputs(images, batch_size, flip_test)
         return outputs["landmarks"], outputs["confidence"]
 
-    @renamed_keyword("mirror", "flip_test")
+    @renamed_arguments(mirror="flip_test")
     def predict_outputs(
         self, images: Any, batch_size: int = 32, flip_test: bool = False
     ) -> LandmarkOutputs:

@@ -62,8 +62,8 @@ class TrainingStep:
         first = augmentation.view(batch, base, base_flip)
         both_flip = ops.abs(base_flip - flip)
         second = augmentation.view(batch, geometry.compose(matrix, base), both_flip)
-        first.images = augmentation.disturb(first.images)
-        second.images = augmentation.disturb(second.images)
+        first.images = augmentation.corrupt(first.images)
+        second.images = augmentation.corrupt(second.images)
         return Pair(first, second, matrix, flip)
 
     def pair_loss(self, pair: Pair, first: list[Any], second: list[Any]) -> dict[str, Any]:

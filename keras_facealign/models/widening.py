@@ -111,8 +111,8 @@ def deepen(model: _Model, stacks: int = 2) -> _Model:
         raise FaceAlignError(f"stacks is {stacks!r}; give more than the model's {old.stacks}.")
     if old.heads_between_stacks:
         raise FaceAlignError(
-            f"A {old.topology} with dcn={old.dcn} cannot be deepened: the only features "
-            "between its stacks are the landmarks' channels."
+            f"A {old.topology} with deformable={old.deformable!r} cannot be deepened: the only "
+            "features between its stacks are the landmarks' channels."
         )
     deeper = _like(model, stacks=stacks)
     source = _weights(model)

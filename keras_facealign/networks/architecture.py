@@ -1,26 +1,45 @@
-"""What decides a network's graph."""
+"""Architectures: all settings that decide a network's graph."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from keras_facealign._deprecated import renamed_arguments
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.layers import BLOCKS
 
-__all__ = ["ENCODER_DECODERS", "STEMS", "TOPOLOGIES", "VARIANTS", "Architecture", "stem_widths"]
+__all__ = [
+    "DEFORMABLE",
+    "ENCODER_DECODERS",
+    "STEMS",
+    "TOPOLOGIES",
+    "VARIANTS",
+    "Architecture",
+    "stem_widths",
+]
 
 ENCODER_DECODERS = ("hourglass", "unet")
 TOPOLOGIES = (*ENCODER_DECODERS, "dla", "sat_i", "sat_ii", "sat")
 STEMS = ("full", "light")
 VARIANTS = ("dfa", "insightface", "insightface_2018")
-# Names that configurations of version 0.1 have.
+DEFORMABLE = ("none", "between", "heads", "both")
+"""Values of `Architecture.deformable`, in the order of version 0.1 and MXNet's `dcn`, 0 to 3."""
+# Names in configurations of version 0.1.
 _OLD_VARIANTS = {"if": "insightface", "old": "insightface_2018"}
 
 
+def _deformable_of(dcn: int) -> str:
+    """Returns the value of `deformable` for a number of version 0.1."""
+    if dcn not in range(len(DEFORMABLE)):
+        raise FaceAlignError(f"dcn is {dcn}; choose 0, 1, 2 or 3.")
+    return DEFORMABLE[dcn]
+
+
+@renamed_arguments({"dcn": _deformable_of}, dcn="deformable")
 @dataclass(frozen=True)
 class Architecture:
-    """Everything that decides a network's graph.
+    """Settings that decide a network's graph.
 
     Args:
         topology: "hourglass", "unet", "dla", "sat_i", "sat_ii" or "sat", which is SAT (III).
@@ -41,8 +60,8 @@ class Architecture:
             heads start at 0.5, which costs the cross-entropy many steps to unlearn; None keeps it.
         gate: SAT and DLA only: whether a node is multiplied by the mean of its neighbor
             (`net_sat` 2 of the original code).
-        dcn: Where convolutions are deformable, the paper's inside transformer: 0 nowhere, 1 between
-            stacks, 2 in front of and inside the heads, 3 everywhere of these.
+        deformable: Where convolutions are deformable (the paper's inside transformer): "none",
+            "between" stacks, in front of and inside the "heads", or "both".
         variant: Which of the released codes decides details. "insightface_2018" (InsightFace's
             `alignment/hg2.py` of May 2018, the code of the paper's time) learns the up-sampling and
             normalizes before the deformable convolution; "insightface" (its later
@@ -51,7 +70,7 @@ class Architecture:
             channels, which are the heatmaps that the last stack trains. Default:
             "insightface_2018" for "dla", "sat_i" and "sat_ii", which no later code has, else "dfa".
             The names of version 0.1, "old" and "if", are accepted.
-        spatial_transformer: Whether a small network in front turns the picture upright (STN).
+        spatial_transformer: Whether a small network in front turns the image upright (STN).
     """
 
     topology: str = "sat"
@@ -65,7 +84,7 @@ class Architecture:
     stem: str = "full"
     head_prior: float | None = None
     gate: bool = False
-    dcn: int = 0
+    deformable: str = "none"
     variant: str | None = None
     spatial_transformer: bool = False
 
@@ -79,6 +98,7 @@ class Architecture:
         self._check("variant", self.variant, VARIANTS)
         self._check("block", self.block, BLOCKS)
         self._check("stem", self.stem, STEMS)
+        self._check("deformable", self.deformable, DEFORMABLE)
         if self.stacks < 1 or self.depth < 1 or self.num_landmarks < 1:
             raise FaceAlignError(
                 f"stacks={self.stacks}, depth={self.depth} and num_landmarks="
@@ -95,8 +115,6 @@ class Architecture:
             raise FaceAlignError(
                 f"input_size={self.input_size} must be 2 or 4 times map_size={self.map_size}."
             )
-        if self.dcn not in (0, 1, 2, 3):
-            raise FaceAlignError(f"dcn is {self.dcn}; choose 0, 1, 2 or 3.")
         if self.gate and (self.topology in ENCODER_DECODERS or self.depth < 3):
             raise FaceAlignError(
                 f"gate=True needs an aggregation topology of depth 3 or more, not "
@@ -116,13 +134,40 @@ class Architecture:
         return int(256 * self.width)
 
     @property
+    def deformable_heads(self) -> bool:
+        """Whether the convolutions in front of and inside the heads are deformable."""
+        return self.deformable in ("heads", "both")
+
+    @property
+    def deformable_between(self) -> bool:
+        """Whether there are deformable convolutions between stacks."""
+        return self.deformable in ("between", "both")
+
+    @property
     def heads_between_stacks(self) -> bool:
-        """Whether what lies between stacks has K channels and is the last stack's trained map."""
-        return self.dcn in (1, 3) and self.variant == "dfa" and self.topology in ENCODER_DECODERS
+        """Whether features between stacks have K channels, which the last stack trains as maps."""
+        encoder_decoder = self.variant == "dfa" and self.topology in ENCODER_DECODERS
+        return self.deformable_between and encoder_decoder
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as plain Python values, for a configuration file."""
+        """Returns the fields as plain Python values, for a configuration file."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> Architecture:
+        """Makes an architecture from a configuration file's fields, also those of version 0.1.
+
+        Args:
+            fields: What `to_dict` returned.
+
+        Raises:
+            FaceAlignError: If a value is not possible.
+            TypeError: If a field is unknown.
+        """
+        fields = dict(fields)
+        if "dcn" in fields:
+            fields["deformable"] = _deformable_of(fields.pop("dcn"))
+        return cls(**fields)
 
 
 def stem_widths(width: float) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""What a network costs to run."""
+"""Computational cost of networks."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ["count_macs"]
 
 
 def count_macs(model: keras.Model) -> int:
-    """Multiply-adds of the convolutions of one forward pass for one image.
+    """Counts the multiply-adds of all convolutions in a forward pass for one image.
 
-    Batch norm, activations, pooling and sums are left out, as is usual; they add a few per cent.
+    Batch norm, activations, pooling and sums, which add a few per cent, are not counted, as usual.
     One multiply-add is two floating-point operations.
 
     Args:
@@ -37,8 +37,7 @@ def count_macs(model: keras.Model) -> int:
         if not isinstance(layer, _CONVOLUTIONS):
             continue
         shape = layer.get_build_config()["input_shape"]
-        # A transposed convolution applies its kernel once an input pixel, the others once an output
-        # pixel.
+        # A transposed convolution applies its kernel per input pixel, the others per output pixel.
         transposed = isinstance(layer, _TRANSPOSED)
         pixels = shape[1:3] if transposed else layer.compute_output_shape(shape)[1:3]
         if None in pixels:

@@ -1,4 +1,4 @@
-"""The networks: a stem, then stacks of one topology, each with a heatmap head.
+"""Stacked heatmap networks: a stem, then stacks of one topology, each with a heatmap head.
 
 One builder serves every topology and block. Layer names, with the slashes of a weight's path read
 as underscores, are the parameter names of the original MXNet code.
@@ -59,13 +59,13 @@ _MAKERS: dict[str, _Maker] = {
 
 @dataclass(frozen=True)
 class Network:
-    """A functional graph and what its outputs mean.
+    """A functional Keras graph and the meaning of its outputs.
 
     Attributes:
         images: The input, (B, input_size, input_size, 3) RGB 0 to 255.
         heatmaps: Raw logits of every stack in order, float32 (B, map_size, map_size, K).
-        trained: The same list, but its last entry is what the last stack trains, which differs
-            where `Architecture.heads_between_stacks`.
+        trained: The same list, except that its last entry is the map that the last stack trains,
+            which differs where `Architecture.heads_between_stacks`.
         frame: With a spatial transformer, float32 (B, 2, 3), matrices that move points of the input
             to the frame that the heatmaps refer to, in input pixels; else None.
     """
@@ -77,13 +77,13 @@ class Network:
 
     @property
     def outputs(self) -> list[keras.KerasTensor]:
-        """All there is: the heatmaps, the last trained ones if they differ, the frame if any."""
+        """All outputs: heatmaps, the last trained ones where they differ, and the frame if any."""
         extra = [] if self.trained[-1] is self.heatmaps[-1] else [self.trained[-1]]
         return [*self.heatmaps, *extra, *([] if self.frame is None else [self.frame])]
 
 
 def prior_logit(probability: float) -> float:
-    """The logit whose sigmoid is `probability`."""
+    """Returns the logit whose sigmoid is `probability`."""
     return math.log(probability / (1.0 - probability))
 
 
@@ -92,11 +92,11 @@ def _block(arch: Architecture, x: keras.KerasTensor, filters: int, name: str) ->
 
 
 def _stem(arch: Architecture, x: keras.KerasTensor) -> keras.KerasTensor:
-    """From the normalized image to `filters` channels at the maps' resolution."""
+    """Maps the normalized image to `filters` channels at the maps' resolution."""
     narrow, middle = stem_widths(arch.width)
     if arch.stem == "light":
-        # Stride 2 with "same" padding is lopsided for odd kernels; a 4x4 kernel padded by one pixel
-        # keeps the grid of half-pixel centers symmetric: output i covers inputs 2i - 1 to 2i + 2.
+        # Stride 2 with "same" padding is asymmetric for odd kernels; with a 4x4 kernel and a
+        # padding of one pixel, output i covers inputs 2i - 1 to 2i + 2.
         halvings = (arch.input_size // arch.map_size).bit_length() - 1
         for i in range(halvings):
             x = keras.layers.ZeroPadding2D(1, name=f"pad{i}")(x)
@@ -117,10 +117,10 @@ def _stem(arch: Architecture, x: keras.KerasTensor) -> keras.KerasTensor:
 
 
 def _head(arch: Architecture, y: keras.KerasTensor, i: int) -> tuple[keras.KerasTensor, ...]:
-    """A stack's last features and its heatmaps."""
+    """Returns a stack's last features and its heatmaps."""
     name = "heatmap" if i == arch.stacks - 1 else f"heatmap{i}"
     bias = _head_bias(arch)
-    if arch.dcn in (2, 3):
+    if arch.deformable_heads:
         unit = DeformableConvBatchNorm(
             arch.filters, arch.variant == "insightface_2018", name=f"stack{i}_ll"
         )
@@ -137,7 +137,7 @@ def _head_bias(arch: Architecture) -> keras.initializers.Initializer:
 
 
 def _logits(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    """The losses and the decoding need full precision whatever the layers compute in."""
+    """Casts to float32, which losses and decoding need whatever the layers compute in."""
     return keras.layers.Activation("linear", dtype="float32", name=name)(x)
 
 
@@ -145,7 +145,7 @@ def build_network(arch: Architecture) -> Network:
     """Builds the functional graph of an architecture.
 
     Args:
-        arch: What to build.
+        arch: The architecture.
 
     Returns:
         The graph's input and outputs.
@@ -181,6 +181,6 @@ def build_network(arch: Architecture) -> Network:
                 trained[-1] = _logits(x, f"stack{i}_out3_logits")
             else:
                 x = conv(filters, 1, f"stack{i}_body", use_bias=True)(x)
-        elif arch.dcn in (1, 3):
+        elif arch.deformable_between:
             x = deformable_conv(filters, f"stack{i}_out3")(x)
     return Network(images, heatmaps, trained, frame)

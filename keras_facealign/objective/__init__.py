@@ -1,10 +1,10 @@
-"""What training minimizes: paired views of every face, targets, losses and metrics.
+"""The training objective: paired views of every face, targets, losses and metrics.
 
-Each example brings a crop with a border around the network's frame. A base augmentation A maps the
+Each example has a crop with a border around the network's frame. A base augmentation A maps the
 crop to the first view, I; a second transformation T maps the first view to the second, T . I. The
-second view is sampled from the crop through T . A, so that what the border holds fills the corners
-that T would otherwise leave black. Each view then draws its own corruptions, from an occlusion to
-JPEG blocks.
+second view is sampled from the crop through T . A, so that the border fills the corners that T
+would otherwise leave black. Each view then gets its own corruptions, such as occlusions and JPEG
+artifacts.
 """
 
 from keras_facealign.objective.corruptions import Corruptions

@@ -1,8 +1,8 @@
-"""What can befall a picture, with everything random already drawn.
+"""Deterministic image corruptions; all random parameters are arguments.
 
-All functions take a batch of square pictures, float32 (B, S, S, 3), RGB 0 to 255, and one parameter
-an image. They are chains of products and comparisons, so that XLA compiles them on every backend.
-What they return may leave the range of 0 to 255; whoever draws clips at the end.
+All functions take a batch of square images, float32 (B, S, S, 3), RGB 0 to 255, and one parameter
+per image. They consist of products and comparisons, which XLA compiles on every backend. Results
+may leave the range of 0 to 255; the caller clips them.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ __all__ = [
     "jpeg",
     "low_resolution_matrix",
     "resample",
+    "rotate_hue",
     "shape_mask",
     "smooth_noise",
-    "turn_colors",
 ]
 
 # JFIF's luma and chroma (ITU-R BT.601), chroma around 0.
@@ -45,8 +45,8 @@ QUANTIZATION = np.array([_LUMA_STEPS.split(), _CHROMA_STEPS.split()], np.float32
 _BLOCK = 8
 
 
-def turn_colors(images: Any, angle: Any, saturation: Any) -> Any:
-    """Turns the hue and scales the colorfulness; brightness (BT.601 luma) stays as it is.
+def rotate_hue(images: Any, angle: Any, saturation: Any) -> Any:
+    """Rotates the hue and scales the saturation; brightness (BT.601 luma) is kept.
 
     Args:
         images: float32 (B, S, S, 3).
@@ -58,7 +58,7 @@ def turn_colors(images: Any, angle: Any, saturation: Any) -> Any:
     """
     across, along = saturation * ops.cos(angle), saturation * ops.sin(angle)
     zero, one = ops.zeros_like(angle), ops.ones_like(angle)
-    turn = ops.stack(
+    rotation = ops.stack(
         [
             ops.stack([one, zero, zero], axis=-1),
             ops.stack([zero, across, -along], axis=-1),
@@ -67,21 +67,21 @@ def turn_colors(images: Any, angle: Any, saturation: Any) -> Any:
         axis=-2,
     )
     to_ycc, to_rgb = ops.convert_to_tensor(_TO_YCC), ops.convert_to_tensor(_TO_RGB)
-    matrix = ops.matmul(to_rgb, ops.matmul(turn, to_ycc))
+    matrix = ops.matmul(to_rgb, ops.matmul(rotation, to_ycc))
     flat = ops.reshape(images, (-1, int(images.shape[1]) * int(images.shape[2]), 3))
-    turned = ops.matmul(flat, ops.transpose(matrix, (0, 2, 1)))
-    return ops.reshape(turned, (-1, *images.shape[1:]))
+    rotated = ops.matmul(flat, ops.transpose(matrix, (0, 2, 1)))
+    return ops.reshape(rotated, (-1, *images.shape[1:]))
 
 
 def gaussian_matrix(sigma: Any, size: int) -> Any:
-    """The blur of a line of pixels by a Gaussian, as a matrix.
+    """Makes the matrix that blurs a line of pixels by a Gaussian.
 
     Args:
         sigma: float32 (B,), standard deviation in pixels, above 0.
         size: Pixels of the line (S).
 
     Returns:
-        float32 (B, S, S); every row adds up to 1, so that what lies beyond the ends counts nothing.
+        float32 (B, S, S); every row sums to 1, so that pixels beyond the ends have no weight.
     """
     grid = ops.arange(size, dtype="float32")
     distance = ops.expand_dims(grid, 1) - ops.expand_dims(grid, 0)
@@ -91,17 +91,17 @@ def gaussian_matrix(sigma: Any, size: int) -> Any:
 
 
 def low_resolution_matrix(factor: Any, size: int) -> Any:
-    """The loss of detail in a line that was stored with fewer pixels, as a matrix.
+    """Makes the matrix that reduces the resolution of a line of pixels and enlarges it again.
 
-    The line is averaged over cells `factor` pixels long, from its start on, and drawn again by
-    linear interpolation between the middles of the cells.
+    The line is averaged over cells of `factor` pixels, from its start on, and restored by linear
+    interpolation between the centers of the cells.
 
     Args:
         factor: float32 (B,), 1 or more.
         size: Pixels of the line (S).
 
     Returns:
-        float32 (B, S, S); every row adds up to 1. The identity for a factor of 1.
+        float32 (B, S, S); every row sums to 1; the identity for a factor of 1.
     """
     factor = ops.reshape(factor, (-1, 1, 1))
     grid = ops.arange(size, dtype="float32")
@@ -110,13 +110,13 @@ def low_resolution_matrix(factor: Any, size: int) -> Any:
     pixel = ops.reshape(grid, (1, 1, size))
     overlap = ops.minimum(start + factor, pixel + 1.0) - ops.maximum(start, pixel)
     overlap = ops.maximum(overlap, 0.0)
-    # The last cell may reach beyond the line, and then averages what it has.
+    # The last cell may reach beyond the line, and then averages its pixels inside.
     inside = ops.sum(overlap, axis=-1, keepdims=True)
     down = overlap / ops.maximum(inside, 1e-6)
     position = (ops.reshape(grid, (1, size, 1)) + 0.5) / factor - 0.5
     up = ops.maximum(1.0 - ops.abs(position - pixel), 0.0)
     up = up * ops.cast(ops.transpose(inside, (0, 2, 1)) > 1e-3, "float32")
-    # Beyond the middle of the first and the last cell, their value goes on.
+    # Beyond the centers of the first and the last cell, their values are repeated.
     up = up / ops.sum(up, axis=-1, keepdims=True)
     return ops.matmul(up, down)
 
@@ -126,13 +126,13 @@ def resample(images: Any, matrix: Any) -> Any:
 
     Args:
         images: float32 (B, S, S, 3).
-        matrix: float32 (B, S, S), from pixels of a line to pixels of a line.
+        matrix: float32 (B, S, S), maps a line of pixels to a line of pixels.
 
     Returns:
         float32 (B, S, S, 3).
     """
     size = int(images.shape[1])
-    # Two products with the swap of the axes between them, and a second swap that restores them.
+    # Columns first, then rows: each pass ends with a swap of the two axes.
     for _ in range(2):
         lines = ops.matmul(matrix, ops.reshape(images, (-1, size, size * 3)))
         images = ops.transpose(ops.reshape(lines, (-1, size, size, 3)), (0, 2, 1, 3))
@@ -141,7 +141,7 @@ def resample(images: Any, matrix: Any) -> Any:
 
 @lru_cache
 def _cosines() -> np.ndarray:
-    """The 64 x 64 matrix of the orthonormal cosine transform of a block, row by row."""
+    """Returns the 64 x 64 matrix of the orthonormal cosine transform of a flattened block."""
     k, x = np.mgrid[:_BLOCK, :_BLOCK]
     line = np.cos((2 * x + 1) * k * np.pi / (2 * _BLOCK)) * np.sqrt(2 / _BLOCK)
     line[0] /= np.sqrt(2)
@@ -149,12 +149,12 @@ def _cosines() -> np.ndarray:
 
 
 def jpeg(images: Any, quality: Any) -> Any:
-    """Stores images as a JPEG would, and reads them again.
+    """Applies the losses of JPEG compression.
 
     Cosine transform of blocks of 8 x 8 pixels, coefficients rounded to multiples that grow as the
-    quality falls, in luma and chroma, the chroma at full resolution (4:4:4). Sides that are no
-    multiple of 8 are continued by their mirror image. Source: ITU-T T.81; the scale of quality is
-    that of the IJG's library, as nearly all software has it.
+    quality falls, in luma and chroma, the chroma at full resolution (4:4:4). Sides that are not a
+    multiple of 8 are padded by reflection. Source: ITU-T T.81, with the quality scale of the IJG's
+    library, which nearly all software uses.
 
     Args:
         images: float32 (B, S, S, 3).
@@ -172,7 +172,7 @@ def jpeg(images: Any, quality: Any) -> Any:
     ycc = ops.matmul(images, ops.convert_to_tensor(_TO_YCC.T.copy()))
     ycc = ops.reshape(ycc, (-1, blocks, _BLOCK, blocks, _BLOCK, 3))
     ycc = ops.reshape(ops.transpose(ycc, (0, 1, 3, 5, 2, 4)), (-1, blocks**2, 3, _BLOCK**2))
-    # Luma is stored around 0 as well. Only the first coefficient knows of it.
+    # Luma is stored around 0 as well, which only shifts the first coefficient.
     luma = np.zeros((3, _BLOCK**2), np.float32)
     luma[0, 0] = 128.0 * _BLOCK
     middle = ops.convert_to_tensor(luma)
@@ -187,7 +187,7 @@ def jpeg(images: Any, quality: Any) -> Any:
 
 
 def _steps(quality: Any) -> Any:
-    """Quantization steps of luma and the two chroma channels, float32 (B, 3, 64)."""
+    """Returns the quantization steps of luma and the two chroma channels, float32 (B, 3, 64)."""
     quality = ops.reshape(quality, (-1, 1, 1))
     percent = ops.where(quality < 50.0, 5000.0 / quality, 200.0 - 2.0 * quality)
     tables = ops.convert_to_tensor(QUANTIZATION[[0, 1, 1]])
@@ -195,7 +195,7 @@ def _steps(quality: Any) -> Any:
 
 
 def shape_mask(center: Any, half: Any, angle: Any, oval: Any, size: int) -> Any:
-    """Where a turned rectangle or ellipse covers a square frame.
+    """Returns where a rotated rectangle or ellipse covers a square frame.
 
     Args:
         center: float32 (B, 2), x before y, in units of the frame's side.
@@ -205,7 +205,7 @@ def shape_mask(center: Any, half: Any, angle: Any, oval: Any, size: int) -> Any:
         size: Side of the frame in pixels (S).
 
     Returns:
-        bool (B, S, S, 1), True for the pixels whose middle the shape covers.
+        bool (B, S, S, 1), True for the pixels whose center the shape covers.
     """
     grid = (ops.arange(size, dtype="float32") + 0.5) / size
 
@@ -222,7 +222,7 @@ def shape_mask(center: Any, half: Any, angle: Any, oval: Any, size: int) -> Any:
 
 
 def smooth_noise(colors: Any, size: int) -> Any:
-    """Colored clouds: a coarse grid of colors, drawn large by linear interpolation.
+    """Enlarges a coarse grid of colors by linear interpolation, to a cloudy texture.
 
     Args:
         colors: float32 (B, G, G, 3), the grid.
@@ -235,7 +235,7 @@ def smooth_noise(colors: Any, size: int) -> Any:
     position = np.linspace(0.0, cells - 1, size)[:, None]
     weight = np.maximum(1.0 - np.abs(position - np.arange(cells)), 0.0)
     weight = ops.convert_to_tensor(weight.astype(np.float32))
-    rows = ops.matmul(weight, ops.reshape(colors, (-1, cells, cells * 3)))
-    rows = ops.transpose(ops.reshape(rows, (-1, size, cells, 3)), (0, 2, 1, 3))
-    texture = ops.matmul(weight, ops.reshape(rows, (-1, cells, size * 3)))
-    return ops.transpose(ops.reshape(texture, (-1, size, size, 3)), (0, 2, 1, 3))
+    for length in (cells, size):
+        lines = ops.matmul(weight, ops.reshape(colors, (-1, cells, length * 3)))
+        colors = ops.transpose(ops.reshape(lines, (-1, size, length, 3)), (0, 2, 1, 3))
+    return colors

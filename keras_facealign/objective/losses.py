@@ -5,7 +5,7 @@ L(p-g) compares a view's heatmaps with those drawn from the ground truth; L(p-p)
 compares the heatmaps of the transformed view with the transformed heatmaps of the first view.
 
 The paper's terms are the sigmoid cross-entropy and the mean squared error. The original MXNet code
-has others, and they are here under names of their own.
+has other terms, which are here as well.
 """
 
 from __future__ import annotations
@@ -37,23 +37,23 @@ Elementwise = Callable[[Any, Any], Any]
 
 
 def sigmoid_crossentropy(targets: Any, logits: Any) -> Any:
-    """Cross-entropy of a probability a pixel; element by element, shapes and dtypes as given."""
+    """Returns the cross-entropy of one probability per pixel, element by element."""
     return ops.maximum(logits, 0.0) - logits * targets + ops.log1p(ops.exp(-ops.abs(logits)))
 
 
 def mean_squared_error(targets: Any, logits: Any) -> Any:
-    """Squared difference, element by element."""
+    """Returns the squared difference, element by element."""
     return ops.square(logits - targets)
 
 
 def smooth_l1(targets: Any, logits: Any) -> Any:
-    """Half the squared difference up to 1, beyond it the distance less a half; by element."""
+    """Returns half the squared difference up to 1, beyond it the distance minus 0.5, by element."""
     distance = ops.abs(logits - targets)
     return ops.where(distance < 1.0, 0.5 * ops.square(distance), distance - 0.5)
 
 
 def spatial_softmax_crossentropy(targets: Any, logits: Any) -> Any:
-    """Cross-entropy of where a landmark is: one probability a pixel, summing to 1 over each map.
+    """Returns the cross-entropy of probabilities that sum to 1 over the pixels of each map.
 
     Source: `alignment/heatmap` of InsightFace, whose label is a single 1 a map.
 
@@ -70,7 +70,7 @@ def spatial_softmax_crossentropy(targets: Any, logits: Any) -> Any:
         1.3863
     """
     logits = ops.convert_to_tensor(logits)
-    # The highest value only shifts the exponents; the gradient need not pass through it.
+    # Subtracting the maximum only avoids overflow, so it needs no gradient.
     shifted = logits - ops.stop_gradient(ops.max(logits, axis=(1, 2), keepdims=True))
     total = ops.sum(ops.exp(shifted), axis=(1, 2), keepdims=True)
     return ops.multiply(targets, ops.log(total) - shifted)
@@ -89,7 +89,7 @@ COHERENT_ERRORS: dict[str, Elementwise] = {
 
 
 def get_heatmap_loss(identifier: str | Elementwise) -> Elementwise:
-    """Looks an element-wise heatmap loss up by name; a callable passes through.
+    """Returns an element-wise heatmap loss by its name; a callable is returned as it is.
 
     Args:
         identifier: A key of `HEATMAP_LOSSES`, or a function of (targets, logits), each
@@ -112,12 +112,11 @@ def get_heatmap_loss(identifier: str | Elementwise) -> Elementwise:
 
 
 def heatmap_mean(values: Any, mask: Any) -> Any:
-    """Mean over the elements that a mask keeps.
+    """Returns the mean over the elements that a mask keeps.
 
     Args:
         values: float (B, H, W, K).
-        mask: float, broadcastable to `values` without (B, 1, 1, K) or (B, H, W, K) ambiguity: every
-            axis is either 1 or the full size.
+        mask: float with four axes, each of them 1 or that of `values`.
 
     Returns:
         Scalar; 0 if the mask keeps nothing.
@@ -128,7 +127,7 @@ def heatmap_mean(values: Any, mask: Any) -> Any:
 
 
 def sum_of_image_means(values: Any, mask: Any) -> Any:
-    """Like `heatmap_mean` of every image by itself, added up over the batch.
+    """Returns the sum over the batch of every image's `heatmap_mean`.
 
     Args:
         values: float (B, H, W, K).
@@ -150,12 +149,12 @@ HEATMAP_REDUCTIONS: dict[str, Elementwise] = {
 
 
 def transform_heatmaps(heatmaps: Any, matrix: Any, flip: Any, flip_permutation: Any) -> Any:
-    """T . H: moves heatmaps as the picture moves, and renames the landmarks that a flip exchanges.
+    """Returns T . H: transforms heatmaps like the image, and swaps landmarks where T flips.
 
     Args:
         heatmaps: float (B, H, W, K).
-        matrix: float (B, 2, 3) in map pixels, the mirroring included.
-        flip: float (B,), 1 where the matrix mirrors, else 0.
+        matrix: float (B, 2, 3) in map pixels, flip included.
+        flip: float (B,), 1 where the matrix flips, else 0.
         flip_permutation: int (K,), see `LandmarkScheme.flip_permutation`.
 
     Returns:
@@ -176,18 +175,18 @@ def coherent_loss(
     error: str = "mean_squared_error",
     whole: bool = False,
 ) -> Any:
-    """Mean error between H(T . I) and T . H(I), where T stays inside the first view.
+    """Returns the mean error between H(T . I) and T . H(I) where T stays inside the first view.
 
     Args:
         first: float (B, H, W, K), heatmaps of the first view, H(I).
         second: float (B, H, W, K), heatmaps of the transformed view, H(T . I).
-        matrix: float (B, 2, 3), T in map pixels, first view to second, mirroring included.
-        flip: float (B,), 1 where T mirrors, else 0.
+        matrix: float (B, 2, 3), T in map pixels, first view to second, flip included.
+        flip: float (B,), 1 where T flips, else 0.
         flip_permutation: int (K,).
         visible: float (B, K), 1 for the landmarks of the second view that count. Default: all.
         error: A key of `COHERENT_ERRORS`.
         whole: Compares every pixel of every map, as the original code does: T . H(I) is 0 where T
-            looks beyond the first view, and `visible` does not matter.
+            reads outside of the first view, and `visible` is ignored.
 
     Returns:
         Scalar. Gradients flow into both views. Exactly 0 for an equivariant network.

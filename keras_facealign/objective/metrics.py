@@ -14,30 +14,28 @@ NME_NORMALIZERS = ("inter_ocular", "box_size", "box_diagonal")
 
 @keras.saving.register_keras_serializable(package="keras_facealign")
 class NormalizedMeanError(keras.metrics.Metric):
-    """Normalized mean error (NME) in percent, averaged over images.
+    """Computes the normalized mean error (NME) in percent, averaged over images.
 
     The error of an image is the mean Euclidean distance over its labeled landmarks, divided by a
     length of that image's ground truth. An image is left out of the average when it has no
-    labeled landmark, or when that length cannot be taken (an eye corner is not labeled, or the
-    length is zero). `keras_facealign.evaluation.nme` is the NumPy twin for complete evaluations.
+    labeled landmark, or when that length is undefined (an eye corner is not labeled, or the length
+    is zero). `keras_facealign.evaluation.nme` computes the same with NumPy.
 
     Args:
         name: Name of the metric.
         normalizer: `"inter_ocular"` (distance of `eye_corners`), `"box_size"` (`sqrt(w * h)` of the
             tight box of the labeled landmarks) or `"box_diagonal"` (the diagonal of that box).
         eye_corners: Indices of the two outer eye corners; the default fits the iBUG-68 scheme.
-        dtype: Dtype of the accumulators, `float32` unless told.
+        dtype: Dtype of the accumulators. Default: float32.
 
     Raises:
         FaceAlignError: For an unknown normalizer, or eye corners that are not two indices.
 
     Example:
-
-    ```python
-    metric = NormalizedMeanError()
-    metric.update_state(landmarks, predicted, sample_weight=visibility)
-    print(float(metric.result()), "% of the inter-ocular distance")
-    ```
+        >>> metric = NormalizedMeanError(normalizer="box_diagonal")
+        >>> metric.update_state([[[0.0, 0.0], [30.0, 40.0]]], [[[1.0, 0.0], [31.0, 40.0]]])
+        >>> round(float(metric.result()), 4)
+        2.0
     """
 
     def __init__(
@@ -64,8 +62,8 @@ class NormalizedMeanError(keras.metrics.Metric):
         """Adds a batch.
 
         Args:
-            y_true: Ground-truth landmarks (B, K, 2), pixels. Unlabeled ones may hold anything,
-                NaN included.
+            y_true: Ground-truth landmarks (B, K, 2), pixels. Unlabeled ones may have any
+                value, also NaN.
             y_pred: Predicted landmarks (B, K, 2), pixels of the same frame.
             sample_weight: Visibility (B, K): a landmark counts where it is above 0. All count if
                 omitted.
@@ -87,7 +85,7 @@ class NormalizedMeanError(keras.metrics.Metric):
                 )
             labeled = sample_weight > 0
 
-        # Placeholders of unlabeled points (-1, NaN) must not reach the arithmetic: NaN * 0 is NaN.
+        # Not by a factor of 0: unlabeled points may be NaN.
         distances = _norm(ops.where(labeled[..., None], y_pred - y_true, 0.0))
         number = ops.sum(ops.cast(labeled, self.dtype), axis=-1)
         error = ops.sum(distances, axis=-1) / ops.maximum(number, 1.0)
@@ -99,11 +97,11 @@ class NormalizedMeanError(keras.metrics.Metric):
         self.count.assign(self.count + ops.sum(ops.cast(valid, self.dtype)))
 
     def result(self) -> Any:
-        """Returns the mean over the images seen, in percent (a scalar; 0 before any image)."""
+        """Returns the mean over all images in percent, a scalar; 0 before the first image."""
         return ops.divide_no_nan(self.total, self.count)
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the arguments from which the metric can be built again."""
+        """Returns the constructor's arguments."""
         return {
             **super().get_config(),
             "normalizer": self.normalizer,
@@ -112,7 +110,7 @@ class NormalizedMeanError(keras.metrics.Metric):
 
     def _check_shapes(self, y_true: Any, y_pred: Any) -> None:
         true_shape, pred_shape = tuple(y_true.shape), tuple(y_pred.shape)
-        # The batch size may be unknown while a graph is traced; points and coordinates are static.
+        # While a graph is traced, the batch size may be unknown.
         if len(true_shape) != 3 or true_shape[-1] != 2 or true_shape[1:] != pred_shape[1:]:
             raise FaceAlignError(
                 "Landmarks must be (B, K, 2) with the same K in prediction and ground truth, got "
@@ -125,14 +123,13 @@ class NormalizedMeanError(keras.metrics.Metric):
             )
 
     def _length(self, y_true: Any, labeled: Any) -> Any:
-        """Normalizing length (B,), 0 where it cannot be taken."""
+        """Returns the normalizing length (B,), 0 where it is undefined."""
         if self.normalizer == "inter_ocular":
             first, second = self.eye_corners
             both = ops.logical_and(labeled[:, first], labeled[:, second])
             return _norm(ops.where(both[:, None], y_true[:, first] - y_true[:, second], 0.0))
-        # Far outside any image, yet small enough that the difference of two stays finite.
-        far = 1e9
-        # Not ops.max: on PyTorch it inspects its result in a way that torch.compile cannot follow.
+        far = 1e9  # outside of any image, and the difference of two is finite
+        # Not ops.max, which torch.compile cannot trace.
         high = ops.amax(ops.where(labeled[..., None], y_true, -far), axis=1)
         low = ops.amin(ops.where(labeled[..., None], y_true, far), axis=1)
         sides = ops.maximum(high - low, 0.0)

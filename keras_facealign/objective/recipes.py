@@ -1,4 +1,4 @@
-"""What `FaceAlignModel.compile` decides: the terms of the loss, and the recipes that name them."""
+"""Settings of `FaceAlignModel.compile`: the terms of the loss, and named recipes of them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _check_not_negative(name: str, value: float) -> None:
 
 
 PAIR_RANGES: dict[str, TransformRange | None] = {
-    # What the augmentation itself draws: rotation, scale, translation and flip.
+    # The augmentation's own range: rotation, scale, translation and flip.
     "similarity": None,
     "flip": TransformRange(rotation=0.0, scale=(1.0, 1.0), translation=0.0, flip=1.0),
     "rotation": TransformRange(rotation=40.0, scale=(1.0, 1.0), translation=0.0, flip=0.0),
@@ -35,17 +35,17 @@ PAIR_RANGES: dict[str, TransformRange | None] = {
 
 @dataclass(frozen=True)
 class CoherentTerm:
-    """The term of the loss that compares the two views' heatmaps with each other, L(p-p).
+    """Configures the coherent loss L(p-p), which compares the two views' heatmaps.
 
     Args:
-        transform: What T may do between the views: "similarity" (rotation, scale, translation and
-            flip, the paper's), "flip" (always mirrored) or "rotation". It sets what the
-            augmentation draws where `augmentation["pair"]` does not say otherwise.
+        transform: The transformation T between the views: "similarity" (rotation, scale,
+            translation and flip, the paper's), "flip" (always) or "rotation". It sets the range of
+            T unless there is `augmentation["pair"]`.
         error: "mean_squared_error" (the paper's) or "smooth_l1".
         region: "overlap": pixels that both views show, of landmarks that both views show. "whole":
             all pixels of all maps, as the original code compares them.
-        stacks: "sum" adds the stacks' terms up; "mean" divides the sum by their number.
-        weight: Factor of the term (lambda), 0.001 in the paper; 0 leaves it out.
+        stacks: "sum" of the stacks' terms, or their "mean".
+        weight: Factor of the term (lambda), 0.001 in the paper; 0 disables it.
     """
 
     transform: str = "similarity"
@@ -76,12 +76,12 @@ COHERENT_TERMS: dict[str, CoherentTerm] = {
     "flip_smooth_l1": CoherentTerm("flip", "smooth_l1", **_CODE),
 }
 
-# Its views turn and scale as in the paper, and the pair alone mirrors; nothing shifts them.
+# Views are rotated and scaled as in the paper, never translated, and only the pair is flipped.
 _CODE_AUGMENTATION = {"base": {"translation": 0.0, "flip": 0.0}}
 
 TRAINING_RECIPES: dict[str, dict[str, Any]] = {
     "paper": {},
-    # deep-face-alignment. A weight of a half, since the code takes one mean over both views where
+    # deep-face-alignment. The weight is 0.5, since the code takes one mean over both views where
     # equation 1 adds two.
     "dfa": {
         "heatmap_loss": "mean_squared_error",
@@ -100,8 +100,8 @@ TRAINING_RECIPES: dict[str, dict[str, Any]] = {
         "coherent": "flip_smooth_l1",
         "augmentation": _CODE_AUGMENTATION,
     },
-    # InsightFace, alignment/hg2.py, the code of the paper's time. A quarter: one mean over both
-    # views, and half of it for each stack.
+    # InsightFace, alignment/hg2.py, the code of the paper's time. The weight is 0.25: one mean
+    # over both views, and half of it for each stack.
     "insightface_2018": {
         "heatmap_loss": "spatial_softmax_crossentropy",
         "heatmap_weight": 0.25,
@@ -117,7 +117,7 @@ RENAMED_RECIPES = {"old": "insightface_2018"}
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """All that `compile` settles, with nothing left to a recipe; see its arguments."""
+    """Complete settings of `compile`, whose arguments they are, with the recipe resolved."""
 
     heatmap_loss: str | Callable[[Any, Any], Any] = "sigmoid_crossentropy"
     heatmap_reduction: str = "mean"
@@ -157,14 +157,14 @@ class TrainingSettings:
 
     @property
     def pair_range(self) -> TransformRange | None:
-        """What T draws where the augmentation's settings say nothing of it; None: its default."""
+        """Range of T where the augmentation settings have none; None is the default range."""
         return PAIR_RANGES[self.coherent.transform]
 
     @classmethod
     def resolve(
         cls, recipe: str, coherent_weight: float | None = None, **given: Any
     ) -> TrainingSettings:
-        """A recipe with what was given in its place.
+        """Returns a recipe's settings, with the given ones in their place.
 
         Args:
             recipe: A key of `TRAINING_RECIPES`.
@@ -192,7 +192,7 @@ class TrainingSettings:
         return cls(**chosen, coherent=coherent, augmentation=augmentation)
 
     def to_dict(self) -> dict[str, Any]:
-        """The arguments of `compile` that give these settings again, ready for Keras to store."""
+        """Returns the arguments of `compile` for these settings, as values that Keras can save."""
         arguments = {f.name: getattr(self, f.name) for f in fields(self)}
         arguments["coherent"] = asdict(self.coherent)
         arguments["augmentation"] = {
@@ -203,7 +203,7 @@ class TrainingSettings:
 
 
 def _merge(usual: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """Augmentation settings over a recipe's, range by range field by field."""
+    """Overrides a recipe's augmentation settings; ranges field by field."""
     merged = {**usual, **given}
     for name, value in usual.items():
         if isinstance(value, dict) and isinstance(given.get(name), dict):

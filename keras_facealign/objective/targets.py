@@ -1,7 +1,7 @@
-"""The maps that a network is to give, drawn from the ground truth.
+"""Target heatmaps, drawn from ground-truth landmarks.
 
-Our own are Gaussians at the landmarks' sub-pixel positions. The original MXNet code rounds down to
-a pixel of the map first, and draws either a small patch around it or that pixel alone.
+The default are Gaussians at the landmarks' sub-pixel positions. The original MXNet code rounds down
+to a pixel of the map first, and draws either a small patch around it or that pixel alone.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["TARGETS", "gaussian_targets", "one_hot_targets", "patch_targets"]
 
 
 def gaussian_targets(landmarks: Any, input_size: int, map_size: int, sigma: float) -> Any:
-    """One Gaussian a landmark, centerd between pixels where the landmark lies there.
+    """Draws one Gaussian per landmark, centered at its sub-pixel position.
 
     Args:
         landmarks: float (B, K, 2) in input pixels, x before y.
@@ -32,16 +32,16 @@ def gaussian_targets(landmarks: Any, input_size: int, map_size: int, sigma: floa
 
 
 def patch_targets(landmarks: Any, input_size: int, map_size: int, sigma: float) -> Any:
-    """A square patch of a Gaussian around the pixel that a landmark falls into, 0 elsewhere.
+    """Draws a square patch of a Gaussian around the pixel that a landmark falls into, 0 elsewhere.
 
     The patch has 6 sigma + 1 pixels a side and is cut off at the map's border. Source: the label
-    maps of deep-face-alignment, where the pixel is `int(x / 2)` without regard to pixel centers.
+    maps of deep-face-alignment, where the pixel is `int(x / 2)`, which ignores pixel centers.
 
     Args:
         landmarks: float (B, K, 2) in input pixels, x before y.
         input_size: Side of the network's input in pixels.
         map_size: Side of the maps in pixels.
-        sigma: Standard deviation in map pixels, a whole number.
+        sigma: Standard deviation in map pixels, an integer.
 
     Returns:
         float32 (B, map_size, map_size, K), 1 at the pixel.
@@ -62,7 +62,7 @@ def patch_targets(landmarks: Any, input_size: int, map_size: int, sigma: float) 
 
 
 def one_hot_targets(landmarks: Any, input_size: int, map_size: int, sigma: float = 0.0) -> Any:
-    """A single 1 at the pixel that a landmark falls into.
+    """Sets the pixel that a landmark falls into to 1.
 
     Source: `alignment/heatmap` and `alignment/hg2.py` of InsightFace.
 
@@ -70,7 +70,7 @@ def one_hot_targets(landmarks: Any, input_size: int, map_size: int, sigma: float
         landmarks: float (B, K, 2) in input pixels, x before y.
         input_size: Side of the network's input in pixels.
         map_size: Side of the maps in pixels.
-        sigma: Without effect.
+        sigma: Ignored.
 
     Returns:
         float32 (B, map_size, map_size, K).
@@ -84,7 +84,7 @@ def one_hot_targets(landmarks: Any, input_size: int, map_size: int, sigma: float
 
 
 def _pixel(landmarks: Any, input_size: int, map_size: int) -> Any:
-    """Map pixels as whole float32 numbers, cut towards zero as the original's `int()` does."""
+    """Returns map pixels as float32, truncated towards zero like the original's `int()`."""
     position = ops.cast(landmarks, "float32") * (map_size / input_size)
     return ops.where(position < 0, ops.ceil(position), ops.floor(position))
 

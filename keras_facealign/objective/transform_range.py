@@ -1,4 +1,4 @@
-"""What a random transformation of a frame may do."""
+"""Ranges of random similarity transformations."""
 
 from __future__ import annotations
 
@@ -17,13 +17,16 @@ __all__ = ["TransformRange", "as_range", "override_range"]
 
 @dataclass(frozen=True)
 class TransformRange:
-    """What a random transformation may do, each image drawing its own.
+    """Ranges from which the transformation of each image is sampled.
 
     Args:
         rotation: Largest rotation in degrees either way; uniform.
         scale: Smallest and largest magnification; log-uniform.
         translation: Largest shift either way in units of the frame's side; uniform in x and y.
-        flip: Probability of mirroring.
+        flip: Probability of a horizontal flip.
+
+    Raises:
+        FaceAlignError: If a value is out of range.
     """
 
     rotation: float = 40.0
@@ -43,8 +46,8 @@ class TransformRange:
                 "give numbers that are not negative."
             )
 
-    def draw(self, count: Any, size: int, seed: Any) -> tuple[Any, Any]:
-        """Draws `count` transformations of a square frame onto itself.
+    def sample(self, count: Any, size: int, seed: Any) -> tuple[Any, Any]:
+        """Samples `count` transformations of a square frame onto itself.
 
         Args:
             count: How many (B), int or scalar tensor.
@@ -52,7 +55,7 @@ class TransformRange:
             seed: A `keras.random.SeedGenerator`.
 
         Returns:
-            float32 (B, 2, 3) in pixels, and float32 (B,), 1 where the transformation mirrors.
+            float32 (B, 2, 3) in pixels, and float32 (B,), 1 where the transformation flips.
         """
 
         def uniform(low: float, high: float) -> Any:
@@ -68,12 +71,12 @@ class TransformRange:
         return geometry.compose(turned, geometry.flip_matrix(flip, size)), flip
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as plain Python values."""
+        """Returns the fields as plain Python values."""
         return asdict(self)
 
 
 def as_range(value: TransformRange | dict[str, Any] | None, default: TransformRange) -> Any:
-    """A range from what a configuration holds: a range, its dict, or None for the default."""
+    """Returns a range from a configuration's value: a range, its dict, or None for the default."""
     if value is None:
         return default
     if isinstance(value, TransformRange):
@@ -82,7 +85,7 @@ def as_range(value: TransformRange | dict[str, Any] | None, default: TransformRa
 
 
 def override_range(name: str, usual: TransformRange, value: Any) -> TransformRange:
-    """A range with the fields that a setting gives, or the setting itself if it is a range."""
+    """Returns a range with some fields overridden by a dict, or the setting where it is a range."""
     if value is None:
         return usual
     if isinstance(value, TransformRange):

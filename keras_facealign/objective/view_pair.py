@@ -1,4 +1,4 @@
-"""What a training step works on: a checked batch, and two views of it."""
+"""A checked training batch, and the two views of it that a training step compares."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Pair:
     Attributes:
         first: The view I.
         second: The view T . I.
-        matrix: float32 (B, 2, 3), T in input pixels, mirroring included.
-        flip: float32 (B,), 1 where T mirrors.
+        matrix: float32 (B, 2, 3), T in input pixels, flip included.
+        flip: float32 (B,), 1 where T flips.
     """
 
     first: AugmentedView
@@ -31,10 +31,10 @@ class Pair:
     flip: Any
 
     def in_frames(self, frames: Any, size: int) -> Pair:
-        """The same pair where a network looks at frames of its own choice.
+        """Returns the pair in the frames of a network that transforms its input itself.
 
-        A landmark at p in a view lies at F . p in the frame that the network's heatmaps show. What
-        was T between the views is then F2 . T . inverse(F1) between their heatmaps.
+        A landmark at p in a view lies at F . p in the frame of the network's heatmaps. The map T
+        between the views becomes F2 . T . inverse(F1) between their heatmaps.
 
         Args:
             frames: float (2B, 2, 3), F of all first views, then of all second ones; pixels of the
@@ -55,10 +55,10 @@ class Pair:
         )
 
     def visible_in_both(self, flip_permutation: Any) -> Any:
-        """float32 (B, K): which landmarks, by the second view's order, both views show.
+        """Returns which landmarks both views show, in the second view's order, float32 (B, K).
 
-        Of a face without any label all count: nothing says where they are, and the heatmaps of one
-        that neither view shows have to agree on that.
+        All landmarks of a face without labels count: their positions are unknown, and the two
+        views' heatmaps must also agree where a landmark is outside of both.
 
         Args:
             flip_permutation: int (K,), see `LandmarkScheme.flip_permutation`.
@@ -76,10 +76,10 @@ class Pair:
 
 
 def check_batch(data: Any, input_size: int, num_landmarks: int) -> dict[str, Any]:
-    """Names what is wrong with a batch before an obscure shape error does.
+    """Checks a training batch, so that errors name the entry and its expected shape.
 
     Args:
-        data: What Keras hands to a step.
+        data: A batch as Keras passes it to a step.
         input_size: Side of the network's frame in pixels.
         num_landmarks: Landmarks of a face (K).
 

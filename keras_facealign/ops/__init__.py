@@ -1,4 +1,4 @@
-"""Tensor functions: warping, deformable convolution, heatmaps drawn and decoded."""
+"""Tensor functions: warping, deformable convolution, drawing and decoding heatmaps."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Deformable convolution: every tap of the kernel reads the image where an offset sends it.
+"""Deformable convolution: every tap of the kernel reads the image at an offset of its own.
 
 Dai et al. 2017, "Deformable Convolutional Networks", section 2.1; with a mask, Zhu et al. 2018,
-"Deformable ConvNets v2", equation 1. The arithmetic is: sample the displaced neighborhoods, then
-one matrix product with the kernel. Only the sampling has more than one implementation.
+"Deformable ConvNets v2", equation 1. The displaced neighborhoods are sampled, then multiplied by
+the kernel.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ IMPLEMENTATIONS = ("auto", "portable", "native")
 
 _forced: contextvars.ContextVar[str | None] = contextvars.ContextVar("_forced", default=None)
 
-# A graph traced from one of these is written to a file, which cannot carry native code.
+# A graph traced from one of these is written to a file, which cannot contain native code.
 _EXPORTERS = ("keras.src.export", "tensorflow.lite", "tensorflow.python.saved_model", "tf2onnx")
 
 
@@ -42,14 +42,14 @@ _EXPORTERS = ("keras.src.export", "tensorflow.lite", "tensorflow.python.saved_mo
 def deform_implementation(implementation: str) -> Iterator[None]:
     """Makes every deformable convolution inside use one implementation, whatever its argument.
 
-    It holds for what is traced inside, in this thread (or asynchronous task) alone. Code that
-    exports a model uses it with "portable": the file must not refer to a native library.
+    Applies to calls and traces inside, in this thread (or asynchronous task) only. Code that
+    exports a model uses it with "portable", since files must not refer to a native library.
 
     Args:
         implementation: "auto", "portable" or "native", see `deform_conv2d`.
 
     Raises:
-        FaceAlignError: If there is no such implementation.
+        FaceAlignError: If the implementation is unknown.
 
     Example:
         >>> with deform_implementation("portable"):
@@ -72,7 +72,7 @@ def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
 
 
 def pair(name: str, value: Any, minimum: int = 1) -> tuple[int, int]:
-    """An int or a pair of them as (vertical, horizontal); raises a `FaceAlignError` otherwise."""
+    """Returns an int or two of them as a pair; raises a `FaceAlignError` for anything else."""
     values = (value, value) if isinstance(value, int) else value
     try:
         first, second = (int(v) for v in values)
@@ -86,7 +86,7 @@ def pair(name: str, value: Any, minimum: int = 1) -> tuple[int, int]:
 
 
 def padding_argument(padding: Any) -> str | tuple[int, int]:
-    """`padding` as "same", "valid" or a pair; raises a `FaceAlignError` for anything else."""
+    """Returns "same", "valid" or a pair; raises a `FaceAlignError` for anything else."""
     if isinstance(padding, str):
         check_choice("padding", padding, ("same", "valid"))
         return padding
@@ -96,7 +96,7 @@ def padding_argument(padding: Any) -> str | tuple[int, int]:
 def _axis_geometry(
     size: Any, taps: int, stride: int, padding: str | int, dilation: int
 ) -> tuple[Any, Any]:
-    """Output pixels of one axis and the padding before it; None where it depends on the input."""
+    """Returns an axis's output pixels and padding before it; None where its size is unknown."""
     reach = dilation * (taps - 1)
     if size is None:
         return None, None
@@ -120,7 +120,7 @@ def _axis_geometry(
 def _geometry(
     size: Any, kernel_size: Any, strides: Any, padding: Any, dilation_rate: Any
 ) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
-    """((Ho, Wo), (top, left)) of an image of `size` (H, W)."""
+    """Returns ((Ho, Wo), (top, left)) for an image of `size` (H, W)."""
     paddings = (padding, padding) if isinstance(padding, str) else padding
     axes = [
         _axis_geometry(size[i], kernel_size[i], strides[i], paddings[i], dilation_rate[i])
@@ -136,13 +136,13 @@ def deform_conv2d_output_size(
     padding: str | int | tuple[int, int] = "same",
     dilation_rate: int | tuple[int, int] = 1,
 ) -> tuple[int | None, int | None]:
-    """Height and width of a (deformable) convolution's output.
+    """Computes the height and width of a (deformable) convolution's output.
 
     Args:
         size: (H, W) of the input in pixels; None where unknown.
-        kernel_size: Taps, one number or (vertical, horizontal), as all that follow.
+        kernel_size: Taps, one number or (vertical, horizontal), like all sizes that follow.
         strides: Input pixels from one output pixel to the next.
-        padding: "same" and "valid" as in Keras, or pixels added on either side.
+        padding: "same" or "valid" as in Keras, or pixels added on either side.
         dilation_rate: Input pixels from one tap to the next.
 
     Returns:
@@ -166,7 +166,7 @@ def deform_conv2d_output_size(
 
 
 def _check_shape(name: str, shape: tuple[Any, ...], expected: tuple[Any, ...]) -> None:
-    """Compares what is known of a shape with what it must be."""
+    """Raises a `FaceAlignError` unless the known axes of a shape are as expected."""
     fits = len(shape) == len(expected) and all(
         not (isinstance(a, int) and isinstance(b, int)) or a == b
         for a, b in zip(shape, expected, strict=True)
@@ -177,18 +177,18 @@ def _check_shape(name: str, shape: tuple[Any, ...], expected: tuple[Any, ...]) -
 
 
 def _check_size(**shapes: tuple[Any, ...]) -> None:
-    """Refuses tensors whose elements a 32-bit index cannot count."""
+    """Raises a `FaceAlignError` for tensors with more elements than 32-bit indices can count."""
     for name, shape in shapes.items():
         elements = math.prod(n for n in shape if isinstance(n, int))
         if elements > 2**31 - 1:
             raise FaceAlignError(
                 f"{name} of shape {tuple(shape)} would have {elements} elements, more than the "
-                f"{2**31 - 1} that 32-bit indices reach; use a smaller batch or image."
+                f"{2**31 - 1} of 32-bit indices; use a smaller batch or image."
             )
 
 
 def _exporting() -> bool:
-    """Whether this call is traced in order to be written to a file."""
+    """Returns whether this call is traced by an exporter."""
     frame = sys._getframe(1)
     while frame is not None:
         if frame.f_globals.get("__name__", "").startswith(_EXPORTERS):
@@ -198,11 +198,11 @@ def _exporting() -> bool:
 
 
 def _native(implementation: str, static: bool) -> Any:
-    """The module of compiled code where it is to be used, else None.
+    """Returns the module of compiled code where it should be used, else None.
 
     Args:
         implementation: As given to `deform_conv2d`.
-        static: Whether all sizes are known that compiled code has to know.
+        static: Whether all sizes that compiled code needs are known.
     """
     implementation = _forced.get() or implementation
     check_choice("implementation", implementation, IMPLEMENTATIONS)
@@ -217,7 +217,7 @@ def _native(implementation: str, static: bool) -> Any:
         if native.available(backend):
             return native
     except Exception:
-        # A package that cannot be imported is as good as none, unless it was asked for.
+        # Without the package there is no native code, which is an error only for "native".
         if implementation == "native":
             raise
     if implementation == "native":
@@ -229,18 +229,43 @@ def _native(implementation: str, static: bool) -> Any:
 
 
 def _matrix_product(columns: Any, kernel: Any, groups: int) -> Any:
-    """(B, Ho, Wo, taps * C) times a kernel (kh, kw, C / groups, F): (B, Ho, Wo, F)."""
-    filters = kernel.shape[3]
-    taps, depth = kernel.shape[0] * kernel.shape[1], kernel.shape[2]
+    """Multiplies (B, Ho, Wo, taps * C) by a kernel (kh, kw, C / groups, F) to (B, Ho, Wo, F)."""
+    height, width, depth, filters = kernel.shape
+    taps = height * width
     if groups == 1:
         return ops.matmul(columns, ops.reshape(kernel, (taps * depth, filters)))
     lead = ops.shape(columns)[:3]
     columns = ops.reshape(columns, (-1, taps, groups, depth))
-    columns = ops.reshape(ops.transpose(columns, (2, 0, 1, 3)), (groups, -1, taps * depth))
     kernel = ops.reshape(kernel, (taps, depth, groups, filters // groups))
-    kernel = ops.reshape(ops.transpose(kernel, (2, 0, 1, 3)), (groups, taps * depth, -1))
-    result = ops.transpose(ops.matmul(columns, kernel), (1, 0, 2))
-    return ops.reshape(result, (*lead, filters))
+    return ops.reshape(ops.einsum("ntgc,tcgf->ngf", columns, kernel), (*lead, filters))
+
+
+def _check_tensors(
+    inputs: Any,
+    offsets: Any,
+    kernel: Any,
+    mask: Any,
+    bias: Any,
+    out_size: tuple[Any, Any],
+    groups: int,
+    deformable_groups: int,
+) -> None:
+    """Raises a `FaceAlignError` unless the shapes of a convolution's tensors fit together."""
+    channels, filters = inputs.shape[3], kernel.shape[3]
+    if channels % groups or filters % groups or channels % deformable_groups:
+        raise FaceAlignError(
+            f"{channels} channels and {filters} filters cannot be split into {groups} groups and "
+            f"{deformable_groups} deformable groups of equal size."
+        )
+    taps = kernel.shape[0] * kernel.shape[1]
+    lead = (inputs.shape[0], *out_size)
+    _check_shape("kernel", kernel.shape, (*kernel.shape[:2], channels // groups, filters))
+    _check_shape("offsets", offsets.shape, (*lead, deformable_groups * taps * 2))
+    if mask is not None:
+        _check_shape("mask", mask.shape, (*lead, deformable_groups * taps))
+    if bias is not None:
+        _check_shape("bias", bias.shape, (filters,))
+    _check_size(inputs=tuple(inputs.shape), columns=(*lead, taps * channels))
 
 
 def deform_conv2d(
@@ -258,25 +283,25 @@ def deform_conv2d(
     border: str = "zeros",
     implementation: str = "auto",
 ) -> Any:
-    """Convolution whose taps are displaced by offsets; zero offsets make it an ordinary one.
+    """Computes a convolution whose taps are displaced by offsets, an ordinary one where they are 0.
 
     Tap k = i * kw + j of deformable group g reads the image at row
     `oy * stride - top + i * dilation + dy` and column `ox * stride - left + j * dilation + dx`,
     bilinearly interpolated; dy is `offsets[b, oy, ox, 2 * (g * kh * kw + k)]`, dx the next channel.
-    Positions that are NaN or infinite are outside the image: value 0, gradient 0. There are (first)
-    gradients for all tensors; at whole pixels those of the offsets are right-hand derivatives.
+    Positions that are NaN or infinite are outside of the image: value 0, gradient 0. All tensors
+    have (first) gradients; at whole pixels those of the offsets are right-hand derivatives.
 
     Args:
-        inputs: (B, H, W, C). Half precision is sampled in half precision, at float32 positions.
+        inputs: (B, H, W, C). Half precision is sampled in half precision at float32 positions.
         offsets: (B, Ho, Wo, deformable_groups * kh * kw * 2), pixels.
         kernel: (kh, kw, C / groups, F).
         mask: (B, Ho, Wo, deformable_groups * kh * kw), a factor of every sample (DCNv2), or None.
         bias: (F,) or None.
-        strides: One number or (vertical, horizontal), as `padding` and `dilation_rate`.
-        padding: "same" and "valid" as in Keras, or pixels on either side (PyTorch's, MXNet's).
+        strides: One number or (vertical, horizontal), like `padding` and `dilation_rate`.
+        padding: "same" or "valid" as in Keras, or pixels on either side, as in PyTorch and MXNet.
         dilation_rate: Pixels between taps.
-        groups: Parts that channels and filters are split into, each convolved on its own.
-        deformable_groups: Parts that channels are split into, each displaced on its own.
+        groups: Parts that channels and filters are split into, each convolved separately.
+        deformable_groups: Parts that channels are split into, each displaced separately.
         border: "zeros" (torchvision's rule) or "mxnet", see `keras_facealign.ops.deform_sampling`.
         implementation: "portable" (`keras.ops`), "native" (compiled), or "auto": native where one
             is available for the backend and the graph is not being exported, else portable.
@@ -291,33 +316,20 @@ def deform_conv2d(
         >>> import numpy as np
         >>> image = np.arange(16, dtype="float32").reshape(1, 4, 4, 1)
         >>> right = np.tile(np.float32([0, 1]), (1, 4, 4, 1))  # (dy, dx) of the only tap
-        >>> deform_conv2d(image, right, np.ones((1, 1, 1, 1), "float32"))[0, 0, :, 0]
-        array([1., 2., 3., 0.], dtype=float32)
+        >>> result = deform_conv2d(image, right, np.ones((1, 1, 1, 1), "float32"))
+        >>> [float(value) for value in result[0, 0, :, 0]]
+        [1.0, 2.0, 3.0, 0.0]
     """
     strides, dilation_rate = pair("strides", strides), pair("dilation_rate", dilation_rate)
     padding = padding_argument(padding)
     pair("groups and deformable_groups", (groups, deformable_groups))
     check_choice("border", border, BORDERS)
-    for name, tensor, rank in (("inputs", inputs, 4), ("kernel", kernel, 4)):
-        if len(tensor.shape) != rank:
-            raise FaceAlignError(f"{name} must have {rank} axes, got shape {tuple(tensor.shape)}.")
-    channels, filters = inputs.shape[3], kernel.shape[3]
+    for name, tensor in (("inputs", inputs), ("kernel", kernel)):
+        if len(tensor.shape) != 4:
+            raise FaceAlignError(f"{name} must have 4 axes, got shape {tuple(tensor.shape)}.")
     kernel_size = (int(kernel.shape[0]), int(kernel.shape[1]))
-    taps = kernel_size[0] * kernel_size[1]
-    if channels % groups or filters % groups or channels % deformable_groups:
-        raise FaceAlignError(
-            f"{channels} channels and {filters} filters cannot be split into {groups} groups and "
-            f"{deformable_groups} deformable groups of equal size."
-        )
-    _check_shape("kernel", kernel.shape, (*kernel_size, channels // groups, filters))
     out_size, _ = _geometry(inputs.shape[1:3], kernel_size, strides, padding, dilation_rate)
-    lead = (inputs.shape[0], *out_size)
-    _check_shape("offsets", offsets.shape, (*lead, deformable_groups * taps * 2))
-    if mask is not None:
-        _check_shape("mask", mask.shape, (*lead, deformable_groups * taps))
-    if bias is not None:
-        _check_shape("bias", bias.shape, (filters,))
-    _check_size(inputs=tuple(inputs.shape), columns=(*lead, taps * channels))
+    _check_tensors(inputs, offsets, kernel, mask, bias, out_size, groups, deformable_groups)
 
     inputs = ops.convert_to_tensor(inputs)
     dtype = keras.backend.standardize_dtype(inputs.dtype)
@@ -350,7 +362,7 @@ def deform_conv2d(
 def to_torchvision(
     *, offsets: Any = None, kernel: Any = None, mask: Any = None, inputs: Any = None
 ) -> dict[str, Any]:
-    """Arrays of `deform_conv2d` in the layout of `torchvision.ops.deform_conv2d`.
+    """Converts arrays of `deform_conv2d` to the layout of `torchvision.ops.deform_conv2d`.
 
     Both have dy before dx, taps row by row and deformable groups outermost, so only axes move.
 
@@ -364,19 +376,14 @@ def to_torchvision(
         Those given, under torchvision's names: `offset`, `mask`, `input` with channels second, and
         `weight` (F, C / groups, kh, kw).
     """
-    moves = {
-        "input": (inputs, (0, 3, 1, 2)),
-        "offset": (offsets, (0, 3, 1, 2)),
-        "weight": (kernel, (3, 2, 0, 1)),
-        "mask": (mask, (0, 3, 1, 2)),
-    }
-    return _transposed(moves)
+    maps = {"input": inputs, "offset": offsets, "mask": mask}
+    return _transposed(maps, (0, 3, 1, 2)) | _transposed({"weight": kernel}, (3, 2, 0, 1))
 
 
 def from_torchvision(
     *, offset: Any = None, weight: Any = None, mask: Any = None, input: Any = None
 ) -> dict[str, Any]:
-    """Arrays of `torchvision.ops.deform_conv2d` in the layout of `deform_conv2d`.
+    """Converts arrays of `torchvision.ops.deform_conv2d` to the layout of `deform_conv2d`.
 
     Args:
         offset: (B, 2 * G * kh * kw, Ho, Wo).
@@ -387,16 +394,9 @@ def from_torchvision(
     Returns:
         Those given, as `offsets`, `kernel`, `mask` and `inputs`: keyword arguments.
     """
-    moves = {
-        "inputs": (input, (0, 2, 3, 1)),
-        "offsets": (offset, (0, 2, 3, 1)),
-        "kernel": (weight, (2, 3, 1, 0)),
-        "mask": (mask, (0, 2, 3, 1)),
-    }
-    return _transposed(moves)
+    maps = {"inputs": input, "offsets": offset, "mask": mask}
+    return _transposed(maps, (0, 2, 3, 1)) | _transposed({"kernel": weight}, (2, 3, 1, 0))
 
 
-def _transposed(moves: dict[str, tuple[Any, tuple[int, ...]]]) -> dict[str, Any]:
-    return {
-        n: ops.transpose(value, axes) for n, (value, axes) in moves.items() if value is not None
-    }
+def _transposed(tensors: dict[str, Any], axes: tuple[int, ...]) -> dict[str, Any]:
+    return {name: ops.transpose(t, axes) for name, t in tensors.items() if t is not None}

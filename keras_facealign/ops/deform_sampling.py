@@ -1,24 +1,24 @@
 """Deformable sampling in `keras.ops`, and its product with the kernel: the portable arithmetic.
 
-Every tap of the kernel reads the image at a place of its own, given in pixels and bilinearly
-interpolated. Two rules say what lies beyond the border; for an axis of n pixels and a position p:
+Every tap of the kernel reads the image at its own position, in pixels, by bilinear interpolation.
+There are two rules for positions beyond the border; for an axis of n pixels and a position p:
 
-* "zeros" (torchvision, DCNv1 and DCNv2): pixels beyond the border are 0, so that a value fades to
-  nothing between the last pixel and one pixel further out. Non-zero for -1 < p < n. At -1 itself
-  the value is 0 and the gradient of the position the right-hand derivative, as everywhere at whole
-  pixels. So it is in torchvision: `bilinear_interpolate` gives 0 for p <= -1 and n <= p, while
-  `get_coordinate_weight`, its derivative, asks of each corner alone whether it is inside
+* "zeros" (torchvision, DCNv1 and DCNv2): pixels beyond the border are 0, so that values fall to 0
+  within one pixel from the border. Non-zero for -1 < p < n. At -1 itself the value is 0, and the
+  gradient of the position is the right-hand derivative, as at all whole pixels. This is the
+  behavior of torchvision: `bilinear_interpolate` gives 0 for p <= -1 and n <= p, while
+  `get_coordinate_weight`, its derivative, checks each corner separately
   (torchvision/csrc/ops/cpu/deform_conv2d_kernel.cpp).
 * "mxnet" (the original networks): 0 unless 0 <= p < n, and the last pixel is repeated up to n.
 
-A NaN or infinite position is outside under both rules: its value is 0, and so is its gradient.
+A NaN or infinite position is outside under both rules: its value and its gradient are 0.
 
-What is fast was measured under XLA on CPUs, and decides the shape of this code: the taps are
-sampled one after the other, because an array of all of them, reshaped for one matrix product, is
-compiled to a loop that divides by the number of channels in every step; where there are as many
-samples as pixels, pixels are multiplied by the kernel before they are sampled, which makes one wide
-product of many narrow ones and holds no columns; and the gradient is written down, because a sum
-over the innermost axis is not vectorized (see `_row_dots`).
+Measurements under XLA on CPUs decided the structure of this code. The taps are sampled one after
+the other, because an array of all of them, reshaped for one matrix product, is compiled to a loop
+that divides by the number of channels in every step. Where there are as many samples as pixels,
+pixels are multiplied by the kernel before sampling: one wide product instead of many narrow ones,
+and no columns in memory. The gradient is explicit, because a sum over the innermost axis is not
+vectorized (see `_row_dots`).
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ from keras import ops
 
 __all__ = ["BORDERS", "sample_columns", "sampled_product"]
 
-# Of the input, from which on pixels are multiplied before they are sampled.
+# Input channels from which on pixels are multiplied before they are sampled.
 _LEAST_CHANNELS = 128
 
 BORDERS = ("zeros", "mxnet")
 
 
 class _Corners(NamedTuple):
-    """Where samples lie. All (N, taps, deformable groups), N = B * Ho * Wo.
+    """Positions and weights of samples, all (N, taps, deformable groups), N = B * Ho * Wo.
 
     Attributes:
         row: float, row of the upper corners, a whole number; at least -1 and inside the image.
         column: float, column of the left corners.
-        weights: float; upper left, upper right, lower left and lower right. They depend
-            differentiably on offsets and mask, and are 0 for corners that do not count.
+        weights: float; upper left, upper right, lower left and lower right. They are
+            differentiable by offsets and mask, and 0 for corners outside of the image.
     """
 
     row: Any
@@ -54,13 +54,13 @@ class _Corners(NamedTuple):
 
 
 def _axis(position: Any, size: Any, border: str) -> tuple[Any, Any, Any, Any]:
-    """One axis of bilinear interpolation: (inside, lower pixel, its weight, the next's weight)."""
+    """Interpolates along an axis: (inside, lower pixel, its weight, weight of the next)."""
     lowest_inside = position >= -1.0 if border == "zeros" else position >= 0.0
     inside = ops.logical_and(lowest_inside, position < size)
-    # Replaced before anything is computed from it, a NaN reaches neither value nor gradient.
+    # Replaced first, so that NaN reaches neither value nor gradient.
     position = ops.where(inside, position, ops.zeros_like(position))
     low = ops.cast(ops.floor(position), position.dtype)
-    # On PyTorch, Keras's floor rounds float64 to float32 first, perhaps up to a whole number.
+    # On PyTorch, Keras's floor casts float64 to float32 first, which may round up.
     low = ops.where(low > position, low - 1.0, low)
     fraction = position - low
     weight_low, weight_next = 1.0 - fraction, fraction
@@ -84,25 +84,25 @@ def _corners(
     deformable_groups: int,
     border: str,
 ) -> _Corners:
-    """Positions and weights; see `sample_columns` for the arguments."""
+    """Computes positions and weights; see `sample_columns` for the arguments."""
     _, height, width, _ = ops.shape(inputs)
     dtypes = [keras.backend.standardize_dtype(tensor.dtype) for tensor in (inputs, offsets)]
-    # Half precision cannot tell neighboring pixels of a large image apart.
+    # Half precision cannot represent all pixels of a large image.
     dtype = "float64" if "float64" in dtypes else "float32"
     taps = kernel_size[0] * kernel_size[1]
 
     def ordered(values: Any) -> Any:
-        """(B, Ho * Wo, groups * taps) as (N, taps, groups)."""
+        """Reorders (B, Ho * Wo, groups * taps) to (N, taps, groups)."""
         values = ops.reshape(values, (-1, deformable_groups, taps))
         return ops.transpose(values, (0, 2, 1))
 
-    # Never more than four axes: TFLite's built-in operators have no kernels for more.
+    # At most four axes, since TFLite's built-in operators have no kernels for more.
     samples = out_size[0] * out_size[1]
     offsets = ops.reshape(ops.cast(offsets, dtype), (-1, samples, deformable_groups * taps, 2))
     positions = []
     for axis in range(2):
-        # Where the undisplaced taps lie, (1, Ho * Wo, groups * taps), in pixels. What is known
-        # beforehand is not left to be computed, with divisions, wherever a position is used.
+        # Positions of the undisplaced taps, (1, Ho * Wo, groups * taps), in pixels. Constants where
+        # sizes are known: XLA would compute them, with divisions, wherever a position is used.
         known = all(isinstance(number, int) for number in (*out_size, pads[axis]))
         library: Any = np if known else ops
         first = library.arange(out_size[axis], dtype=dtype) * strides[axis]
@@ -125,7 +125,7 @@ def _corners(
 
 
 def _lookup(inputs: Any, row: Any, column: Any, samples: Any) -> tuple[Any, list[Any]]:
-    """The images as a table, a line a pixel and deformable group, and the corners' lines in it.
+    """Makes a table with a line per pixel and deformable group, and finds the corners' lines.
 
     Args:
         inputs: (B, H, W, C).
@@ -147,12 +147,12 @@ def _lookup(inputs: Any, row: Any, column: Any, samples: Any) -> tuple[Any, list
 
 
 def _read(table: Any, lines: Any) -> Any:
-    """Lines of a table; JAX forgets an axis where there are none to read, hence the reshaping."""
+    """Reads lines of a table; reshaped, since JAX drops an axis where there are no lines."""
     return ops.reshape(ops.take(table, lines, axis=0), (*ops.shape(lines), table.shape[1]))
 
 
 def _sample_tap(table: Any, lines: list[Any], weights: Any, tap: int) -> Any:
-    """What one tap reads: (N, C)."""
+    """Samples one tap: (N, C)."""
     result = None
     for line, weight in zip(lines, weights, strict=True):
         corner = _read(table, line[:, tap])
@@ -164,7 +164,7 @@ def _sample_tap(table: Any, lines: list[Any], weights: Any, tap: int) -> Any:
 def sample_columns(inputs: Any, offsets: Any, mask: Any = None, **geometry: Any) -> Any:
     """Reads the displaced neighborhood of every output pixel (a deformable "im2col").
 
-    The arguments after the mask are given by name.
+    The arguments after the mask are keyword arguments.
 
     Args:
         inputs: float (B, H, W, C).
@@ -192,14 +192,14 @@ def sample_columns(inputs: Any, offsets: Any, mask: Any = None, **geometry: Any)
 def sampled_product(
     inputs: Any, offsets: Any, mask: Any, kernel: Any, groups: int, **geometry: Any
 ) -> Any:
-    """`sample_columns` and the product with the kernel in one, which spares memory.
+    """Samples columns and multiplies them by the kernel, without all columns in memory.
 
     Args:
         inputs: float (B, H, W, C).
         offsets: As for `sample_columns`.
         mask: As for `sample_columns`.
         kernel: (kh, kw, C / groups, F) of the inputs' dtype.
-        groups: Parts of channels and filters that are convolved on their own.
+        groups: Parts that channels and filters are split into, each convolved separately.
         **geometry: The named arguments of `sample_columns`.
 
     Returns:
@@ -232,31 +232,31 @@ def sampled_product(
 
         return product(inputs, kernel, row, column, *weights), gradient
 
-    # PyTorch's own gradient of a look-up is the better one: Keras's sum by segments makes an index
-    # for every element there, and rounds to float32.
+    # PyTorch's own gradient is better: there, Keras's segment sum makes an index for every element
+    # and rounds to float32.
     function = product if keras.backend.backend() == "torch" else with_gradient
     result = function(inputs, kernel, corners.row, corners.column, *corners.weights)
     return ops.reshape(result, (-1, height, width, result.shape[-1]))
 
 
 def _multiplies_first(inputs: Any, kernel: Any, deformable_groups: int, out_size: Any) -> bool:
-    """Whether `_sampled_products` is at hand, and does no more work than sampling first."""
+    """Returns whether `_sampled_products` is possible and not slower than sampling first."""
     _, groups, channels, filters = kernel.shape
     sizes = (*inputs.shape[1:3], *out_size)
     if groups > 1 or deformable_groups > 1 or not all(isinstance(n, int) for n in sizes):
         return False
-    # PyTorch's own gradient makes a table of all products for each of a sample's corners.
+    # PyTorch's own gradient makes a table of all products for each corner.
     if keras.backend.backend() == "torch":
         return False
-    # Reading products of few channels takes longer than the wider product saves.
+    # With few channels, reading products takes longer than the wide product saves.
     enough = channels >= _LEAST_CHANNELS and filters <= channels
     return enough and math.prod(sizes[:2]) <= math.prod(sizes[2:])
 
 
 def _sampled_products(table: Any, lines: list[Any], weights: Any, kernel: Any) -> Any:
-    """The table times every tap's kernel, then sampled: (N, F).
+    """Multiplies the table by every tap's kernel, then samples: (N, F).
 
-    Both are linear, so either may come first.
+    Equal to sampling first, since both are linear.
 
     Args:
         table: (pixels, C).
@@ -277,14 +277,14 @@ def _sampled_products(table: Any, lines: list[Any], weights: Any, kernel: Any) -
 
 
 def _by_groups(kernel: Any, groups: int) -> Any:
-    """Kernel (kh, kw, C / groups, F) as (taps, groups, C / groups, F / groups)."""
+    """Reorders a kernel (kh, kw, C / groups, F) to (taps, groups, C / groups, F / groups)."""
     height, width, depth, filters = kernel.shape
     kernel = ops.reshape(kernel, (height * width, depth, groups, filters // groups))
     return ops.transpose(kernel, (0, 2, 1, 3))
 
 
 def _split(values: Any, groups: int) -> Any:
-    """(N, groups * n) as (groups, N, n)."""
+    """Reorders (N, groups * n) to (groups, N, n)."""
     if groups == 1:
         return ops.expand_dims(values, 0)
     values = ops.reshape(values, (-1, groups, values.shape[1] // groups))
@@ -292,7 +292,7 @@ def _split(values: Any, groups: int) -> Any:
 
 
 def _join(values: Any) -> Any:
-    """(groups, N, n) as (N, groups * n)."""
+    """Reorders (groups, N, n) to (N, groups * n)."""
     if values.shape[0] == 1:
         return values[0]
     return ops.reshape(ops.transpose(values, (1, 0, 2)), (-1, values.shape[0] * values.shape[2]))
@@ -301,7 +301,7 @@ def _join(values: Any) -> Any:
 def _product_gradient(
     table: Any, lines: list[Any], weights: Any, kernel: Any, upstream: Any
 ) -> tuple[Any, Any, list[Any]]:
-    """Gradients of `sampled_product` with respect to table, kernel and the corners' weights.
+    """Computes the gradients of `sampled_product` by table, kernel and the corners' weights.
 
     Args:
         table: (pixels * G, C / G).
@@ -319,7 +319,7 @@ def _product_gradient(
         d_samples = ops.reshape(d_samples, (groups, -1, taps, depth))
         d_samples = ops.transpose(d_samples, (1, 2, 0, 3))
     d_samples = ops.reshape(d_samples, (-1, taps, lines[0].shape[2], table.shape[1]))
-    # All four corners at once, so that the samples' gradients are read once for all of them.
+    # All four corners at once, so that the samples' gradients are read only once.
     d_samples = ops.expand_dims(d_samples, 3)
     line, weight = ops.stack(lines, 3), ops.stack(weights, 3)
     d_weight = ops.cast(_row_dots(_read(table, line), d_samples), weight.dtype)
@@ -334,11 +334,11 @@ def _product_gradient(
 
 
 def _row_dots(a: Any, b: Any) -> Any:
-    """Inner products over the last axis.
+    """Computes inner products over the last axis.
 
-    XLA adds one number after the other there. Sums over an axis that is not the last are
-    vectorized, so that a few of these run side by side; a product with ones adds them up, because
-    two sums in a row would be made into one.
+    XLA does not vectorize sums over the last axis, but those over other axes. So several partial
+    sums are made side by side, and added by a product with ones, because XLA would merge two sums
+    into one.
     """
     product = a * b
     channels = product.shape[-1]

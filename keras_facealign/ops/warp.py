@@ -13,7 +13,7 @@ __all__ = ["inside_mask", "warp_affine"]
 
 
 def _source_grid(matrix: Any, output_size: tuple[int, int]) -> tuple[Any, Any]:
-    """Source coordinates (x, y), each (B, H', W'), of every target pixel."""
+    """Returns source coordinates (x, y), each (B, H', W'), of every target pixel."""
     height, width = output_size
     inverse = geometry.invert(ops.cast(matrix, "float32"))
     x = ops.reshape(ops.arange(width, dtype="float32"), (1, 1, width))
@@ -26,11 +26,11 @@ def _source_grid(matrix: Any, output_size: tuple[int, int]) -> tuple[Any, Any]:
 
 
 def warp_affine(images: Any, matrix: Any, output_size: tuple[int, int] | None = None) -> Any:
-    """Moves images by affine matrices: bilinear sampling, zero outside the source.
+    """Transforms images by affine matrices: bilinear sampling, 0 outside of the source.
 
-    The matrix is the one that moves points (`keras_facealign.geometry`): a landmark at `p` in the
-    source picture is at `transform_points(matrix, p)` in the result. Differentiable with respect to
-    `images`. A gather is used because `keras.ops.image.affine_transform` has no XLA kernel on
+    The matrix also transforms points (`keras_facealign.geometry`): a landmark at `p` in the source
+    image is at `transform_points(matrix, p)` in the result. Differentiable with respect to
+    `images`. It uses a gather, because `keras.ops.image.affine_transform` has no XLA kernel on
     TensorFlow's CPU backend.
 
     Args:
@@ -56,8 +56,8 @@ def warp_affine(images: Any, matrix: Any, output_size: tuple[int, int] | None = 
     x, y = _source_grid(matrix, output_size or (height, width))
     x_floor, y_floor = ops.floor(x), ops.floor(y)
     x_weight, y_weight = x - x_floor, y - y_floor
-    # Clipping before the cast keeps far-away coordinates inside the range of int32. -2 is the first
-    # whose right neighbor lies outside too.
+    # Clipped before the cast, so that all coordinates fit int32. The right neighbor of -2 is also
+    # outside of the image.
     column = ops.cast(ops.clip(x_floor, -2.0, float(width)), "int32")
     row = ops.cast(ops.clip(y_floor, -2.0, float(height)), "int32")
     flat = ops.reshape(images, (-1, channels))
@@ -78,7 +78,7 @@ def warp_affine(images: Any, matrix: Any, output_size: tuple[int, int] | None = 
 
 
 def inside_mask(matrix: Any, source_size: tuple[int, int], output_size: tuple[int, int]) -> Any:
-    """Which target pixels of a warp read only pixels inside the source.
+    """Returns which target pixels of a warp read only pixels inside the source.
 
     Args:
         matrix: float (B, 2, 3), source pixels to target pixels.
@@ -89,7 +89,7 @@ def inside_mask(matrix: Any, source_size: tuple[int, int], output_size: tuple[in
         float32 (B, H', W', 1), 1 where bilinear sampling stays inside the source, else 0.
     """
     x, y = _source_grid(matrix, output_size)
-    tolerance = 1e-4  # rounding of an identity warp must not mask the border away
+    tolerance = 1e-4  # an identity warp's rounding must not mask the border
     inside = ops.logical_and(
         ops.logical_and(x >= -tolerance, x <= source_size[1] - 1 + tolerance),
         ops.logical_and(y >= -tolerance, y <= source_size[0] - 1 + tolerance),

@@ -53,7 +53,7 @@ def preset_architecture(name: str | Path) -> Architecture:
     folder = find_preset(name)
     _, config = read_config(folder)
     try:
-        return Architecture(**config["architecture"])
+        return Architecture.from_dict(config["architecture"])
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise bad_config(folder, error) from error
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_facealign._deprecated import renamed_keyword
+from keras_facealign._deprecated import renamed_arguments
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.landmarks import get_scheme
 from keras_facealign.prediction import (
@@ -104,7 +104,7 @@ class ExportedModel:
                 f"has {self.scheme.num_landmarks}; export it again"
             )
 
-    @renamed_keyword("mirror", "flip_test")
+    @renamed_arguments(mirror="flip_test")
     def predict_landmarks(
         self, images: np.ndarray, batch_size: int = 32, flip_test: bool = False
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -124,7 +124,7 @@ class ExportedModel:
         outputs = self.predict_outputs(images, batch_size, flip_test)
         return outputs["landmarks"], outputs["confidence"]
 
-    @renamed_keyword("mirror", "flip_test")
+    @renamed_arguments(mirror="flip_test")
     def predict_outputs(
         self, images: np.ndarray, batch_size: int = 32, flip_test: bool = False
     ) -> LandmarkOutputs:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.networks.tracing.graph import Graph, Node, trace
+from keras_facealign.networks.tracing.graph import Graph, Node
+from keras_facealign.networks.tracing.lowering import trace
 from keras_facealign.networks.tracing.simplification import merge_upsampling, simplify
 from keras_facealign.prediction import LandmarkOutputs, one_or_many, predict_outputs
 

@@ -1,4 +1,4 @@
-"""What a training run is: how long, with which optimizer, and from which seed."""
+"""The configuration of a training run, and the optimizer that it describes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from keras_facealign._deprecated import renamed_arguments
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.training.optimizers import recipe_optimizer
 
@@ -15,26 +16,34 @@ __all__ = ["OPTIMIZERS", "TrainingConfig", "make_optimizer"]
 OPTIMIZERS = ("adamw", "nadam", "shared_nadam")
 
 
+@renamed_arguments(clipnorm="global_clipnorm", average="ema_momentum")
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How long and how a model trains.
+    """Configures how a model is trained.
 
     Args:
         epochs: Passes over the training faces; each face gives two views in every pass.
         batch_size: Faces in a step.
-        learning_rate: Highest rate. AdamW's rises to it in a linear warm-up and then falls by a
-            cosine to 0; the others start with it and drop where the recipe says.
+        learning_rate: Highest learning rate. AdamW's rises to it in a linear warm-up and then falls
+            to 0 along a cosine; the other optimizers start with it and drop where the recipe says.
         warmup_steps: Steps of AdamW's warm-up.
         weight_decay: AdamW's decoupled weight decay.
-        clipnorm: Largest global norm of AdamW's gradient.
-        jitter: Whether boxes stray as detectors' do (`BoxJitter`). The augmentation's own scale and
-            translation cover the same errors where its ranges are wide enough.
-        seed: Integer that decides initial weights, order and augmentation.
-        compile: Further arguments of `FaceAlignModel.compile`, its recipe among them.
-        optimizer: "adamw"; or Keras's Nadam, "nadam", or MXNet's, "shared_nadam", as
-            `keras_facealign.training.optimizers.recipe_optimizer` makes them for the recipe.
-        average: What the moving average of the weights keeps of itself in a step, such as 0.999;
-            validation and the preset then use the average. 0: no average.
+        global_clipnorm: Largest global norm of AdamW's gradient.
+        jitter: Whether to move and scale boxes as detectors do (`BoxJitter`). Not needed where the
+            augmentation's own scale and translation cover the same errors.
+        seed: Seed of initial weights, order and augmentation, 0 to 4294967295.
+        compile: Further arguments of `FaceAlignModel.compile`, such as its recipe.
+        optimizer: "adamw", "nadam" (Keras's Nadam) or "shared_nadam" (MXNet's); for the last two
+            see `recipe_optimizer`.
+        ema_momentum: Momentum of the weights' exponential moving average per step, such as 0.999;
+            validation and the preset then use the averaged weights. 0: no average.
+
+    Raises:
+        FaceAlignError: If a value is out of range, or the optimizer is unknown.
+
+    Example:
+        >>> TrainingConfig(epochs=20, ema_momentum=0.998).batch_size
+        16
     """
 
     epochs: int = 60
@@ -42,19 +51,21 @@ class TrainingConfig:
     learning_rate: float = 1e-3
     warmup_steps: int = 300
     weight_decay: float = 1e-4
-    clipnorm: float = 5.0
+    global_clipnorm: float = 5.0
     jitter: bool = False
     seed: int = 0
     compile: dict[str, Any] = field(default_factory=dict)
     optimizer: str = "adamw"
-    average: float = 0.0
+    ema_momentum: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "learning_rate", "clipnorm"):
+        for name in ("epochs", "batch_size", "learning_rate", "global_clipnorm"):
             if not getattr(self, name) > 0:
                 raise FaceAlignError(f"{name} is {getattr(self, name)}; it must be positive.")
-        if not 0 <= self.average < 1:
-            raise FaceAlignError(f"average is {self.average}; give 0 for none, or a decay below 1.")
+        if not 0 <= self.ema_momentum < 1:
+            raise FaceAlignError(
+                f"ema_momentum is {self.ema_momentum}; give 0 for no average, or less than 1."
+            )
         if not 0 <= self.seed < 2**32:
             raise FaceAlignError(f"seed is {self.seed}; give an integer from 0 to 4294967295.")
         if self.optimizer not in OPTIMIZERS:
@@ -63,19 +74,31 @@ class TrainingConfig:
             )
 
 
-def make_optimizer(schedule: TrainingConfig, steps: int) -> keras.optimizers.Optimizer:
-    """The schedule's optimizer for a run of `steps` steps."""
-    if schedule.optimizer != "adamw":
-        recipe = schedule.compile.get("recipe", "paper")
-        shared = schedule.optimizer == "shared_nadam"
-        return recipe_optimizer(recipe, steps, schedule.learning_rate, shared)
-    warmup = min(schedule.warmup_steps, steps // 10)
+@renamed_arguments(schedule="config")
+def make_optimizer(config: TrainingConfig, steps: int) -> keras.optimizers.Optimizer:
+    """Makes the optimizer of a training run.
+
+    Args:
+        config: The run's configuration.
+        steps: Length of the run in steps.
+
+    Returns:
+        A Keras optimizer with its learning rate schedule.
+
+    Raises:
+        FaceAlignError: If the recipe in `config.compile` is unknown.
+    """
+    if config.optimizer != "adamw":
+        recipe = config.compile.get("recipe", "paper")
+        shared = config.optimizer == "shared_nadam"
+        return recipe_optimizer(recipe, steps, config.learning_rate, shared)
+    warmup = min(config.warmup_steps, steps // 10)
     rate = keras.optimizers.schedules.CosineDecay(
-        schedule.learning_rate * (0.01 if warmup else 1.0),
+        config.learning_rate * (0.01 if warmup else 1.0),
         decay_steps=max(steps - warmup, 1),
-        warmup_target=schedule.learning_rate if warmup else None,
+        warmup_target=config.learning_rate if warmup else None,
         warmup_steps=warmup,
     )
     return keras.optimizers.AdamW(
-        rate, weight_decay=schedule.weight_decay, global_clipnorm=schedule.clipnorm
+        rate, weight_decay=config.weight_decay, global_clipnorm=config.global_clipnorm
     )

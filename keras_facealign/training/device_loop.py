@@ -1,9 +1,9 @@
-"""Training on the device: faces in its memory, several steps in one compiled call.
+"""Training loop on the device: faces in its memory, several steps in one compiled call.
 
-`fit` hands every batch to the device and comes back after every step. For a small network on a fast
-accelerator that takes longer than the step itself. Here all faces lie in the device's memory, and
-one call of a compiled function gathers batches, takes steps and averages the weights; the host says
-which faces, and at which learning rate.
+`fit` sends every batch to the device and returns to Python after every step. For a small network on
+a fast accelerator that takes longer than the step itself. Here all faces lie in the device's
+memory, and one call of a compiled function gathers batches, takes steps and averages the weights;
+the host only gives the faces' indices and the learning rates.
 """
 
 from __future__ import annotations
@@ -13,32 +13,33 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_facealign._deprecated import renamed_arguments
 from keras_facealign.data.packed import PackedFaces
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.training.ema import averaged_variables, momentum_at, update_averages
 
 __all__ = ["DeviceTrainingLoop", "make_training_loop"]
 
 
 class DeviceTrainingLoop:
-    """Several training steps in one compiled call, and the average of the weights over the steps.
+    """Takes several training steps in one compiled call, and averages the weights over the steps.
 
     Args:
         model: A compiled model, its optimizer built.
-        faces: What to train on.
-        decay: What the average keeps of itself in a step.
-        on_device: Whether all faces go to the device at once; else only those of a call.
+        faces: Training faces.
+        momentum: Momentum of the weights' average per step, see `EMAWeights`.
+        on_device: Whether all faces go to the device at once; else those of each call.
     """
 
-    def __init__(self, model: Any, faces: PackedFaces, decay: float, on_device: bool) -> None:
-        self.model, self.decay = model, decay
+    def __init__(self, model: Any, faces: PackedFaces, momentum: float, on_device: bool) -> None:
+        self.model, self.momentum = model, momentum
         names = ("images", "landmarks", "visibility")
         host = {name.replace("images", "image"): getattr(faces, name) for name in names}
         self._host = None if on_device else host
         self._data = {k: self._to_device(v) for k, v in host.items()} if on_device else None
         self._rate = next(v for v in model.optimizer.variables if v.name == "learning_rate")
-        # Weights, and the statistics of batch normalization, which belong to them.
-        averaged = [v for v in model.weights if str(v.dtype).startswith("float")]
-        # Through NumPy: a variable made of another would be the same on TensorFlow.
+        averaged = averaged_variables(model)
+        # Through NumPy: on TensorFlow, a variable made from another one shares its memory.
         as_numpy = keras.ops.convert_to_numpy
         self.groups: list[list[Any]] = [
             list(model.trainable_variables),
@@ -46,37 +47,42 @@ class DeviceTrainingLoop:
             list(model.optimizer.variables),
             [keras.Variable(as_numpy(v), trainable=False, dtype=v.dtype) for v in averaged],
         ]
-        # Group and place of each: weights are trainable or not.
+        # Group (trainable or not) and index in it of each averaged variable.
         places = {id(v): (g, i) for g in (0, 1) for i, v in enumerate(self.groups[g])}
         self._places = [places[id(v)] for v in averaged]
         self._setup()
 
     def run(self, indices: np.ndarray, rates: np.ndarray, first: int) -> dict[str, float]:
-        """Takes the steps and returns the means of their metrics.
+        """Takes n steps.
 
         Args:
             indices: int32 (n, batch), the faces of each step.
             rates: float32 (n,), the learning rates.
             first: Number of steps before these.
+
+        Returns:
+            The mean of each metric over the steps.
         """
-        t = first + np.arange(1, len(rates) + 1)
-        keep = np.minimum(self.decay, (1 + t) / (10 + t)).astype(np.float32)
+        steps = first + np.arange(1, len(rates) + 1)
+        momentum = momentum_at(self.momentum, steps).astype(np.float32)
         data = self._data
         if self._host is not None:
             data = {k: self._to_device(v[indices.ravel()]) for k, v in self._host.items()}
             indices = np.arange(indices.size, dtype=np.int32).reshape(indices.shape)
-        return self._run(data, indices, rates.astype(np.float32), keep)
+        return self._run(data, indices, rates.astype(np.float32), momentum)
 
     def arrays(self) -> list[np.ndarray]:
-        """All state, for a checkpoint."""
+        """Returns all state as NumPy arrays, for a checkpoint."""
         self.sync()
         return [keras.ops.convert_to_numpy(v) for group in self.groups for v in group]
 
     def restore(self, arrays: list[np.ndarray]) -> None:
-        """Sets all state."""
+        """Sets all state to what `arrays` returned; raises `FaceAlignError` if it does not fit."""
         variables = [v for group in self.groups for v in group]
         if [tuple(v.shape) for v in variables] != [a.shape for a in arrays]:
-            raise FaceAlignError("The state is that of another network; delete the run's folder.")
+            raise FaceAlignError(
+                "The checkpoint is of another network; delete the run's folder to start over."
+            )
         for variable, array in zip(variables, arrays, strict=True):
             variable.assign(array)
         self._setup()
@@ -85,9 +91,9 @@ class DeviceTrainingLoop:
         """Exchanges the model's weights and their average; call `sync` before."""
         for (g, i), average in zip(self._places, self.groups[3], strict=True):
             variable = self.groups[g][i]
-            aside = keras.ops.copy(variable.value)
+            value = keras.ops.copy(variable.value)
             variable.assign(keras.ops.copy(average.value))
-            average.assign(aside)
+            average.assign(value)
 
     def _setup(self) -> None:
         """Prepares the compiled call from the variables' values."""
@@ -96,18 +102,18 @@ class DeviceTrainingLoop:
     def _to_device(self, array: np.ndarray) -> Any:
         raise NotImplementedError
 
-    def _run(self, data: Any, indices: Any, rates: Any, keep: Any) -> dict[str, float]:
+    def _run(self, data: Any, indices: Any, rates: Any, momentum: Any) -> dict[str, float]:
         raise NotImplementedError
 
     def sync(self) -> None:
-        """Brings the variables up to date."""
+        """Writes the state of the compiled call into the model's variables."""
 
 
-class _JaxSteps(DeviceTrainingLoop):
+class _JaxLoop(DeviceTrainingLoop):
     def _setup(self) -> None:
         import jax
 
-        # Copies, because the compiled call takes over the memory of its arguments.
+        # Copies, because the compiled call reuses the memory of its arguments.
         self._state = [[keras.ops.copy(v.value) for v in group] for group in self.groups]
         self._compiled = getattr(self, "_compiled", None) or jax.jit(self._scan, donate_argnums=0)
 
@@ -116,31 +122,31 @@ class _JaxSteps(DeviceTrainingLoop):
 
         return jax.device_put(array)
 
-    def _scan(self, state: Any, data: Any, indices: Any, rates: Any, keep: Any) -> Any:
+    def _scan(self, state: Any, data: Any, indices: Any, rates: Any, momentum: Any) -> Any:
         import jax
         import jax.numpy as jnp
 
-        rate_place = [v is self._rate for v in self.groups[2]].index(True)
+        rate_index = [v is self._rate for v in self.groups[2]].index(True)
         metrics = [jnp.zeros(v.shape, v.dtype) for v in self.model.metrics_variables]
 
-        def step(carry: Any, drawn: Any) -> Any:
+        def step(carry: Any, inputs: Any) -> Any:
             (trainable, other, optimizer, average), metrics = carry
-            chosen, rate, kept = drawn
+            chosen, rate, step_momentum = inputs
             batch = {name: jnp.take(array, chosen, axis=0) for name, array in data.items()}
-            optimizer = [*optimizer[:rate_place], rate, *optimizer[rate_place + 1 :]]
+            optimizer = [*optimizer[:rate_index], rate, *optimizer[rate_index + 1 :]]
             logs, (trainable, other, optimizer, metrics) = self.model.train_step(
                 (trainable, other, optimizer, metrics), batch
             )
             values = [(trainable, other)[g][i] for g, i in self._places]
-            average = [a + (1.0 - kept) * (v - a) for a, v in zip(average, values, strict=True)]
+            average = update_averages(average, values, step_momentum)
             state = [list(trainable), list(other), list(optimizer), average]
             return (state, list(metrics)), logs
 
-        (state, _), logs = jax.lax.scan(step, (state, metrics), (indices, rates, keep))
+        (state, _), logs = jax.lax.scan(step, (state, metrics), (indices, rates, momentum))
         return state, {name: values[-1] for name, values in logs.items()}
 
-    def _run(self, data: Any, indices: Any, rates: Any, keep: Any) -> dict[str, float]:
-        self._state, logs = self._compiled(self._state, data, indices, rates, keep)
+    def _run(self, data: Any, indices: Any, rates: Any, momentum: Any) -> dict[str, float]:
+        self._state, logs = self._compiled(self._state, data, indices, rates, momentum)
         return {name: float(value) for name, value in logs.items()}
 
     def sync(self) -> None:
@@ -149,13 +155,13 @@ class _JaxSteps(DeviceTrainingLoop):
                 variable.assign(keras.ops.copy(value))
 
 
-class _TensorFlowSteps(DeviceTrainingLoop):
+class _TensorFlowLoop(DeviceTrainingLoop):
     def _setup(self) -> None:
         import tensorflow as tf
 
         if hasattr(self, "_compiled"):
             return
-        # XLA slows this network down on a CPU.
+        # On a CPU, XLA makes the step slower.
         jit = bool(tf.config.list_physical_devices("GPU"))
         self._compiled = tf.function(self._loop, jit_compile=jit, reduce_retracing=True)
 
@@ -164,37 +170,49 @@ class _TensorFlowSteps(DeviceTrainingLoop):
 
         return tf.constant(array)
 
-    def _loop(self, data: Any, indices: Any, rates: Any, keep: Any) -> None:
+    def _loop(self, data: Any, indices: Any, rates: Any, momentum: Any) -> None:
         import tensorflow as tf
 
         for i in tf.range(tf.shape(indices)[0]):
             batch = {name: tf.gather(array, indices[i]) for name, array in data.items()}
             self._rate.assign(rates[i])
             self.model.train_step(batch)
-            for (g, place), average in zip(self._places, self.groups[3], strict=True):
-                change = self.groups[g][place].value - average.value
-                average.assign_add((1.0 - keep[i]) * change)
+            values = (self.groups[g][place].value for g, place in self._places)
+            averages = (average.value for average in self.groups[3])
+            updated = update_averages(averages, values, momentum[i])
+            for average, value in zip(self.groups[3], updated, strict=True):
+                average.assign(value)
 
-    def _run(self, data: Any, indices: Any, rates: Any, keep: Any) -> dict[str, float]:
+    def _run(self, data: Any, indices: Any, rates: Any, momentum: Any) -> dict[str, float]:
         import tensorflow as tf
 
         self.model.reset_metrics()
-        self._compiled(data, tf.constant(indices), tf.constant(rates), tf.constant(keep))
+        self._compiled(data, tf.constant(indices), tf.constant(rates), tf.constant(momentum))
         return {name: float(v) for name, v in self.model.get_metrics_result().items()}
 
 
-def make_training_loop(model: Any, faces: PackedFaces, decay: float) -> DeviceTrainingLoop:
-    """The steps of the backend that Keras runs on."""
-    backend = keras.backend.backend()
-    if backend == "jax":
-        import jax
+@renamed_arguments(decay="momentum")
+def make_training_loop(model: Any, faces: PackedFaces, momentum: float) -> DeviceTrainingLoop:
+    """Makes the training loop for the backend that Keras runs on.
 
-        memory = (jax.devices()[0].memory_stats() or {}).get("bytes_limit")
-        # Half of the memory is the network's.
-        on_device = memory is None or 2 * faces.images.nbytes < memory
-        return _JaxSteps(model, faces, decay, on_device)
+    Args:
+        model: A compiled model, its optimizer built.
+        faces: Training faces; on JAX they stay on the host where they fill half of the memory.
+        momentum: Momentum of the weights' average per step, see `EMAWeights`.
+
+    Raises:
+        FaceAlignError: If the backend is neither JAX nor TensorFlow.
+    """
+    backend = keras.backend.backend()
     if backend == "tensorflow":
-        return _TensorFlowSteps(model, faces, decay, on_device=True)
-    raise FaceAlignError(
-        f"KERAS_BACKEND is {backend}; steps on the device run on jax or tensorflow."
-    )
+        return _TensorFlowLoop(model, faces, momentum, on_device=True)
+    if backend != "jax":
+        raise FaceAlignError(
+            f"KERAS_BACKEND is {backend}; training on the device needs jax or tensorflow."
+        )
+    import jax
+
+    memory = (jax.devices()[0].memory_stats() or {}).get("bytes_limit")
+    # The other half of the memory is left to the network.
+    on_device = memory is None or 2 * faces.images.nbytes < memory
+    return _JaxLoop(model, faces, momentum, on_device)

@@ -1,14 +1,14 @@
-"""What mirrored pictures hide from a network: that all labels lie a little to one side.
+"""Constant horizontal label bias that flip augmentation hides from a network.
 
-Labels may be off by a fraction of a pixel, because files count from 0, 1 or a pixel's edge, or
-because annotators click so. A network learns such an offset like any other habit, but for its
-horizontal part where training mirrors half of the pictures: there the mirrored labels are off to
-the other side, and what is learned is the mean, no offset at all. Predictions then differ from all
-labels of that data set by the same distance. Those of 300W lie 0.5 pixels (of a face of about 100)
-to the right of where mirror images agree, on the training faces as on others.
+All labels of a data set may be off by a fraction of a pixel to one side, because of how files count
+pixels or where annotators click. A network learns such a bias, except for its horizontal part where
+half of the training images are flipped: the flipped labels are off to the other side, and the
+network learns the mean, which is unbiased. Its predictions then differ from all labels of the set
+by the same distance. The labels of 300W lie 0.5 pixels (for a face of about 100) to the right of
+flip-consistent positions, on training faces as on others.
 
-`FaceAlignModel.landmark_offset` adds the distance back. Set it to (0, 0) for landmarks of which
-those of a mirrored picture are the mirror image.
+`FaceAlignModel.landmark_offset` adds the distance back. Set it to (0, 0) for landmarks that are
+flip-consistent.
 """
 
 from __future__ import annotations
@@ -32,18 +32,19 @@ __all__ = ["measure_landmark_offset"]
 def measure_landmark_offset(
     model: FaceAlignModel, faces: Iterable[FaceExample]
 ) -> tuple[tuple[float, float], int]:
-    """How far labels lie beside what a network that was trained with mirrored pictures sees.
+    """Measures the mean horizontal distance from a network's landmarks to the labels.
 
     Args:
-        model: The network. An offset that it has is left out of account.
-        faces: Labeled faces that it was trained on. Faces of other sets have other habits.
+        model: A network trained with flip augmentation; its own `landmark_offset` is ignored.
+        faces: Labeled faces of the data set that it was trained on, since the bias differs between
+            data sets.
 
     Returns:
-        (dx, 0.0) in pixels of the input, the mean over the faces' landmarks that have a position;
-        and the number of faces. Only the horizontal part is hidden from training.
+        (dx, 0.0) in pixels of the input, the mean over all landmarks that have a position; and the
+        number of faces. Training learns the vertical bias, hence 0.
 
     Raises:
-        FaceAlignError: If there is no face.
+        FaceAlignError: If no face has a labeled landmark.
 
     Example:
         >>> model.landmark_offset, count = measure_landmark_offset(model, faces)  # doctest: +SKIP

@@ -1,4 +1,4 @@
-"""Training runs: a configuration in, a preset folder with logs out, resumable after a kill."""
+"""Training runs that write a preset and logs, and that can be resumed after a kill."""
 
 from __future__ import annotations
 
@@ -13,23 +13,25 @@ from typing import Any
 
 import keras
 
+from keras_facealign._deprecated import renamed_arguments
 from keras_facealign.data.batches import BoxJitter, FaceBatches
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.models import FaceAlignModel
 from keras_facealign.presets import save_to_preset
 from keras_facealign.storage.preset_folders import check_replaceable
 from keras_facealign.training.configuration import TrainingConfig, make_optimizer
-from keras_facealign.training.ema import EMAWeights
+from keras_facealign.training.ema import EMAWeights, keep_better
 
 __all__ = ["fit"]
 
 
+@renamed_arguments(schedule="config")
 def fit(
     model: FaceAlignModel,
     train: Iterable[Any],
     validation: Iterable[Any] | None,
     output: str | Path,
-    schedule: TrainingConfig,
+    config: TrainingConfig,
     metadata: dict[str, Any] | None = None,
     verbose: int | str = "auto",
     callbacks: Iterable[keras.callbacks.Callback] = (),
@@ -37,22 +39,22 @@ def fit(
 ) -> dict[str, Any]:
     """Trains a model and writes it as a preset.
 
-    The output folder gets `log.csv`, `tensorboard/`, `schedule.json`, `backup/` while the run goes
-    on, and `preset/` at its end. A run that was killed goes on where its last whole epoch ended
-    when it is called again with the same arguments.
+    The output folder gets `log.csv`, `tensorboard/`, `training.json` (the configuration), `backup/`
+    while the run lasts, and `preset/` at its end. Called again with the same arguments, a killed
+    run continues after its last complete epoch.
 
-    With `TrainingConfig.average`, validation judges the averaged weights. At the end it judges the
-    last step's as well, and the better of the two go into the preset; without validation, the
-    averaged.
+    With `TrainingConfig.ema_momentum`, each epoch validates the averaged weights. At the end the
+    last step's weights are validated as well, and the preset gets the better of the two; without
+    validation, the averaged ones.
 
     Args:
-        model: The model to train; its weights are the start, its `landmark_offset` is dropped.
-        train: Examples to train on, see `FaceBatches`; or batches that are ready, `FaceBatches` or
-            `PackedFaces`, which settle batch size, order, jitter and boxes by themselves.
-        validation: Examples, or batches, whose NME each epoch reports; or None.
+        model: The model to train, from its current weights; its `landmark_offset` is reset.
+        train: Training examples, see `FaceBatches`; or batches, `FaceBatches` or `PackedFaces`,
+            which have their own batch size, order, jitter and boxes.
+        validation: Examples or batches whose NME each epoch reports; or None.
         output: Folder of the run.
-        schedule: How to train.
-        metadata: What the preset's `metadata.json` says.
+        config: How to train.
+        metadata: Entries of the preset's `metadata.json`.
         verbose: As in Keras.
         callbacks: Further Keras callbacks.
         boxes: Boxes to crop the training faces by, see `FaceBatches`.
@@ -61,40 +63,31 @@ def fit(
         The last epoch's metrics, with "seconds".
 
     Raises:
-        FaceAlignError: If the output is no folder, or holds an unfinished run with another
-            schedule, architecture or number of faces, or a folder `preset` that is none.
+        FaceAlignError: If `output` cannot be a folder, holds an unfinished run with another
+            configuration, architecture or number of faces, or has a folder `preset` with other
+            files.
+
+    Example:
+        >>> from keras_facealign.data.readers.ibug_300w import load_samples
+        >>> faces = load_samples("300w", "train")  # doctest: +SKIP
+        >>> held_out = load_samples("300w", "lfpw_test")  # doctest: +SKIP
+        >>> fit(model, faces, held_out, "run", TrainingConfig(epochs=20))  # doctest: +SKIP
     """
     output = Path(output)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FaceAlignError(
-            f"{output} cannot be the folder of a run ({error.strerror}); give another."
-        ) from error
-    check_replaceable(output / "preset")
-    batches: Any = train
-    if not isinstance(train, keras.utils.PyDataset):
-        jitter = BoxJitter() if schedule.jitter else None
-        batches = FaceBatches(
-            train, schedule.batch_size, model.input_size, True, jitter, schedule.seed, boxes
-        )
-    if batches.input_size != model.input_size:
-        raise FaceAlignError(
-            f"The faces are packed for an input of {batches.input_size} pixels, and this network "
-            f"takes {model.input_size}; pack them anew."
-        )
-    _claim(output, model, schedule, len(batches.file_names))
+    _make_folder(output)
+    batches = _training_batches(train, model, config, boxes)
+    _claim(output, model, config, len(batches.file_names))
     held_out: Any = validation
     if validation is not None and not isinstance(validation, keras.utils.PyDataset):
-        held_out = FaceBatches(validation, schedule.batch_size, model.input_size)
-    settings = {"jit_compile": "auto", **schedule.compile}
-    settings["augmentation"] = {"seed": schedule.seed, **settings.get("augmentation", {})}
-    model.compile(make_optimizer(schedule, schedule.epochs * len(batches)), **settings)
-    # What was measured for other weights, and perhaps for other labels.
+        held_out = FaceBatches(validation, config.batch_size, model.input_size)
+    settings = {"jit_compile": "auto", **config.compile}
+    settings["augmentation"] = {"seed": config.seed, **settings.get("augmentation", {})}
+    model.compile(make_optimizer(config, config.epochs * len(batches)), **settings)
+    # It was measured for other weights, and perhaps for other labels.
     model.landmark_offset = (0.0, 0.0)
-    # Restoring a backup needs the optimizer's variables to exist.
+    # The optimizer's variables must exist before a backup is restored.
     model.optimizer.build(model.trainable_variables)
-    average = EMAWeights(schedule.average) if schedule.average else None
+    average = EMAWeights(config.ema_momentum) if config.ema_momentum else None
     backup = _Backup(output / "backup", average)
     first_epoch = backup.restore(model)
     log = output / "log.csv"
@@ -103,7 +96,7 @@ def fit(
     model.fit(
         batches,
         validation_data=held_out,
-        epochs=schedule.epochs,
+        epochs=config.epochs,
         initial_epoch=first_epoch,
         verbose=verbose,
         callbacks=[
@@ -125,39 +118,57 @@ def fit(
     return {**last, "seconds": seconds}
 
 
+def _make_folder(output: Path) -> None:
+    """Makes a run's folder, and checks that the preset can be written into it."""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FaceAlignError(
+            f"{output} cannot be the folder of a run ({error.strerror}); give another."
+        ) from error
+    check_replaceable(output / "preset")
+
+
+def _training_batches(
+    train: Any, model: FaceAlignModel, config: TrainingConfig, boxes: Mapping[str, Any] | None
+) -> Any:
+    if not isinstance(train, keras.utils.PyDataset):
+        jitter = BoxJitter() if config.jitter else None
+        return FaceBatches(
+            train, config.batch_size, model.input_size, True, jitter, config.seed, boxes
+        )
+    if train.input_size != model.input_size:  # pyright: ignore[reportAttributeAccessIssue]
+        raise FaceAlignError(
+            f"The faces are packed for an input of {train.input_size} pixels, but the "  # pyright: ignore[reportAttributeAccessIssue]
+            f"network takes {model.input_size}; pack them again for this size."
+        )
+    return train
+
+
 def _keep_better(
     model: FaceAlignModel, average: EMAWeights, held_out: Any, last: dict[str, float]
 ) -> dict[str, Any]:
-    """Leaves the model with the average, or with the last step's weights where those do better.
+    """Leaves the model with the better weights; returns the note for the preset's metadata.
 
-    Args:
-        model: The model, with the last step's weights.
-        average: The average.
-        held_out: Batches to judge by, or None.
-        last: The log's last row, whose validation is the average's; changed to that of the weights
-            that stay.
-
-    Returns:
-        What the preset's metadata says of it.
+    `last` is the log's last row, whose validation is the average's; it is changed to that of the
+    weights that are kept.
     """
-    note: dict[str, Any] = {"decay": average.decay}
-    if held_out is None:
-        average.apply()
-        return {**note, "kept": "average"}
-    plain = model.evaluate(held_out, verbose=0, return_dict=True)
-    note["nme"] = {"average": last["val_nme"], "last step": float(plain["nme"])}
-    if plain["nme"] < last["val_nme"]:
-        last.update({f"val_{name}": float(value) for name, value in plain.items()})
-        return {**note, "kept": "last step"}
-    average.apply()
-    return {**note, "kept": "average"}
+    validated = {
+        name.removeprefix("val_"): value for name, value in last.items() if name.startswith("val_")
+    }
+    kept, scores = keep_better(model, average.apply, average.restore, held_out, validated)
+    note: dict[str, Any] = {"decay": average.momentum, "kept": kept}
+    if scores:
+        note["nme"] = {name: logs["nme"] for name, logs in scores.items()}
+        last.update({f"val_{name}": value for name, value in scores[kept].items()})
+    return note
 
 
 class _Backup(keras.callbacks.Callback):
-    """Keeps weights, optimizer and random state as they were after the last whole epoch.
+    """Keeps weights, optimizer and random state as they were after the last complete epoch.
 
-    Unlike Keras's `BackupAndRestore`, it survives a kill at any moment: a file gets its name, which
-    says the epoch, once it is whole, and the one before it goes only then.
+    Unlike Keras's `BackupAndRestore`, it survives a kill at any moment: a file gets its final name,
+    with the number of epochs, once it is complete, and only then is the previous one removed.
     """
 
     def __init__(self, folder: Path, average: EMAWeights | None = None) -> None:
@@ -169,18 +180,18 @@ class _Backup(keras.callbacks.Callback):
         return sorted(self.folder.glob("epoch_*.weights.h5"))
 
     def restore(self, model: FaceAlignModel) -> int:
-        """Loads the last backup, if there is one; returns how many epochs it has behind it."""
+        """Loads the last backup, if there is one; returns the number of epochs before it."""
         if not self._files():
             return 0
         newest = self._files()[-1]
         try:
             model.load_weights(str(newest))
             epochs = int(newest.name.removeprefix("epoch_").removesuffix(".weights.h5"))
-        except Exception as error:  # h5py meets damage with errors of every kind
+        except Exception as error:  # h5py raises errors of every kind on damaged files
             reason = str(error).partition("\n")[0] or type(error).__name__
             raise FaceAlignError(
                 f"{newest} cannot be resumed from ({reason}); delete the run's folder to start "
-                "anew."
+                "over."
             ) from error
         if self.average is not None:
             self.average.load(self._average_file(epochs), model)
@@ -193,7 +204,7 @@ class _Backup(keras.callbacks.Callback):
         self.folder.mkdir(exist_ok=True)
         older = [*self._files(), *self.folder.glob("*.average.npz")]
         if self.average is not None:
-            # Before the weights: once they have their name, all of the backup is there.
+            # Before the weights, whose name marks the backup as complete.
             average = self._average_file(epoch + 1)
             self.average.save(average)
             older = [path for path in older if path != average]
@@ -208,10 +219,10 @@ class _Backup(keras.callbacks.Callback):
 
 
 def _last_row(log: Path) -> dict[str, float]:
-    """What the log says of the last epoch, which an earlier call may have trained."""
+    """Reads the metrics of the last epoch, which an earlier call may have trained."""
     with log.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    # Without validation Keras still writes columns for it, with "NA" in them.
+    # Without validation, Keras may still write its columns, filled with "NA".
     return {
         name: float(value)
         for name, value in (rows[-1] if rows else {}).items()
@@ -220,7 +231,7 @@ def _last_row(log: Path) -> dict[str, float]:
 
 
 def _keep_rows(log: Path, epochs: int) -> None:
-    """Drops what the log says beyond the first epochs: a resumed run will write it again."""
+    """Removes the log's rows after the first epochs, which a resumed run will write again."""
     if epochs and log.is_file():
         with log.open(newline="", encoding="utf-8") as file:
             lines = file.readlines()
@@ -228,7 +239,7 @@ def _keep_rows(log: Path, epochs: int) -> None:
 
 
 class _SameOrder(keras.callbacks.Callback):
-    """Keeps the batches' order in step with the epoch, which a restored run does not start at 0."""
+    """Sets the batches' order to that of the epoch, which is not 0 where a run is resumed."""
 
     def __init__(self, batches: FaceBatches) -> None:
         super().__init__()
@@ -240,7 +251,7 @@ class _SameOrder(keras.callbacks.Callback):
 
 
 def _tensorboard(output: Path) -> list[keras.callbacks.Callback]:
-    """TensorBoard logs where its package is installed and the backend can write them."""
+    """Makes a TensorBoard callback where its package is installed and the backend supports it."""
     if keras.backend.backend() != "tensorflow":
         return []
     try:
@@ -250,25 +261,30 @@ def _tensorboard(output: Path) -> list[keras.callbacks.Callback]:
     return [keras.callbacks.TensorBoard(str(output / "tensorboard"), write_graph=False)]
 
 
-def _claim(output: Path, model: FaceAlignModel, schedule: TrainingConfig, faces: int) -> None:
-    """Notes what the folder's run is, and refuses to resume it as something else."""
+def _claim(output: Path, model: FaceAlignModel, config: TrainingConfig, faces: int) -> None:
+    """Records the run's settings in its folder; refuses to resume a run with other settings."""
     mine = json.loads(
         json.dumps(
             {
                 "architecture": model.architecture.to_dict(),
-                "schedule": asdict(schedule),
-                "faces": faces,  # they decide the number of steps, and so the learning rate
+                "config": asdict(config),
+                "faces": faces,  # determines the number of steps, and so the learning rate
             },
             default=lambda value: getattr(value, "__qualname__", str(value)),
         )
     )
-    path = output / "schedule.json"
-    if (output / "backup").is_dir() and path.is_file():
+    path = output / "training.json"
+    if (output / "backup").is_dir():
+        if not path.is_file() and (output / "schedule.json").is_file():
+            raise FaceAlignError(
+                f"{output} holds an unfinished run of version 0.1 (schedule.json), which cannot be "
+                "resumed; give another output folder, or delete this one."
+            )
         try:
-            theirs = json.loads(path.read_text(encoding="utf-8"))
+            theirs = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else mine
         except ValueError as error:
             raise FaceAlignError(
-                f"{path} cannot be read ({error}); delete the run's folder to start anew."
+                f"{path} cannot be read ({error}); delete the run's folder to start over."
             ) from error
         if theirs != mine:
             raise FaceAlignError(

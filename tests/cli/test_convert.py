@@ -17,7 +17,7 @@ from keras_facealign.networks import Architecture
 from keras_facealign.presets import from_preset
 
 SAT = Architecture("sat", 1, 3, "resnet", width=0.125)
-HOURGLASS = Architecture("hourglass", 1, 1, "resnet", width=0.125, dcn=2)
+HOURGLASS = Architecture("hourglass", 1, 1, "resnet", width=0.125, deformable="heads")
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_a_prefix_becomes_a_preset(checkpoint, tmp_path, capsys):
         "Width": "0.125",
         "Landmarks": "68 (ibug68)",
         "Input": "128 x 128",
-        "Deformable (dcn)": "2",
+        "Deformable": "heads",
         "Variant": "dfa",
         "Gate": "no",
         "Spatial transformer": "no",
@@ -82,7 +82,7 @@ def test_a_prefix_becomes_a_preset(checkpoint, tmp_path, capsys):
 
 
 def test_faces_are_aligned_with_the_preset(checkpoint, tmp_path):
-    path = checkpoint(replace(HOURGLASS, dcn=0))
+    path = checkpoint(replace(HOURGLASS, deformable="none"))
     assert main(["convert-mxnet", str(path), "--output", str(tmp_path / "preset")]) == 0
     pixels = np.random.default_rng(0).integers(0, 256, (200, 240, 3), "uint8")
     Image.fromarray(pixels).save(tmp_path / "face.png")

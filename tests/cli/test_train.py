@@ -67,7 +67,7 @@ def test_several_data_sets_are_trained_on_together(command, tmp_path, monkeypatc
 
     seen = {}
 
-    def note(model, train, validation, output, schedule, metadata, **options):
+    def note(model, train, validation, output, config, metadata, **options):
         seen["train"] = [face.file_name for face in train]
         seen["validation"] = [face.file_name for face in validation]
         seen["trained_on"] = metadata["trained_on"]
@@ -147,16 +147,16 @@ def test_recipe_and_what_replaces_its_parts(command, options, expected, compiled
 
     seen = []
 
-    def note(model, train, validation, output, schedule, *rest, **options):
-        seen.append(schedule)
-        model.compile(training.make_optimizer(schedule, 10), **schedule.compile)
+    def note(model, train, validation, output, config, *rest, **options):
+        seen.append(config)
+        model.compile(training.make_optimizer(config, 10), **config.compile)
         return {"seconds": 0.0}
 
     monkeypatch.setattr(training, "fit", note)
     assert main([*command, *options]) == 0
-    schedule = seen[0]
-    assert (schedule.optimizer, schedule.learning_rate) == expected
-    settings = dict(schedule.compile)
+    config = seen[0]
+    assert (config.optimizer, config.learning_rate) == expected
+    settings = dict(config.compile)
     assert settings.pop("jit_compile") is False
     if compiled is None:
         assert (settings["foreground_weight"], settings["landmark_weight"]) == (1.0, 0.01)

@@ -139,14 +139,14 @@ def test_trains_a_model(tmp_path):
     path = tmp_path / "tiny.faces.npz"
     pack(examples(4), path, 90, 48, 32)
     faces = PackedFaces(path, 2, shuffle=True)
-    schedule = TrainingConfig(epochs=1, batch_size=2, compile={"jit_compile": False})
+    config = TrainingConfig(epochs=1, batch_size=2, compile={"jit_compile": False})
     model = fix_weights(tiny_model())
-    result = fit(model, faces, PackedFaces(path, 2), tmp_path / "run", schedule, verbose=0)
+    result = fit(model, faces, PackedFaces(path, 2), tmp_path / "run", config, verbose=0)
     assert np.isfinite(list(result.values())).all() and result["val_nme"] > 0
     wrong = tiny_model()
     faces.input_size = 64
     with pytest.raises(FaceAlignError, match="packed for an input of 64.*takes 32"):
-        fit(wrong, faces, None, tmp_path / "other", schedule, verbose=0)
+        fit(wrong, faces, None, tmp_path / "other", config, verbose=0)
 
 
 # ---- what cannot be packed ----------------------------------------------------------------------

@@ -126,7 +126,7 @@ def test_a_killed_run_goes_on_and_leaves_a_preset(script, words, tmp_path, monke
     metadata = json.loads((tmp_path / "run" / "preset" / "metadata.json").read_text())
     assert metadata["training"]["steps"] == 6
     (tmp_path / "run" / "checkpoint.npz").write_bytes(b"PK")
-    with pytest.raises(FaceAlignError, match="checkpoint.npz cannot be read.*start anew"):
+    with pytest.raises(FaceAlignError, match="checkpoint.npz cannot be read.*start over"):
         script.main(words)
 
 

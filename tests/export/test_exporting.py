@@ -160,8 +160,8 @@ def test_all_that_is_known_of_landmarks_for_any_number_of_faces_or_one_number(
 @pytest.mark.parametrize(
     ("fields", "quantize"),
     [
-        ({"topology": "hourglass", "block": "resnet", "dcn": 3}, "none"),
-        ({"topology": "sat", "stem": "light", "dcn": 2}, "int8"),
+        ({"topology": "hourglass", "block": "resnet", "deformable": "both"}, "none"),
+        ({"topology": "sat", "stem": "light", "deformable": "heads"}, "int8"),
         ({"topology": "sat", "depth": 2, "variant": "insightface_2018"}, "int8"),
         ({"topology": "hourglass", "block": "hpm"}, "int8"),
         ({"topology": "sat", "spatial_transformer": True}, "none"),
@@ -193,12 +193,12 @@ def test_every_kind_of_network_goes_into_built_in_operators(fields, quantize, tm
         assert convolutions.count("int8") > 0.7 * len(convolutions)
         # Where samples are read from is never rounded; what is read may be.
         floors = [kind for op, kind in kinds if op == "FLOOR"]
-        assert floors == ["float32"] * (2 * 2 if "dcn" in fields else 0)
+        assert floors == ["float32"] * (2 * 2 if "deformable" in fields else 0)
 
 
 @pytest.mark.slow
 def test_a_deformable_network_as_onnx_and_saved_model(tmp_path):
-    model = network(topology="hourglass", block="resnet", stem="light", dcn=2)
+    model = network(topology="hourglass", block="resnet", stem="light", deformable="heads")
     for format in ("onnx", "saved_model"):
         report = export_model(model, tmp_path, format)
         found = load_export(format, report.path)(pictures())

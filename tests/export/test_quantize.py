@@ -6,14 +6,14 @@ import keras
 import numpy as np
 import pytest
 
-from keras_facealign.networks.tracing.graph import trace
+from keras_facealign.networks.tracing.lowering import trace
 from keras_facealign.networks.tracing.simplification import simplify
 from tests.export.networks import heatmaps, images, network, relative_error
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("quantization is written in TensorFlow", allow_module_level=True)
 
-from keras_facealign.export.quantize import evaluate, fake_quantized, observe
+from keras_facealign.export.quantize import calibrate_ranges, evaluate, fake_quantized
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ from keras_facealign.export.quantize import evaluate, fake_quantized, observe
     [
         {"topology": "sat", "depth": 3, "stem": "light"},
         {"topology": "sat", "input_size": 64, "gate": True, "depth": 3},
-        {"topology": "sat", "dcn": 2},
+        {"topology": "sat", "deformable": "heads"},
         {"topology": "hourglass", "block": "hpm"},
         {"topology": "hourglass", "block": "inception", "variant": "insightface_2018"},
         {"topology": "dla"},
@@ -43,7 +43,7 @@ def test_ranges_are_the_extremes_over_all_images():
     model = keras.Model(inputs, last(keras.layers.ReLU()(layer(inputs))))
     graph = simplify(trace(model))
     batch = np.random.default_rng(0).integers(0, 256, (37, 4, 4, 3)).astype("uint8")
-    ((low, high),) = observe(graph, batch).values()
+    ((low, high),) = calibrate_ranges(graph, batch).values()
     kernel, bias = layer.get_weights()
     truth = np.maximum(batch.astype("float64") @ kernel[0, 0] + bias, 0)
     assert low == 0.0
@@ -60,7 +60,7 @@ def test_rounding_has_a_scale_a_channel_and_255_steps():
     layer.set_weights([kernel])
     graph = trace(model)
     batch = rng.integers(0, 256, (5, 2, 2, 3)).astype("uint8")
-    ranges = observe(graph, batch)
+    ranges = calibrate_ranges(graph, batch)
     found = fake_quantized(graph, ranges)(keras.ops.convert_to_tensor(batch.astype("float32")))
     step = np.abs(kernel).max(axis=(0, 1, 2)) / 127
     hidden = batch.astype("float64") @ (np.rint(kernel / step) * step)[0, 0]

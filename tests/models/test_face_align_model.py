@@ -333,7 +333,10 @@ def test_augmentation_settings_override_field_by_field():
     assert model.augmentation.base == turned
     pair = {**plain["pair"], "rotation": 5, "scale": (0.9, 1.1)}
     assert model.augmentation.pair == TransformRange(**pair)
-    assert (model.augmentation.color, model.augmentation.erase) == (0.2, 0.0)
+    assert (model.augmentation.corruptions.color, model.augmentation.corruptions.erase) == (
+        0.2,
+        0.0,
+    )
     model.compile("sgd")
     assert model.augmentation.get_config() == plain
 

@@ -55,13 +55,17 @@ def test_inside_transformers():
     def architecture(**kwargs):
         return DenseUNetFaceAlign(**TINY, **kwargs).architecture
 
-    assert architecture().dcn == 3 and not architecture().spatial_transformer
-    assert architecture(inside="none").dcn == 0
+    assert architecture().deformable == "both" and not architecture().spatial_transformer
+    assert architecture(inside="none").deformable == "none"
     upright = architecture(inside="spatial_transformer")
     assert (
-        upright.spatial_transformer and upright.variant == "insightface_2018" and upright.dcn == 3
+        upright.spatial_transformer
+        and upright.variant == "insightface_2018"
+        and upright.deformable == "both"
     )
-    assert architecture(inside="spatial_transformer", dcn=0).dcn == 0
+    with pytest.warns(DeprecationWarning, match="Architecture: dcn is now deformable"):
+        assert architecture(dcn=1).deformable == "between"
+    assert architecture(inside="spatial_transformer", deformable="none").deformable == "none"
     with pytest.raises(
         FaceAlignError, match="Unknown inside transformer 'dcn'; choose one of: def"
     ):
@@ -100,7 +104,7 @@ def test_spatial_transformer_turns_predictions_back():
 
 
 def test_hourglass_of_dfa_predicts_what_it_trains():
-    model = HourglassFaceAlign(**TINY, dcn=1)
+    model = HourglassFaceAlign(**TINY, deformable="between")
     pictures = images()
     model.get_layer("stack0_out3").bias.assign(np.linspace(-1, 1, 68))
     shown = ops.convert_to_numpy(model(pictures)[-1])
@@ -114,7 +118,7 @@ def test_hourglass_of_dfa_predicts_what_it_trains():
 @pytest.mark.parametrize(
     "family, options, moved",
     [
-        (HourglassFaceAlign, {"dcn": 3, "block": "resnet"}, "stack0_out3/kernel"),
+        (HourglassFaceAlign, {"deformable": "both", "block": "resnet"}, "stack0_out3/kernel"),
         (HourglassFaceAlign, {"spatial_transformer": True}, "loc_theta/kernel"),
         (DLAFaceAlign, {"variant": "insightface_2018"}, "sat0/upsampling_w1_h1/kernel"),
     ],

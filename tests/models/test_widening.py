@@ -54,9 +54,9 @@ def change(changes, path):
     "fields",
     [
         {"depth": 2, "stacks": 2},
-        {"depth": 3, "gate": True, "dcn": 3},
+        {"depth": 3, "gate": True, "deformable": "both"},
         {"topology": "sat_i", "depth": 2},
-        {"topology": "hourglass", "block": "resnet", "dcn": 3},
+        {"topology": "hourglass", "block": "resnet", "deformable": "both"},
         {"topology": "unet", "block": "hpm"},
         {"topology": "hourglass", "block": "inception"},
         {"stem": "full", "width": 0.5},
@@ -165,8 +165,16 @@ def test_what_cannot_be_widened(fields, options, message):
     ("fields", "stacks"),
     [
         ({}, 2),
-        ({"stacks": 2, "dcn": 3}, 4),
-        ({"topology": "hourglass", "block": "resnet", "dcn": 3, "variant": "insightface"}, 2),
+        ({"stacks": 2, "deformable": "both"}, 4),
+        (
+            {
+                "topology": "hourglass",
+                "block": "resnet",
+                "deformable": "both",
+                "variant": "insightface",
+            },
+            2,
+        ),
     ],
 )
 def test_deepened_network_repeats_the_last_heatmaps(fields, stacks):
@@ -205,7 +213,11 @@ def test_deeper_and_wider_together():
     [
         ({}, 1, "stacks is 1; give more than the model's 1"),
         ({}, 2.0, "stacks is 2.0"),
-        ({"topology": "hourglass", "block": "resnet", "dcn": 3}, 2, "hourglass with dcn=3 cannot"),
+        (
+            {"topology": "hourglass", "block": "resnet", "deformable": "both"},
+            2,
+            "hourglass with deformable='both' cannot",
+        ),
     ],
 )
 def test_what_cannot_be_deepened(fields, stacks, message):

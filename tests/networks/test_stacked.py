@@ -10,41 +10,45 @@ from keras import ops
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.layers import DeformableConv2D
 from keras_facealign.networks import Architecture, build_network
+from keras_facealign.networks.architecture import DEFORMABLE
 from keras_facealign.networks.stacked import prior_logit
 from tests.layers import reference
 
 # Learned parameters and running statistics at full width, 68 landmarks.
 SIZES = {
     "hourglass-2-3-resnet": (5302344, 25344),
-    "hourglass-2-3-resnet dcn=1": (5799924, 25344),
-    "hourglass-2-3-resnet dcn=2": (6795920, 25344),
-    "hourglass-2-3-resnet dcn=3": (7293500, 25344),
+    "hourglass-2-3-resnet deformable=between": (5799924, 25344),
+    "hourglass-2-3-resnet deformable=heads": (6795920, 25344),
+    "hourglass-2-3-resnet deformable=both": (7293500, 25344),
     "hourglass-2-4-resnet": (6586440, 31488),
     "hourglass-2-4-inception": (9549864, 44256),
-    "hourglass-2-4-inception dcn=3": (11541020, 44256),
+    "hourglass-2-4-inception deformable=both": (11541020, 44256),
     "hourglass-2-3-hpm": (9659464, 22272),
     "hourglass-2-4-hpm": (12097864, 27648),
     "hourglass-2-3-cab": (9286792, 20832),
-    "hourglass-2-3-cab dcn=1": (9784372, 20832),
-    "hourglass-2-3-cab dcn=1 variant=insightface": (9918362, 20832),
-    "hourglass-2-3-cab dcn=3 variant=insightface": (11411938, 20832),
+    "hourglass-2-3-cab deformable=between": (9784372, 20832),
+    "hourglass-2-3-cab deformable=between variant=insightface": (9918362, 20832),
+    "hourglass-2-3-cab deformable=both variant=insightface": (11411938, 20832),
     "hourglass-2-4-cab": (11624584, 25824),
     "sat-2-3-cab": (10094728, 24288),
     "sat-2-3-cab gate=True": (10094728, 24288),
-    "sat-2-3-cab dcn=1": (10726298, 24288),
-    "sat-2-3-cab dcn=2": (11588304, 24288),
-    "sat-2-3-cab dcn=3": (12219874, 24288),
+    "sat-2-3-cab deformable=between": (10726298, 24288),
+    "sat-2-3-cab deformable=heads": (11588304, 24288),
+    "sat-2-3-cab deformable=both": (12219874, 24288),
     "sat-2-4-cab": (14008456, 32352),
-    "sat-2-4-cab dcn=3": (16133602, 32352),
+    "sat-2-4-cab deformable=both": (16133602, 32352),
     "hourglass-1-4-resnet": (3423236, 16640),
-    "hourglass-1-4-resnet dcn=2": (4170024, 16640),
+    "hourglass-1-4-resnet deformable=heads": (4170024, 16640),
     "sat-1-3-cab": (5237828, 12896),
-    "sat-1-3-cab dcn=2": (5984616, 12896),
-    "sat-1-3-cab dcn=3": (5984616, 12896),  # nothing lies between the stacks of one
+    "sat-1-3-cab deformable=heads": (5984616, 12896),
+    "sat-1-3-cab deformable=both": (5984616, 12896),  # nothing lies between the stacks of one
     "dla-2-4-cab": (25812104, 40544),
     "sat_i-2-4-cab": (32896136, 46688),
     "sat_ii-2-3-cab": (20715656, 31456),
-    "sat-2-3-cab dcn=3 variant=insightface_2018 spatial_transformer=True": (29087011, 24672),
+    "sat-2-3-cab deformable=both variant=insightface_2018 spatial_transformer=True": (
+        29087011,
+        24672,
+    ),
     "unet-2-4-cab": (9035912, 23264),
 }
 
@@ -54,7 +58,9 @@ def architecture(row):
     words, *options = row.split()
     topology, stacks, depth, block = words.split("-")
     fields = dict(option.split("=") for option in options)
-    fields = {k: v if k == "variant" else literal_eval(v) for k, v in fields.items()}
+    fields = {
+        k: v if k in ("variant", "deformable") else literal_eval(v) for k, v in fields.items()
+    }
     return topology, int(stacks), int(depth), block, fields
 
 
@@ -133,18 +139,22 @@ def names_of(**fields):
 @pytest.mark.parametrize(
     "topology, variant", [("sat", "dfa"), ("hourglass", "insightface"), ("dla", "insightface_2018")]
 )
-@pytest.mark.parametrize("dcn", [0, 1, 2, 3])
-def test_where_convolutions_are_deformable(topology, variant, dcn):
-    _, built = names_of(topology=topology, depth=1, variant=variant, dcn=dcn)
+@pytest.mark.parametrize("deformable", DEFORMABLE)
+def test_where_convolutions_are_deformable(topology, variant, deformable):
+    _, built = names_of(topology=topology, depth=1, variant=variant, deformable=deformable)
     model = keras.Model(built.images, built.heatmaps)
     found = {x.path for x in model._flatten_layers() if isinstance(x, DeformableConv2D)}
-    heads = {"stack0_ll/conv", "heatmap0", "stack1_ll/conv", "heatmap"} if dcn >= 2 else set()
-    assert found == heads | ({"stack0_out3"} if dcn in (1, 3) else set())
+    heads = (
+        {"stack0_ll/conv", "heatmap0", "stack1_ll/conv", "heatmap"}
+        if deformable in ("heads", "both")
+        else set()
+    )
+    assert found == heads | ({"stack0_out3"} if deformable in ("between", "both") else set())
     assert built.trained == built.heatmaps and built.frame is None
 
 
 def test_hourglass_of_dfa_trains_what_lies_between_stacks():
-    names, built = names_of(topology="hourglass", depth=1, dcn=1)
+    names, built = names_of(topology="hourglass", depth=1, deformable="between")
     assert {"stack0_out3", "stack0_body", "stack1_ll2", "stack1_out2", "stack1_out3"} <= names
     assert "stack1_body" not in names
     assert built.trained[0] is built.heatmaps[0] and built.trained[1] is not built.heatmaps[1]
@@ -156,8 +166,18 @@ def test_names_of_variants_in_version_0_1_are_accepted():
     assert Architecture(variant="old") == Architecture(variant="insightface_2018")
 
 
+def test_numbers_of_version_0_1_are_accepted():
+    for dcn, deformable in enumerate(DEFORMABLE):
+        wanted = Architecture(deformable=deformable)
+        with pytest.warns(DeprecationWarning, match="Architecture: dcn is now deformable"):
+            assert Architecture(**{"dcn": dcn}) == wanted
+        old = {**wanted.to_dict(), "dcn": dcn}
+        del old["deformable"]
+        assert Architecture.from_dict(old) == Architecture.from_dict(wanted.to_dict()) == wanted
+
+
 def test_unit_of_insightface_2018_normalizes_before_it_convolves():
-    _, built = names_of(depth=1, dcn=2, variant="insightface_2018")
+    _, built = names_of(depth=1, deformable="heads", variant="insightface_2018")
     unit = keras.Model(built.images, built.heatmaps).get_layer("stack0_ll")
     x = np.random.default_rng(3).normal(size=(1, 6, 6, 32)).astype(np.float32)
     reference.randomize(unit.bn)
@@ -296,6 +316,7 @@ def test_settings_round_trip():
             {"variant": "new"},
             "Unknown variant 'new'; choose one of: dfa, insightface, insightface_2018",
         ),
+        ({"deformable": "all"}, "Unknown deformable 'all'; choose one of: none, between"),
         ({"dcn": 4}, "dcn is 4; choose 0, 1, 2 or 3"),
         ({"gate": True, "topology": "unet"}, "gate=True needs an aggregation topology"),
         ({"gate": True, "depth": 2}, "not 'sat' of depth 2"),

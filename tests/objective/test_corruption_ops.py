@@ -1,4 +1,4 @@
-"""What befalls a picture, against slow loops in NumPy and a JPEG library."""
+"""Corruptions of images, compared with slow loops in NumPy and a JPEG library."""
 
 import io
 import math
@@ -8,7 +8,7 @@ import pytest
 from keras import ops
 from PIL import Image
 
-from keras_facealign.objective import corruption_ops as effects
+from keras_facealign.objective import corruption_ops
 
 RNG_IMAGES = np.random.default_rng(0).uniform(0, 255, (3, 16, 16, 3)).astype(np.float32)
 
@@ -24,7 +24,7 @@ def to_numpy(x):
 def photo(size=48):
     """A picture as smooth as photos are: clouds, with an edge in them."""
     colors = np.random.default_rng(1).uniform(0, 255, (1, 7, 7, 3)).astype(np.float32)
-    image = to_numpy(effects.smooth_noise(tensor(colors), size)).copy()
+    image = to_numpy(corruption_ops.smooth_noise(tensor(colors), size)).copy()
     image[:, size // 3 :, size // 2 :] *= 0.5
     return np.rint(image).astype(np.float32)
 
@@ -34,7 +34,9 @@ def photo(size=48):
 
 def test_colors_turn_at_constant_luma():
     angle, saturation = [0.0, 0.7, -2.0], [1.0, 1.0, 0.4]
-    found = to_numpy(effects.turn_colors(tensor(RNG_IMAGES), tensor(angle), tensor(saturation)))
+    found = to_numpy(
+        corruption_ops.rotate_hue(tensor(RNG_IMAGES), tensor(angle), tensor(saturation))
+    )
     for image, original, a, s in zip(found, RNG_IMAGES, angle, saturation, strict=True):
         for y, x in ((0, 0), (3, 11), (15, 2)):
             r, g, b = (float(v) for v in original[y, x])
@@ -48,7 +50,9 @@ def test_colors_turn_at_constant_luma():
 
 
 def test_no_saturation_is_gray():
-    found = to_numpy(effects.turn_colors(tensor(RNG_IMAGES), tensor([1.0] * 3), tensor([0.0] * 3)))
+    found = to_numpy(
+        corruption_ops.rotate_hue(tensor(RNG_IMAGES), tensor([1.0] * 3), tensor([0.0] * 3))
+    )
     luma = RNG_IMAGES @ np.array([0.299, 0.587, 0.114], np.float32)
     np.testing.assert_allclose(found, np.repeat(luma[..., None], 3, -1), atol=0.02)
 
@@ -58,8 +62,8 @@ def test_no_saturation_is_gray():
 
 def test_blur_against_loops():
     sigmas = [0.5, 1.3, 4.0]
-    matrix = effects.gaussian_matrix(tensor(sigmas), 16)
-    found = to_numpy(effects.resample(tensor(RNG_IMAGES), matrix))
+    matrix = corruption_ops.gaussian_matrix(tensor(sigmas), 16)
+    found = to_numpy(corruption_ops.resample(tensor(RNG_IMAGES), matrix))
     for b, sigma in enumerate(sigmas):
         for row, column in ((0, 0), (7, 8), (15, 3)):
             total, weights = np.zeros(3), 0.0
@@ -92,7 +96,7 @@ def reduced_and_enlarged(line, factor):
 @pytest.mark.parametrize("factor", [1.0, 1.37, 2.0, 3.3, 5.0])
 def test_low_resolution_against_a_loop(factor):
     line = np.random.default_rng(2).uniform(0, 255, 20)
-    matrix = to_numpy(effects.low_resolution_matrix(tensor([factor]), 20))[0]
+    matrix = to_numpy(corruption_ops.low_resolution_matrix(tensor([factor]), 20))[0]
     np.testing.assert_allclose(matrix @ line, reduced_and_enlarged(line, factor), atol=0.02)
     if factor == 1:
         np.testing.assert_allclose(matrix, np.eye(20), atol=1e-6)
@@ -100,7 +104,7 @@ def test_low_resolution_against_a_loop(factor):
 
 def test_resampling_acts_on_columns_and_rows():
     matrix = np.random.default_rng(3).normal(size=(3, 16, 16))
-    found = to_numpy(effects.resample(tensor(RNG_IMAGES), tensor(matrix)))
+    found = to_numpy(corruption_ops.resample(tensor(RNG_IMAGES), tensor(matrix)))
     expected = np.einsum("byi,bijc,bxj->byxc", matrix, RNG_IMAGES, matrix)
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=0.05)
 
@@ -119,7 +123,7 @@ def jpeg_by_loops(image, quality):
             -0.168736 * r - 0.331264 * g + 0.5 * b,
             0.5 * r - 0.418688 * g - 0.081312 * b,
         )[channel]
-        base = effects.QUANTIZATION[min(channel, 1)].reshape(8, 8).astype(np.float64)
+        base = corruption_ops.QUANTIZATION[min(channel, 1)].reshape(8, 8).astype(np.float64)
         steps = np.clip(np.floor((base * scale + 50) / 100), 1, 255)
         wave = np.array(
             [[math.cos((2 * x + 1) * u * math.pi / 16) for x in range(8)] for u in range(8)]
@@ -143,7 +147,7 @@ def jpeg_by_loops(image, quality):
 def test_jpeg_against_loops():
     image = photo(24)
     qualities = [5.0, 35.0, 90.0]
-    found = to_numpy(effects.jpeg(tensor(np.repeat(image, 3, 0)), tensor(qualities)))
+    found = to_numpy(corruption_ops.jpeg(tensor(np.repeat(image, 3, 0)), tensor(qualities)))
     for b, quality in enumerate(qualities):
         np.testing.assert_allclose(found[b], jpeg_by_loops(image[0], quality), atol=0.05)
 
@@ -155,7 +159,7 @@ def test_jpeg_is_what_a_library_stores(quality, size):
     file = io.BytesIO()
     Image.fromarray(image[0].astype(np.uint8)).save(file, "JPEG", quality=quality, subsampling=0)
     expected = np.asarray(Image.open(file), np.float32)
-    found = np.clip(to_numpy(effects.jpeg(tensor(image), tensor([quality])))[0], 0, 255)
+    found = np.clip(to_numpy(corruption_ops.jpeg(tensor(image), tensor([quality])))[0], 0, 255)
     # The library rounds to whole numbers on the way, and continues odd sides in its own manner.
     inner = slice(0, size - size % 8)
     error = np.abs(found - expected)[inner, inner]
@@ -173,7 +177,7 @@ def test_shapes_against_loops():
     half = np.array([[0.3, 0.1], [0.15, 0.3], [0.2, 0.2]])
     angle, oval = np.array([0.0, 0.6, 1.9]), np.array([False, False, True])
     found = to_numpy(
-        effects.shape_mask(
+        corruption_ops.shape_mask(
             tensor(center), tensor(half), tensor(angle), ops.convert_to_tensor(oval), size
         )
     )
@@ -190,7 +194,7 @@ def test_shapes_against_loops():
 
 def test_clouds_interpolate_their_grid():
     colors = np.random.default_rng(4).uniform(0, 255, (2, 4, 4, 3)).astype(np.float32)
-    found = to_numpy(effects.smooth_noise(tensor(colors), 13))
+    found = to_numpy(corruption_ops.smooth_noise(tensor(colors), 13))
     np.testing.assert_allclose(found[:, ::4, ::4], colors, rtol=1e-4, atol=1e-2)
     between = (colors[:, 0, 1] + 3 * colors[:, 0, 2]) / 4
     np.testing.assert_allclose(found[:, 0, 7], between, rtol=1e-4, atol=1e-2)

@@ -36,14 +36,14 @@ def test_nothing_by_default():
     np.testing.assert_array_equal(apply({}, images), images)
     layer = PairedAugmentation(SIZE, [0])
     before = ops.convert_to_numpy(layer.seed_generator.state).copy()
-    disturbed = layer.disturb(ops.convert_to_tensor(images))
-    np.testing.assert_array_equal(ops.convert_to_numpy(disturbed), images)
+    corrupted = layer.corrupt(ops.convert_to_tensor(images))
+    np.testing.assert_array_equal(ops.convert_to_numpy(corrupted), images)
     # Nothing is drawn either, so that older recipes draw what they always drew.
     np.testing.assert_array_equal(ops.convert_to_numpy(layer.seed_generator.state), before)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_disturbs_and_keeps_the_range(name):
+def test_each_corrupts_and_keeps_the_range(name):
     images = pictures(12)
     found = apply({name: getattr(ALL, name)}, images)
     assert found.dtype == np.float32 and found.shape == images.shape

@@ -53,7 +53,7 @@ def centers_of_mass(images):
 
 
 def draw(settings, count=4000, size=128, seed=1):
-    matrix, flip = settings.draw(count, size, keras.random.SeedGenerator(seed))
+    matrix, flip = settings.sample(count, size, keras.random.SeedGenerator(seed))
     return to_numpy(matrix).astype(np.float64), to_numpy(flip)
 
 
@@ -123,7 +123,7 @@ def everything(layer, batch):
     view = layer.view(batch, base, base_flip)
     return [
         to_numpy(x)
-        for x in (base, base_flip, matrix, flip, view.images, layer.disturb(view.images))
+        for x in (base, base_flip, matrix, flip, view.images, layer.corrupt(view.images))
     ]
 
 
@@ -303,7 +303,7 @@ def test_config_round_trip_keeps_settings_and_draws():
     copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
     assert copy.get_config() == layer.get_config()
     assert copy.base == layer.base and copy.pair.flip == 0.4
-    assert copy.disturbances == Corruptions(color=0.2, erase=0.1, hue=20.0, jpeg=60.0)
+    assert copy.corruptions == Corruptions(color=0.2, erase=0.1, hue=20.0, jpeg=60.0)
     for a, b in zip(layer.sample_base(3, CROP), copy.sample_base(3, CROP), strict=True):
         np.testing.assert_array_equal(to_numpy(a), to_numpy(b))
 
@@ -311,11 +311,22 @@ def test_config_round_trip_keeps_settings_and_draws():
 def test_settings_over_what_the_layer_was_made_with():
     layer = augmentation(blur=1.0, noise=4.0)
     layer.configure({"noise": 0, "occlusion": 1})
-    assert layer.disturbances == Corruptions(blur=1.0, occlusion=1.0)
+    assert layer.corruptions == Corruptions(blur=1.0, occlusion=1.0)
     layer.configure({"jpeg": 50})
-    assert layer.disturbances == Corruptions(blur=1.0, noise=4.0, jpeg=50.0)
+    assert layer.corruptions == Corruptions(blur=1.0, noise=4.0, jpeg=50.0)
     with pytest.raises(FaceAlignError, match="'sepia'.*base, pair, color.*jpeg and seed"):
         layer.configure({"sepia": 1.0})
     with pytest.raises(FaceAlignError, match="occlusion=1.5"):
         layer.configure({"occlusion": 1.5})
-    assert layer.disturbances.jpeg == 50.0
+    assert layer.corruptions.jpeg == 50.0
+
+
+def test_the_name_of_version_0_1_is_accepted():
+    layer = augmentation()
+    for accept in (
+        lambda grey: Corruptions(**grey),
+        lambda grey: augmentation(**grey).corruptions,
+        lambda grey: layer.configure(grey) or layer.corruptions,
+    ):
+        with pytest.warns(DeprecationWarning, match="grey is now gray"):
+            assert accept({"grey": 0.25}) == Corruptions(gray=0.25)

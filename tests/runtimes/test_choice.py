@@ -100,7 +100,7 @@ class TestOpenVINO:
 
     def test_auto_takes_it_and_falls_back_where_it_cannot(self):
         assert choose_runtime(network(), "auto")[0] == "openvino"
-        deformable = network(dcn=3)
+        deformable = network(deformable="both")
         assert choose_runtime(deformable, "auto") == ("keras", deformable)
         with pytest.raises(FaceAlignError):
             choose_runtime(deformable, "openvino")

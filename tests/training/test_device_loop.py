@@ -1,4 +1,4 @@
-"""Steps on the device: those that `train_on_batch` would take, and the average over them."""
+"""The training loop on the device: the steps of `train_on_batch`, and the average over them."""
 
 from __future__ import annotations
 
@@ -98,12 +98,12 @@ def test_steps_average_and_state(path):
 
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="only JAX tells the device's memory")
 def test_faces_that_do_not_fit_are_sent_with_each_call(path):
-    from keras_facealign.training.device_loop import _JaxSteps
+    from keras_facealign.training.device_loop import _JaxLoop
 
     packed, results = PackedFaces(path), []
     for on_device in (True, False):
         model = new_model()
-        steps = _JaxSteps(model, packed, 0.9, on_device)
+        steps = _JaxLoop(model, packed, 0.9, on_device)
         steps.run(INDICES[:1], RATES[:1], 0)
         steps.sync()
         results.append(weights(model))

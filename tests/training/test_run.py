@@ -1,4 +1,4 @@
-"""Runs: what they leave behind, and that a kill costs no more than the epoch it fell into."""
+"""Training runs: their files, and how they resume after a kill."""
 
 from __future__ import annotations
 
@@ -12,19 +12,17 @@ import keras
 import numpy as np
 import pytest
 
-from keras_facealign import training
+from keras_facealign.data.batches import FaceBatches
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.landmarks import IBUG68
 from keras_facealign.models import SATFaceAlign
 from keras_facealign.networks import Architecture
 from keras_facealign.presets import from_preset, preset_architecture
 from keras_facealign.training import TrainingConfig, fit, make_optimizer
-from keras_facealign.training.ema import EMAWeights
-from keras_facealign.training.optimizers import SharedScheduleNadam
 from tests.models.tiny import CROP, SIZE, as_numpy, faces, fix_weights, tiny_model
 from tests.paths import ROOT
 
-SCHEDULE = TrainingConfig(
+CONFIG = TrainingConfig(
     epochs=3,
     batch_size=2,
     learning_rate=1e-3,
@@ -45,11 +43,11 @@ def examples(count, seed=0):
     ]
 
 
-def run(output, schedule=SCHEDULE, model=None, count=4, **options):
+def run(output, config=CONFIG, model=None, count=4, **options):
     """A run from fixed weights, as every call of the same script would start it."""
     model = model or fix_weights(tiny_model())
     options.setdefault("validation", examples(2, seed=9))
-    result = fit(model, examples(count), output=output, schedule=schedule, verbose=0, **options)
+    result = fit(model, examples(count), output=output, config=config, verbose=0, **options)
     return model, result
 
 
@@ -72,6 +70,7 @@ class Kill(keras.callbacks.Callback):
         super().__init__()
         self.epoch, self.moment = epoch, moment
         self.running = None
+        self.epochs = []
         self.start, self.last = [], []
 
     def on_train_begin(self, logs=None):
@@ -79,6 +78,7 @@ class Kill(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self.running = epoch
+        self.epochs.append(epoch)
 
     def on_train_batch_end(self, batch, logs=None):
         if self.moment == "in the middle" and self.running == self.epoch:
@@ -114,7 +114,7 @@ def test_a_run_leaves_log_and_preset(uninterrupted):
     metadata = json.loads((output / "preset" / "metadata.json").read_text())
     assert metadata["description"] == "drawn faces"
     assert metadata["last_epoch"] == last
-    assert json.loads((output / "schedule.json").read_text())["schedule"]["epochs"] == 3
+    assert json.loads((output / "training.json").read_text())["config"]["epochs"] == 3
 
 
 @pytest.mark.skipif(
@@ -158,78 +158,79 @@ def test_a_killed_run_ends_as_if_it_had_not_been(uninterrupted, tmp_path, epoch,
         np.testing.assert_array_equal(as_numpy(a), as_numpy(b), err_msg=a.path)
 
 
-class Recorder:
-    """Stands in for the model where only files are looked at: writes what it is told to be."""
+def test_a_kill_while_saving_leaves_the_backup_before(tmp_path, monkeypatch):
+    """The log has a row for an epoch without a backup, which is then written again."""
+    save, paths = keras.Model.save_weights, []
 
-    content = b"one"
+    def save_half(self, path, *args, **kwargs):
+        save(self, path, *args, **kwargs)
+        paths.append(path)
+        if len(paths) == 2:
+            Path(path).write_bytes(Path(path).read_bytes()[:100])
+            raise KeyboardInterrupt
 
-    def save_weights(self, path):
-        Path(path).write_bytes(self.content)
+    with monkeypatch.context() as patch:
+        patch.setattr(keras.Model, "save_weights", save_half)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path)
+    assert [row["epoch"] for row in log_of(tmp_path)] == ["0", "1"]
+    going_on = Kill()
+    run(tmp_path, callbacks=[going_on])
+    assert going_on.epochs == [1, 2]
+    assert [row["epoch"] for row in log_of(tmp_path)] == ["0", "1", "2"]
+    assert from_preset(tmp_path / "preset")
 
-    def load_weights(self, path):
-        self.content = Path(path).read_bytes()
-        if not self.content:
-            raise OSError("truncated file")
 
-
-def test_a_kill_while_saving_leaves_the_backup_before(tmp_path):
-    backup = training._Backup(tmp_path / "backup")
-    assert backup.restore(Recorder()) == 0
-    model = Recorder()
-    backup.set_model(model)
-    backup.on_epoch_end(0)
-    # Half a file, as a kill within save_weights leaves it.
-    (tmp_path / "backup" / "unfinished.weights.h5").write_bytes(b"t")
-    # Both files, as a kill before the removal of the older leaves them.
-    model.content = b"two"
-    older = (tmp_path / "backup" / "epoch_000001.weights.h5").read_bytes()
-    backup.on_epoch_end(1)
-    (tmp_path / "backup" / "epoch_000001.weights.h5").write_bytes(older)
-    fresh = Recorder()
-    assert training._Backup(tmp_path / "backup").restore(fresh) == 2
-    assert fresh.content == b"two"
-    backup.on_epoch_end(9)
-    assert [p.name for p in (tmp_path / "backup").iterdir()] == ["epoch_000010.weights.h5"]
+def test_a_kill_before_the_older_backup_is_removed(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, callbacks=[Kill(1, "at the end")])
+    names = [path.name for path in (tmp_path / "backup").iterdir()]
+    assert names == ["epoch_000002.weights.h5"]
+    (tmp_path / "backup" / "epoch_000001.weights.h5").write_bytes(b"older")
+    going_on = Kill()
+    run(tmp_path, callbacks=[going_on])
+    assert going_on.epochs == [2]
 
 
 def test_a_broken_backup_is_named(tmp_path):
-    (tmp_path / "epoch_000003.weights.h5").write_bytes(b"")
-    with pytest.raises(FaceAlignError, match=r"epoch_000003.weights.h5 cannot be resumed.*delete"):
-        training._Backup(tmp_path).restore(Recorder())
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, callbacks=[Kill(0, "at the end")])
+    (tmp_path / "backup" / "epoch_000001.weights.h5").write_bytes(b"")
+    with pytest.raises(FaceAlignError, match=r"epoch_000001.weights.h5 cannot be resumed.*delete"):
+        run(tmp_path)
 
 
-def test_rows_beyond_the_backup_are_written_again(tmp_path):
-    log = tmp_path / "log.csv"
-    log.write_text("epoch,loss\r\n0,3\r\n1,2\r\n2,1\r\n", newline="")
-    training._keep_rows(log, 2)
-    assert log.read_bytes() == b"epoch,loss\r\n0,3\r\n1,2\r\n"
-    training._keep_rows(tmp_path / "none.csv", 2)
-    assert not (tmp_path / "none.csv").exists()
+def test_a_run_of_version_0_1_is_not_resumed(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, callbacks=[Kill(0, "at the end")])
+    (tmp_path / "training.json").rename(tmp_path / "schedule.json")
+    with pytest.raises(FaceAlignError, match="unfinished run of version 0.1.*another output"):
+        run(tmp_path)
 
 
 def test_an_unfinished_run_is_not_resumed_as_another(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, validation=None, callbacks=[Kill(0, "at the end")])
-    before = (tmp_path / "schedule.json").read_text()
-    other = dataclasses.replace(SCHEDULE, learning_rate=1e-2)
-    shared = dataclasses.replace(SCHEDULE, optimizer="shared_nadam")
-    for schedule, model in (
+    before = (tmp_path / "training.json").read_text()
+    other = dataclasses.replace(CONFIG, learning_rate=1e-2)
+    shared = dataclasses.replace(CONFIG, optimizer="shared_nadam")
+    for config, model in (
         (other, tiny_model()),
         (shared, tiny_model()),
-        (SCHEDULE, tiny_model(head_prior=0.1)),
+        (CONFIG, tiny_model(head_prior=0.1)),
     ):
-        with pytest.raises(FaceAlignError, match="unfinished run with other settings.*schedule"):
-            run(tmp_path, schedule, model)
-        assert (tmp_path / "schedule.json").read_text() == before
+        with pytest.raises(FaceAlignError, match="unfinished run with other settings.*training"):
+            run(tmp_path, config, model)
+        assert (tmp_path / "training.json").read_text() == before
     with pytest.raises(FaceAlignError, match="unfinished run with other settings"):
         run(tmp_path, count=3)
-    assert (tmp_path / "schedule.json").read_text() == before
-    (tmp_path / "schedule.json").write_text("{")
-    with pytest.raises(FaceAlignError, match="schedule.json cannot be read"):
+    assert (tmp_path / "training.json").read_text() == before
+    (tmp_path / "training.json").write_text("{")
+    with pytest.raises(FaceAlignError, match="training.json cannot be read"):
         run(tmp_path)
 
 
-def test_an_output_that_cannot_be_is_said_before_training(tmp_path):
+def test_an_unusable_output_folder_is_reported_before_training(tmp_path):
     (tmp_path / "file").write_text("mine")
     for output in (tmp_path / "file", tmp_path / "file" / "run"):
         with pytest.raises(FaceAlignError, match="cannot be the folder of a run") as error:
@@ -257,7 +258,7 @@ def test_keras_backup_and_restore_resumes_a_plain_fit(tmp_path):
         model.optimizer.build(model.trainable_variables)
         backup = keras.callbacks.BackupAndRestore(str(tmp_path / "backup"))
         watch = Watch()
-        batches = training.FaceBatches(examples(4), 2, SIZE)
+        batches = FaceBatches(examples(4), 2, SIZE)
         model.fit(batches, epochs=3, verbose=0, callbacks=[backup, watch, *callbacks])
         return model, watch.epochs
 
@@ -272,8 +273,8 @@ def test_keras_backup_and_restore_resumes_a_plain_fit(tmp_path):
         np.testing.assert_array_equal(before, after, err_msg=name)
 
 
-def test_no_validation_and_a_finished_folder_starts_anew(tmp_path):
-    once = dataclasses.replace(SCHEDULE, epochs=1, jitter=True)
+def test_no_validation_and_a_finished_folder_starts_over(tmp_path):
+    once = dataclasses.replace(CONFIG, epochs=1, jitter=True)
     for _ in range(2):
         _, result = run(tmp_path, once, validation=None)
         assert set(result) == COLUMNS | {"seconds"}
@@ -284,54 +285,16 @@ def test_bad_examples_stop_the_run_before_it_starts(tmp_path):
     broken = examples(2)
     broken[1]["box"] = np.zeros(4, np.float32)
     with pytest.raises(FaceAlignError, match="face_1.png: box"):
-        fit(tiny_model(), broken, None, tmp_path, SCHEDULE, verbose=0)
+        fit(tiny_model(), broken, None, tmp_path, CONFIG, verbose=0)
     with pytest.raises(FaceAlignError, match="no examples"):
-        fit(tiny_model(), [], None, tmp_path, SCHEDULE, verbose=0)
-
-
-@pytest.mark.parametrize("name", ["epochs", "batch_size", "learning_rate", "clipnorm"])
-@pytest.mark.parametrize("value", [0, -1, float("nan")])
-def test_schedules_that_cannot_be(name, value):
-    with pytest.raises(FaceAlignError, match=f"{name} is {value}"):
-        TrainingConfig(**{name: value})
-
-
-@pytest.mark.parametrize("average", [-0.1, 1.0, float("nan")])
-def test_averages_that_cannot_be(average):
-    with pytest.raises(FaceAlignError, match=f"average is {average}"):
-        TrainingConfig(average=average)
-
-
-@pytest.mark.parametrize("seed", [-1, 2**32])
-def test_seeds_that_cannot_be(seed):
-    with pytest.raises(FaceAlignError, match=f"seed is {seed}"):
-        TrainingConfig(seed=seed)
-
-
-def test_optimizers_that_cannot_be():
-    with pytest.raises(FaceAlignError, match="'sgd'.*adamw, nadam, shared_nadam"):
-        TrainingConfig(optimizer="sgd")
-
-
-def test_nadams_follow_the_recipe_and_the_schedules_rate():
-    schedule = TrainingConfig(
-        optimizer="shared_nadam", learning_rate=3e-4, compile={"recipe": "insightface_2018"}
-    )
-    shared = make_optimizer(schedule, steps=300)
-    assert (type(shared), shared.wd) == (SharedScheduleNadam, 5e-4)
-    rates = [float(as_numpy(shared._learning_rate(step))) for step in (0, 159, 161, 299)]
-    np.testing.assert_allclose(rates, [3e-4, 3e-4, 6e-5, 1.2e-5], rtol=1e-5)
-    nadam = make_optimizer(dataclasses.replace(schedule, optimizer="nadam", compile={}), 300)
-    assert isinstance(nadam, keras.optimizers.Nadam)
-    with pytest.raises(FaceAlignError, match="'new'.*insightface"):
-        make_optimizer(dataclasses.replace(schedule, compile={"recipe": "new"}), 300)
+        fit(tiny_model(), [], None, tmp_path, CONFIG, verbose=0)
 
 
 def test_a_killed_run_of_a_code_keeps_its_momentum_schedule(tmp_path):
     settings = {"recipe": "insightface_2018", "jit_compile": False}
-    schedule = TrainingConfig(2, 2, 2.5e-4, compile=settings, optimizer="shared_nadam")
+    config = TrainingConfig(2, 2, 2.5e-4, compile=settings, optimizer="shared_nadam")
     killed, going_on = Kill(0, "at the end"), Kill()
-    options = {"schedule": schedule, "validation": None, "count": 2}
+    options = {"config": config, "validation": None, "count": 2}
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, callbacks=[killed], **options)
     model, _ = run(tmp_path, callbacks=[going_on], **options)
@@ -342,70 +305,7 @@ def test_a_killed_run_of_a_code_keeps_its_momentum_schedule(tmp_path):
 
 # ---- the average of the weights -----------------------------------------------------------------
 
-AVERAGED = dataclasses.replace(SCHEDULE, average=0.6)
-
-
-class Note(keras.callbacks.Callback):
-    """Keeps the weights after every step, and those that validation sees."""
-
-    def __init__(self):
-        super().__init__()
-        self.steps, self.judged = [], []
-
-    def weights(self):
-        if keras.backend.backend() == "jax":
-            self.model.jax_state_sync()
-        return [as_numpy(v).copy() for v in self.model.weights]
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.steps.append(self.weights())
-
-    def on_test_begin(self, logs=None):
-        self.judged.append(self.weights())
-
-
-def averages(start, steps, decay, every):
-    """The moving average after every step, by its definition."""
-    average, found = [w.astype(np.float64) for w in start], []
-    for t, weights in enumerate(steps, 1):
-        if t % every == 0:
-            kept = min(decay, (1 + t) / (10 + t)) ** every
-            average = [kept * a + (1 - kept) * w for a, w in zip(average, weights, strict=True)]
-        found.append(average)
-    return found
-
-
-@pytest.mark.parametrize("every", [1, 2])
-def test_validation_judges_the_average_and_training_goes_on_without_it(every):
-    def train(*callbacks):
-        keras.utils.set_random_seed(0)
-        model = fix_weights(tiny_model())
-        model.compile(keras.optimizers.SGD(0.05), jit_compile=False)
-        start = [as_numpy(v).copy() for v in model.weights]
-        batches = training.FaceBatches(examples(6), 2, SIZE)
-        held_out = training.FaceBatches(examples(2, seed=9), 2, SIZE)
-        model.fit(
-            batches, validation_data=held_out, epochs=2, verbose=0, callbacks=[*callbacks],
-            shuffle=False,
-        )  # fmt: skip
-        return model, start
-
-    average, note, plain = EMAWeights(0.6, every), Note(), Note()
-    model, start = train(average, note)
-    expected = averages(start, note.steps, 0.6, every)
-    for judged, wanted in zip(note.judged, (expected[2], expected[5]), strict=True):
-        for a, b in zip(judged, wanted, strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
-    # The averages are not what the steps left, statistics of batch normalization included.
-    moved = [np.abs(a - b).max() for a, b in zip(note.judged[0], note.steps[2], strict=True)]
-    assert np.mean(np.array(moved) > 1e-6) > 0.9
-    other, _ = train(plain)
-    for a, b, last in zip(model.weights, other.weights, note.steps[-1], strict=True):
-        np.testing.assert_array_equal(as_numpy(a), last, err_msg=a.path)
-        np.testing.assert_allclose(as_numpy(a), as_numpy(b), rtol=1e-3, atol=1e-4)
-    average.apply()
-    for v, wanted in zip(model.weights, expected[-1], strict=True):
-        np.testing.assert_allclose(as_numpy(v), wanted, rtol=1e-4, atol=1e-5, err_msg=v.path)
+AVERAGED = dataclasses.replace(CONFIG, ema_momentum=0.6)
 
 
 def test_a_killed_run_with_an_average_ends_as_if_it_had_not_been(tmp_path):
@@ -422,62 +322,12 @@ def test_a_killed_run_with_an_average_ends_as_if_it_had_not_been(tmp_path):
         json.loads((tmp_path / name / "preset" / "metadata.json").read_text())["average"]
         for name in ("whole", "killed")
     ]
-    assert notes[0]["decay"] == notes[1]["decay"] == 0.6
+    for note in notes:
+        assert note["decay"] == 0.6
+        assert note["kept"] == min(note["nme"], key=note["nme"].get)
     preset = from_preset(tmp_path / "killed" / "preset")
     for a, b in zip(preset.weights, resumed.weights, strict=True):
         np.testing.assert_array_equal(as_numpy(a), as_numpy(b), err_msg=a.path)
-
-
-class Average(EMAWeights):
-    """Stands for an average of one's choice."""
-
-    def __init__(self, model, change):
-        super().__init__(0.9)
-        self.set_model(model)
-        self.on_train_begin()
-        self._average = [a + change for a in self._average]
-
-
-@pytest.mark.parametrize("better", ["average", "last step"])
-def test_the_better_weights_are_kept(better):
-    model = fix_weights(tiny_model())
-    model.compile("sgd", jit_compile=False)
-    held_out = training.FaceBatches(examples(2, seed=9), 2, SIZE)
-    plain = model.evaluate(held_out, verbose=0, return_dict=True)
-    before = [as_numpy(v).copy() for v in model.weights]
-    claimed = plain["nme"] + (-1.0 if better == "average" else 1.0)
-    last = {"val_nme": claimed, "val_loss": 3.0, "loss": 2.0}
-    note = training._keep_better(model, Average(model, 0.25), held_out, last)
-    change = 0.25 if better == "average" else 0.0
-    assert note["kept"] == better
-    assert note["nme"]["average"] == claimed
-    assert note["nme"]["last step"] == pytest.approx(plain["nme"])
-    assert last["val_nme"] == pytest.approx(claimed if better == "average" else plain["nme"])
-    assert last["loss"] == 2.0
-    for v, value in zip(model.weights, before, strict=True):
-        np.testing.assert_allclose(as_numpy(v), value + change, rtol=1e-6, err_msg=v.path)
-    assert training._keep_better(model, Average(model, 0.0), None, last)["kept"] == "average"
-
-
-def test_broken_averages_are_named(tmp_path):
-    model = tiny_model()
-    average = Average(model, 0.5)
-    average.steps = 7
-    path = tmp_path / "average.npz"
-    average.save(path)
-    other = EMAWeights(0.9)
-    other.load(path, model)
-    assert other.steps == 7
-    for a, b in zip(other._average, average._average, strict=True):
-        np.testing.assert_array_equal(as_numpy(a), as_numpy(b))
-    with pytest.raises(FaceAlignError, match="average.npz"):
-        other.load(path, tiny_model(stacks=2))
-    path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(FaceAlignError, match="average.npz cannot be read.*start anew"):
-        other.load(path, model)
-    for options in ({"decay": 1.0}, {"decay": 0.9, "every": 0}):
-        with pytest.raises(FaceAlignError, match=f"{list(options)[-1]} is"):
-            EMAWeights(**options)
 
 
 # ---- faces without labels -----------------------------------------------------------------------
@@ -550,7 +400,7 @@ def test_a_run_of_labeled_and_unlabeled_faces(tmp_path):
     mixed = examples(4)
     for example in mixed[::2]:
         example["visibility"] = np.zeros(68, np.float32)
-    batches = training.FaceBatches(mixed, 2, SIZE, shuffle=True)
+    batches = FaceBatches(mixed, 2, SIZE, shuffle=True)
     model, result = fit_batches(tmp_path, batches)
     assert np.isfinite(list(result.values())).all() and result["coherent_loss"] > 0
     assert all(np.isfinite(as_numpy(v)).all() for v in model.weights)
@@ -559,29 +409,9 @@ def test_a_run_of_labeled_and_unlabeled_faces(tmp_path):
 def fit_batches(output, batches):
     """A run on batches that are ready."""
     model = fix_weights(tiny_model())
-    once = dataclasses.replace(SCHEDULE, epochs=1)
-    held_out = training.FaceBatches(examples(2, seed=9), 2, SIZE)
+    once = dataclasses.replace(CONFIG, epochs=1)
+    held_out = FaceBatches(examples(2, seed=9), 2, SIZE)
     return model, fit(model, batches, held_out, output, once, verbose=0)
-
-
-@pytest.mark.parametrize("warmup", [0, 10])
-def test_learning_rate_warms_up_and_falls_to_nothing(warmup):
-    schedule = TrainingConfig(
-        learning_rate=2e-3, warmup_steps=warmup, weight_decay=1e-2, clipnorm=3
-    )
-    optimizer = make_optimizer(schedule, steps=200)
-    assert (optimizer.weight_decay, optimizer.global_clipnorm) == (1e-2, 3)
-    rate = optimizer._learning_rate
-    rates = np.array([float(as_numpy(rate(step))) for step in (0, warmup, 100, 199, 200)])
-    assert rates[0] == pytest.approx(2e-5 if warmup else 2e-3, rel=1e-3)
-    assert rates[1] == pytest.approx(2e-3, rel=1e-3)
-    middle = (100 - warmup) / (200 - warmup)
-    assert rates[2] == pytest.approx(1e-3 * (1 + np.cos(np.pi * middle)), rel=1e-3)
-    assert 0 < rates[3] < 1e-5
-    assert rates[4] == pytest.approx(0, abs=1e-9)
-    # A short run warms up for a tenth of it.
-    short = make_optimizer(TrainingConfig(warmup_steps=300), steps=50)._learning_rate
-    assert float(as_numpy(short(5))) == pytest.approx(1e-3, rel=1e-3)
 
 
 def test_the_example_describes_a_run_that_can_be():
@@ -589,12 +419,12 @@ def test_the_example_describes_a_run_that_can_be():
     spec = importlib.util.spec_from_file_location("train_2d", path)
     example = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(example)
-    schedule = example.make_schedule(epochs=3, learning_rate=1e-3, seed=5)
-    assert json.loads(json.dumps(dataclasses.asdict(schedule)))["epochs"] == 3
+    config = example.make_config(epochs=3, learning_rate=1e-3, seed=5)
+    assert json.loads(json.dumps(dataclasses.asdict(config)))["epochs"] == 3
     assert preset_architecture("sat1_cab_mobile") == Architecture(**example.ARCHITECTURE)
     model = SATFaceAlign(1, 1, width=0.125, input_size=SIZE, map_size=SIZE // 2)
-    model.compile(make_optimizer(schedule, 100), **schedule.compile)
-    asked = schedule.compile["augmentation"]
+    model.compile(make_optimizer(config, 100), **config.compile)
+    asked = config.compile["augmentation"]
     assert model.augmentation.base.rotation == asked["base"]["rotation"]
     assert model.scheme is IBUG68
     assert example.__doc__.splitlines()[2].startswith("    python examples/train_2d.py")

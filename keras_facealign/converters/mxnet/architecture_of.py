@@ -13,7 +13,12 @@ from typing import Any
 
 from keras_facealign.converters.mxnet.manifest import expected_arrays
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.networks.architecture import ENCODER_DECODERS, Architecture, stem_widths
+from keras_facealign.networks.architecture import (
+    DEFORMABLE,
+    ENCODER_DECODERS,
+    Architecture,
+    stem_widths,
+)
 
 __all__ = ["GRID_PREFIXES", "canonical_arrays", "describe", "listed", "recognize", "with_prefix"]
 
@@ -41,7 +46,7 @@ def describe(arch: Architecture) -> str:
         f"width {arch.width:g}",
         f"{arch.num_landmarks} landmarks",
         f"input {arch.input_size}",
-        f"dcn {arch.dcn}",
+        f"deformable {arch.deformable}",
         f"variant {arch.variant}",
     ]
     parts += ["gate"] * arch.gate + ["spatial transformer"] * arch.spatial_transformer
@@ -191,7 +196,7 @@ class _Evidence:
                 num_landmarks,
                 input_size,
                 map_size,
-                dcn=self.dcn(),
+                deformable=self.deformable(),
                 variant=self.variant(topology, stacks),
                 spatial_transformer=self.has("stn_conv0_weight"),
             )
@@ -258,8 +263,9 @@ class _Evidence:
         input_size = 4 * round((values / channels) ** 0.5)
         return input_size // ratio, input_size
 
-    def dcn(self) -> int:
-        return 2 * self.has("stack0_ll_conv_offset_weight") + self.has("stack0_out3_weight")
+    def deformable(self) -> str:
+        heads, between = (self.has(f"stack0_{name}_weight") for name in ("ll_conv_offset", "out3"))
+        return DEFORMABLE[2 * heads + between]
 
     def variant(self, topology: str, stacks: int) -> str:
         if topology in ENCODER_DECODERS:

@@ -80,7 +80,7 @@ def _stem(arch: Architecture) -> Arrays:
 
 def _head(arch: Architecture, i: int) -> Arrays:
     last = i == arch.stacks - 1
-    width, points, deformable = arch.filters, arch.num_landmarks, arch.dcn >= 2
+    width, points, deformable = arch.filters, arch.num_landmarks, arch.deformable_heads
     conv = _deformable if deformable else _conv
     side = 3 if deformable else 1
     # These networks have the connection to the next stack in the last stack too, and train the
@@ -103,7 +103,7 @@ def _head(arch: Architecture, i: int) -> Arrays:
         yield from heatmap
     if not last or onward:
         yield from _conv(f"stack{i}_out2", width, points, 1, bias=True)
-        if arch.dcn in (1, 3):
+        if arch.deformable_between:
             yield from _deformable(f"stack{i}_out3", points if onward else width, width)
         if onward and not last:
             yield from _conv(f"stack{i}_body", width, points, 1, bias=True)

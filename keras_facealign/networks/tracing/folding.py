@@ -1,4 +1,4 @@
-"""A graph as a Keras model again: the network without batch norm, for every backend."""
+"""Builds Keras models from plain graphs: networks without batch normalization, for any backend."""
 
 from __future__ import annotations
 
@@ -8,24 +8,25 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_facealign.networks.tracing.graph import Graph, Node, trace
+from keras_facealign.networks.tracing.graph import Graph, Node
+from keras_facealign.networks.tracing.lowering import trace
 from keras_facealign.networks.tracing.simplification import simplify
 
 __all__ = ["fold_batch_norm", "to_keras"]
 
 
 def fold_batch_norm(model: keras.Model) -> keras.Model:
-    """An equal network for inference, with batch norm folded into the convolutions before it.
+    """Makes an equivalent network for inference, with batch norm folded into the convolutions.
 
     Args:
         model: A functional model from one image to heatmaps, such as any `FaceAlignModel`.
 
     Returns:
-        A functional model of plain Keras layers with the same outputs up to rounding. It cannot be
-        trained further, having no batch norm, and shares no weights with `model`.
+        A functional model of plain Keras layers with the same outputs up to rounding. It should not
+        be trained further, since it has no batch norm, and shares no weights with `model`.
 
     Raises:
-        UnsupportedLayerError: If the model has a layer that `trace` does not know.
+        UnsupportedLayerError: If the model has a layer that `trace` does not support.
 
     Example:
         >>> from keras_facealign.models import SATFaceAlign
@@ -68,53 +69,25 @@ def _with_weights(layer: Any, x: Any, node: Node, kernel: np.ndarray, weights: l
     return layer(x)
 
 
-def _convolution(node: Node, inputs: list[Any], weights: list) -> Any:
-    p = node.params
-    x, padding = inputs[0], "valid"
-    if any(p["padding"]):
-        if _is_same(node):
-            padding = "same"
-        else:
-            x = _padded(x, p["padding"])
-    kernel = p["kernel"]
-    layer = keras.layers.Conv2D(
-        kernel.shape[3],
-        kernel.shape[:2],
-        strides=p["strides"],
-        padding=padding,
-        use_bias=p["bias"] is not None,
-    )
-    return _with_weights(layer, x, node, kernel, weights)
-
-
-def _is_same(node: Node) -> bool:
-    """Whether a convolution's padding is what Keras calls "same"."""
-    top, bottom, left, right = node.params["padding"]
-    rows, columns = node.params["kernel"].shape[:2]
-    odd = rows % 2 == 1 and columns % 2 == 1
-    return (
-        odd
-        and node.params.get("strides", (1, 1)) == (1, 1)
-        and (top == bottom == rows // 2)
-        and (left == right == columns // 2)
-    )
-
-
 def _padded(x: Any, padding: tuple[int, int, int, int]) -> Any:
     top, bottom, left, right = padding
     return keras.layers.ZeroPadding2D(((top, bottom), (left, right)))(x)
 
 
-def _depthwise(node: Node, inputs: list[Any], weights: list) -> Any:
-    p = node.params
-    same = _is_same(node)
-    x = inputs[0] if same or not any(p["padding"]) else _padded(inputs[0], p["padding"])
-    layer = keras.layers.DepthwiseConv2D(
-        p["kernel"].shape[:2],
-        padding="same" if same else "valid",
-        use_bias=p["bias"] is not None,
-    )
-    return _with_weights(layer, x, node, p["kernel"][..., None], weights)
+def _convolution(node: Node, inputs: list[Any], weights: list) -> Any:
+    p, x = node.params, inputs[0]
+    kernel, depthwise = p["kernel"], node.op == "depthwise"
+    if any(p["padding"]) and not node.same_padding:
+        x = _padded(x, p["padding"])
+    options: dict[str, Any] = {
+        "padding": "same" if node.same_padding else "valid",
+        "use_bias": p["bias"] is not None,
+    }
+    if depthwise:
+        layer: Any = keras.layers.DepthwiseConv2D(kernel.shape[:2], **options)
+        return _with_weights(layer, x, node, kernel[..., None], weights)
+    layer = keras.layers.Conv2D(kernel.shape[3], kernel.shape[:2], p["strides"], **options)
+    return _with_weights(layer, x, node, kernel, weights)
 
 
 def _transposed(node: Node, inputs: list[Any], weights: list) -> Any:
@@ -124,7 +97,7 @@ def _transposed(node: Node, inputs: list[Any], weights: list) -> Any:
         p["kernel"].shape[2],
         p["kernel"].shape[:2],
         strides=p["strides"],
-        # "same" cuts (kernel - stride) / 2 off every side, which is all that the graph ever asks.
+        # "same" cuts (kernel - stride) / 2 off every side, the only padding that graphs have here.
         padding="same" if cut else "valid",
         use_bias=p["bias"] is not None,
     )
@@ -143,17 +116,9 @@ def _sum(node: Node, inputs: list[Any], weights: list) -> Any:
     return total
 
 
-def _layer(node: Node, inputs: list[Any], weights: list) -> Any:
-    return node.params["layer"](inputs[0])
-
-
-def _upsample(node: Node, inputs: list[Any], weights: list) -> Any:
-    return keras.layers.UpSampling2D(node.params["size"])(inputs[0])
-
-
 _BUILDERS = {
     "conv": _convolution,
-    "depthwise": _depthwise,
+    "depthwise": _convolution,
     "deconv": _transposed,
     "affine": _affine,
     "sum": _sum,
@@ -165,7 +130,9 @@ _BUILDERS = {
         inputs[0], node.params["size"], node.params["size"], "valid"
     ),
     "pad": lambda node, inputs, weights: _padded(inputs[0], node.params["padding"]),
-    "layer": _layer,
-    "upsample": _upsample,
+    "layer": lambda node, inputs, weights: node.params["layer"](inputs[0]),
+    "upsample": lambda node, inputs, weights: keras.layers.UpSampling2D(node.params["size"])(
+        inputs[0]
+    ),
     "global_average": lambda node, inputs, weights: ops.mean(inputs[0], axis=(1, 2), keepdims=True),
 }

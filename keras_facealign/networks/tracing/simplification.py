@@ -1,7 +1,6 @@
-"""Exact rewritings of a plain graph that leave less to compute.
+"""Exact rewritings of plain graphs that reduce the computation.
 
-Nothing here approximates: in real numbers the graph stays the same function, in float32 it moves by
-rounding.
+In real numbers the graph stays the same function; in float32 it differs by rounding.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ def simplify(graph: Graph) -> Graph:
     """Folds batch norm, activations, paddings and the weights of sums into the convolutions.
 
     Args:
-        graph: Is changed in place.
+        graph: The graph, which is changed in place.
 
     Returns:
         The same graph. Batch norm remains (as `affine`) only where no convolution directly precedes
-        it, as before the first convolution of a pre-activation block, or where the convolution's
-        own result is used as well.
+        it, as in front of a pre-activation block's first convolution, or where the convolution's
+        result is also used elsewhere.
     """
     _merge_padding(graph)
     _fold_affine(graph)
@@ -50,7 +49,7 @@ def _merge_padding(graph: Graph) -> None:
 
 
 def _scale(node: Node, factor: np.ndarray | float) -> None:
-    """Multiplies what a convolution or affine computes, before its activation, by channel."""
+    """Multiplies the result of a convolution or affine, before its activation, by channel."""
     params = node.params
     if node.op == "affine":
         params["scale"] = params["scale"] * np.float32(factor)
@@ -95,15 +94,15 @@ def _fuse_activations(graph: Graph) -> None:
 
 
 def _is_repeat(node: Node) -> bool:
-    """Whether a node is a tensor joined with itself."""
+    """Returns whether a node concatenates a tensor with itself."""
     return node.op == "concat" and len(node.inputs) == 2 and node.inputs[0] is node.inputs[1]
 
 
 def _flatten_sums(graph: Graph) -> None:
-    """Rewrites sums of (repeated) sums so that every tensor is read once, at its own width.
+    """Rewrites nested sums so that every tensor is read once, with its own number of channels.
 
-    With r(y) = concat(y, y), a + r(b) + r(c + r(d)) becomes a + r((b + c) + r(d)): the additions
-    happen in few channels, and a tensor that reaches the result on two ways is added once.
+    With r(y) = concat(y, y), a + r(b) + r(c + r(d)) becomes a + r((b + c) + r(d)): additions are
+    made in fewer channels, and a tensor that reaches the result twice is added once.
     """
     users = _linear_users(graph)
     inner = {
@@ -121,7 +120,7 @@ def _flatten_sums(graph: Graph) -> None:
             ]
             for (level, key), weight in terms.items():
                 levels[level].append((weight, atoms[key]))
-            # From the narrowest level outwards; only the outermost keeps this node's identity.
+            # From the level of the fewest channels outwards; the outermost is this node itself.
             rest: Node | None = None
             for level in range(len(levels) - 1, -1, -1):
                 weights = [weight for weight, _ in levels[level]]
@@ -141,7 +140,7 @@ def _flatten_sums(graph: Graph) -> None:
 
 
 def _linear_users(graph: Graph) -> dict[int, bool]:
-    """For each node that is used, whether all its users are sums and repetitions."""
+    """Returns for each node that is used whether all its users are sums and repetitions."""
     linear = {id(node): False for node in graph.outputs}
     for node in graph.nodes():
         is_linear = node.op == "sum" or _is_repeat(node)
@@ -158,7 +157,7 @@ def _collect(
     terms: dict[tuple[int, int], float],
     atoms: dict[int, Node],
 ) -> None:
-    """Adds up the weight of every tensor that a sum is made of, by how often it is repeated."""
+    """Collects the weights of a sum's tensors, by how often each is repeated."""
     if node.op == "sum":
         parts = [(operand, weight * w, level) for operand, w in _weighted(node)]
     else:
@@ -179,8 +178,8 @@ def _weighted(node: Node) -> list[tuple[Node, float]]:
 def _absorb_weights(graph: Graph) -> None:
     """Moves the weights of sums into the convolutions that compute the operands.
 
-    ReLU lets positive factors pass. An operand that convolutions read as well is scaled all the
-    same, and their kernels by the inverse.
+    Positive factors commute with ReLU. Where convolutions also read an operand, their kernels are
+    scaled by the inverse.
     """
     readers: dict[int, list[Node]] = {id(node): [] for node in graph.nodes()}
     for node in graph.nodes():
@@ -206,14 +205,14 @@ def _absorb_weights(graph: Graph) -> None:
 
 
 def merge_upsampling(graph: Graph) -> Graph:
-    """Replaces nearest up-sampling followed by a 3x3 convolution by one transposed convolution.
+    """Merges nearest-neighbor up-sampling and a following 3x3 convolution into a transposed one.
 
-    Where every pixel was doubled, the nine taps of an output pixel fall on four different pixels;
-    adding up the kernel's rows and columns that meet leaves 4/9 of the multiplications. Exact with
-    zero padding of one pixel.
+    After doubling, the nine taps of an output pixel read four different pixels. Adding the kernel's
+    rows and columns that read the same one leaves 4/9 of the multiplications. Exact with zero
+    padding of one pixel.
 
     Args:
-        graph: Is changed in place.
+        graph: The graph, which is changed in place.
 
     Returns:
         The same graph.

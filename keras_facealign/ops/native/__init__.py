@@ -2,18 +2,18 @@
 
 One C++ library with XLA-FFI handlers serves both frameworks: eagerly, in traced graphs and under
 XLA, with gradients of first order. It is compiled on first use (see `build`); where that is not
-possible, `available` says so and callers use `keras.ops` instead. On the CPU, `conv2d` fuses
-sampling and matrix product; `sample` gives the columns alone, on the CPU and on CUDA devices.
+possible, `available` returns False and callers use `keras.ops` instead. On the CPU, `conv2d` fuses
+sampling and matrix product; `sample` computes the columns only, on the CPU and on CUDA devices.
 
-Environment variables: `KERAS_FACEALIGN_NATIVE=0` turns all this off, `KERAS_FACEALIGN_CACHE` names
-the folder for compiled libraries, `CXX` the compiler, and `KERAS_FACEALIGN_DETERMINISTIC=1` chooses
-CUDA gradients that add in a fixed order (on the CPU they always do). On the CPU, products of 128
-filters and more go by Strassen's algorithm in float32; `KERAS_FACEALIGN_STRASSEN=0` turns that off.
+Environment variables: `KERAS_FACEALIGN_NATIVE=0` disables native code, `KERAS_FACEALIGN_CACHE`
+names the folder for compiled libraries, `CXX` the compiler, and `KERAS_FACEALIGN_DETERMINISTIC=1`
+selects CUDA gradients that add in a fixed order (on the CPU they always do).
 """
 
 from __future__ import annotations
 
 import importlib
+import math
 import os
 import threading
 import warnings
@@ -26,19 +26,26 @@ __all__ = ["BORDERS", "available", "conv2d", "fused", "sample"]
 
 BORDERS = ("zeros", "mxnet")  # in the order of `Border` in sampling.h
 
+# The handlers' attributes for pairs (vertical, horizontal).
+_PAIRS = {
+    "kernel_size": ("kernel_height", "kernel_width"),
+    "strides": ("stride_y", "stride_x"),
+    "pads": ("pad_top", "pad_left"),
+    "dilation_rate": ("dilation_y", "dilation_x"),
+}
 _BINDINGS = {"tensorflow": "tensorflow_binding", "jax": "jax_binding"}
 _lock = threading.Lock()
 _loaded: dict[str, Any] = {}
 
 
 def available(backend_name: str) -> bool:
-    """Whether compiled code can be used with a Keras backend, building it if need be.
+    """Returns whether compiled code can be used with a Keras backend; builds it where necessary.
 
-    The first call may take a quarter of a minute, for the compiler. It never raises: what is in the
-    way is said in one warning.
+    The first call may take 15 seconds, for the compiler. It never raises an error: where the code
+    cannot be used, one warning says why.
 
     Args:
-        backend_name: "tensorflow", "jax"; for any other the answer is no.
+        backend_name: "tensorflow" or "jax"; False for any other.
 
     Example:
         >>> available("numpy")
@@ -48,13 +55,13 @@ def available(backend_name: str) -> bool:
 
 
 def fused(backend_name: str) -> bool:
-    """Whether `conv2d` can be used: where computation is on the CPU."""
+    """Returns whether `conv2d` can be used, which needs computation on the CPU."""
     binding = _binding(backend_name)
     return binding is not None and binding.device() == "cpu"
 
 
 def _binding(backend_name: str) -> Any:
-    """The loaded binding of a backend, or None."""
+    """Returns the loaded binding of a backend, or None."""
     if backend_name not in _BINDINGS or os.environ.get("KERAS_FACEALIGN_NATIVE") == "0":
         return None
     with _lock:
@@ -70,23 +77,20 @@ def _load(backend_name: str) -> Any:
         return binding
     except BuildError as error:
         reason = str(error)
-    except Exception as error:  # a foreign version of a framework may fail in any way
+    except Exception as error:  # unsupported versions of a framework may raise any error
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
     warnings.warn(
         f"Deformable convolutions use the slower portable implementation on {backend_name}: "
-        f"{reason}. KERAS_FACEALIGN_NATIVE=0 turns the native one off without this warning.",
+        f"{reason}. KERAS_FACEALIGN_NATIVE=0 disables the native one and this warning.",
         stacklevel=5,
     )
     return None
 
 
 def _prepare(
-    inputs: Any,
-    offsets: Any,
-    mask: Any,
-    geometry: dict[str, Any],
+    inputs: Any, offsets: Any, mask: Any, geometry: dict[str, Any]
 ) -> tuple[Any, Any, Any, Any, tuple[tuple[str, int], ...]]:
-    """(binding, offsets, mask, data type of positions' arithmetic, attributes of the call)."""
+    """Returns binding, offsets, mask, dtype of positions and sums, and attributes of the call."""
     from keras import backend, ops
 
     binding = _binding(backend.backend())
@@ -97,56 +101,36 @@ def _prepare(
         )
     if inputs.shape[3] is None:
         raise FaceAlignError("The number of channels must be known for native code, got None.")
-    pairs = {name: geometry[name] for name in ("kernel_size", "strides", "pads", "dilation_rate")}
-    for name, value in pairs.items():
+    attributes = []
+    for name, keys in _PAIRS.items():
+        value = geometry[name]
         if not all(isinstance(number, int) for number in value):
             raise FaceAlignError(
                 f"{name} must be known integers for native code, got {value!r}; use inputs of "
                 "known size, or implementation='portable'."
             )
+        attributes += zip(keys, value, strict=True)
     if geometry["border"] not in BORDERS:
         raise FaceAlignError(f"border must be one of {BORDERS}, got {geometry['border']!r}.")
-    names = (
-        *("kernel_height", "kernel_width", "stride_y", "stride_x"),
-        *("pad_top", "pad_left", "dilation_y", "dilation_x"),
-    )
-    attributes = (
-        *zip(names, (number for value in pairs.values() for number in value), strict=True),
+    attributes += [
         ("deformable_groups", geometry["deformable_groups"]),
         ("border", BORDERS.index(geometry["border"])),
-    )
+    ]
     real = "float64" if backend.standardize_dtype(inputs.dtype) == "float64" else "float32"
-    # One axis of no length stands for a mask that is not there.
+    # An empty axis stands for a missing mask.
     mask = ops.zeros((0,), real) if mask is None else ops.cast(mask, real)
-    return binding, ops.cast(offsets, real), mask, real, attributes
+    return binding, ops.cast(offsets, real), mask, real, tuple(attributes)
 
 
-def sample(
-    inputs: Any,
-    offsets: Any,
-    mask: Any = None,
-    *,
-    kernel_size: tuple[int, int],
-    strides: tuple[int, int],
-    pads: tuple[int, int],
-    out_size: tuple[Any, Any],
-    dilation_rate: tuple[int, int],
-    deformable_groups: int,
-    border: str,
-) -> Any:
+def sample(inputs: Any, offsets: Any, mask: Any = None, **geometry: Any) -> Any:
     """Reads the displaced neighborhood of every output pixel (a deformable "im2col").
 
     Args:
         inputs: float16, bfloat16, float32 or float64 (B, H, W, C).
-        offsets: (B, Ho, Wo, G * kh * kw * 2), pixels, dy before dx; its size is the result's.
+        offsets: (B, Ho, Wo, G * kh * kw * 2), pixels, dy before dx; gives the result's size.
         mask: (B, Ho, Wo, G * kh * kw), factor of every sample, or None.
-        kernel_size: (kh, kw).
-        strides: (vertical, horizontal).
-        pads: (top, left), pixels before the image that the undisplaced kernel reaches.
-        out_size: (Ho, Wo), as that of `offsets`; only there to match the portable function.
-        dilation_rate: (vertical, horizontal).
-        deformable_groups: G; each displaces its own C / G channels.
-        border: "zeros" or "mxnet".
+        **geometry: The named arguments of `keras_facealign.ops.deform_sampling.sample_columns`;
+            `out_size` is ignored.
 
     Returns:
         (B, Ho, Wo, kh * kw * C) of the inputs' type, channel k * C + c for tap k. Differentiable
@@ -155,18 +139,9 @@ def sample(
     Raises:
         FaceAlignError: Where `available` is False, or a size is not known.
     """
-    del out_size
-    geometry = {
-        "kernel_size": kernel_size,
-        "strides": strides,
-        "pads": pads,
-        "dilation_rate": dilation_rate,
-        "deformable_groups": deformable_groups,
-        "border": border,
-    }
     binding, offsets, mask, real, attributes = _prepare(inputs, offsets, mask, geometry)
-    columns = kernel_size[0] * kernel_size[1] * inputs.shape[3]
-    return binding.sample(inputs, offsets, mask, columns, real, attributes)
+    columns = math.prod(geometry["kernel_size"]) * inputs.shape[3]
+    return binding.run("sample", (inputs, offsets, mask), columns, real, attributes)
 
 
 def conv2d(
@@ -176,27 +151,19 @@ def conv2d(
     kernel: Any,
     bias: Any = None,
     *,
-    strides: tuple[int, int],
-    pads: tuple[int, int],
-    dilation_rate: tuple[int, int],
     groups: int,
-    deformable_groups: int,
-    border: str,
+    **geometry: Any,
 ) -> Any:
-    """The whole deformable convolution in one call, with no columns in memory. CPU only.
+    """Computes the whole deformable convolution without columns in memory. CPU only.
 
     Args:
         inputs: float16, bfloat16, float32 or float64 (B, H, W, C).
-        offsets: (B, Ho, Wo, G * kh * kw * 2), pixels, dy before dx; its size is the result's.
+        offsets: (B, Ho, Wo, G * kh * kw * 2), pixels, dy before dx; gives the result's size.
         mask: (B, Ho, Wo, G * kh * kw), factor of every sample, or None.
         kernel: (kh, kw, C / groups, F).
         bias: (F,) or None.
-        strides: (vertical, horizontal).
-        pads: (top, left), pixels before the image that the undisplaced kernel reaches.
-        dilation_rate: (vertical, horizontal).
-        groups: Parts that channels and filters are split into, each convolved on its own.
-        deformable_groups: G; each displaces its own C / G channels.
-        border: "zeros" or "mxnet".
+        groups: Parts that channels and filters are split into, each convolved separately.
+        **geometry: As for `sample`, without `kernel_size` and `out_size`.
 
     Returns:
         (B, Ho, Wo, F) of the inputs' type. Sums are in float32, or float64 for float64.
@@ -207,19 +174,13 @@ def conv2d(
     """
     from keras import ops
 
-    geometry = {
-        "kernel_size": tuple(kernel.shape[:2]),
-        "strides": strides,
-        "pads": pads,
-        "dilation_rate": dilation_rate,
-        "deformable_groups": deformable_groups,
-        "border": border,
-    }
+    geometry = {**geometry, "kernel_size": tuple(kernel.shape[:2])}
     binding, offsets, mask, real, attributes = _prepare(inputs, offsets, mask, geometry)
     if binding.device() != "cpu":
         raise FaceAlignError("The fused convolution runs on CPUs only; use `sample`.")
     kernel = ops.cast(kernel, inputs.dtype)
     bias = ops.zeros((0,), inputs.dtype) if bias is None else ops.cast(bias, inputs.dtype)
-    return binding.convolve(
-        inputs, offsets, mask, kernel, bias, real, (*attributes, ("groups", groups))
+    operands = (inputs, offsets, mask, kernel, bias)
+    return binding.run(
+        "convolve", operands, kernel.shape[3], real, (*attributes, ("groups", groups))
     )

@@ -1,11 +1,11 @@
 """Compiles the native library for a framework, once, into a cache.
 
-The library is built against the XLA-FFI headers that TensorFlow and jaxlib carry, so nothing is
-needed but a C++17 compiler (g++ or clang++; nvcc for CUDA). Its file name holds a hash of all that
-it depends on: sources, headers, compiler command, and with it the processor's vector instructions.
-A library that does not fit is therefore never found, and old ones do no harm.
+The library is built against the XLA-FFI headers that TensorFlow and jaxlib include, so it needs
+only a C++17 compiler (g++ or clang++; nvcc for CUDA). Its file name has a hash of everything that
+it depends on: sources, headers, and compiler options, with the processor's vector instructions. So
+a library that does not fit is never found.
 
-This module needs the standard library alone: `setup.py` runs it before the package exists.
+This module needs only the standard library, since `setup.py` runs it before the package exists.
 """
 
 from __future__ import annotations
@@ -35,12 +35,13 @@ __all__ = [
 ]
 
 SOURCES = Path(__file__).resolve().parent
-INSTALLED = SOURCES / "built"  # where an installation puts what it could build
+INSTALLED = SOURCES / "built"  # libraries that were built by the installation
 PACKAGES = {"tensorflow": "tensorflow", "jax": "jaxlib"}
 HEADERS = ("c_api.h", "api.h", "ffi.h")
 TIMEOUT = 600  # seconds
 
-# Chosen by what the processor has, not by -march=native: a home folder may be shared by several.
+# Chosen by the processor's features instead of -march=native, since several computers may share a
+# home folder.
 LEVELS = {
     "avx512": (
         {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd", "fma", "f16c", "bmi2"},
@@ -50,17 +51,17 @@ LEVELS = {
     "avx2": ({"avx2", "fma", "f16c", "bmi2"}, "-mavx2 -mfma -mf16c -mbmi2"),
     "base": (set(), ""),
 }
-# The last entry is also kept as PTX, for GPUs that are newer.
+# The last entry is also compiled to PTX, for newer GPUs.
 CUDA_ARCHITECTURES = ("80", "90")
 
 
 class BuildError(RuntimeError):
-    """There is no library, and none can be built; the message says why."""
+    """Raised where there is no library and none can be built; the message says why."""
 
 
 @functools.cache
 def source_tag() -> str:
-    """Eight hexadecimal digits that stand for the C++ and CUDA sources."""
+    """Returns eight hexadecimal digits that identify the C++ and CUDA sources."""
     digest = hashlib.sha256()
     for path in sorted(SOURCES.glob("*")):
         if path.suffix in (".h", ".cc", ".cu", ".cuh"):
@@ -70,7 +71,7 @@ def source_tag() -> str:
 
 @functools.cache
 def cpu_level() -> str:
-    """The name of the best set of vector instructions in `LEVELS` that this processor has."""
+    """Returns the name of the best set of instructions in `LEVELS` that this processor has."""
     flags: set[str] = set()
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
@@ -81,7 +82,7 @@ def cpu_level() -> str:
 
 
 def find_headers(framework: str) -> Path | None:
-    """The include folder of a framework ("tensorflow" or "jax"), without importing it."""
+    """Returns the include folder of a framework ("tensorflow" or "jax") without importing it."""
     spec = importlib.util.find_spec(PACKAGES[framework])
     for folder in (spec.submodule_search_locations or []) if spec else []:
         include = Path(folder) / "include"
@@ -94,8 +95,8 @@ def _required_headers(framework: str) -> Path:
     include = find_headers(framework)
     if include is None:
         raise BuildError(
-            f"no installed {PACKAGES[framework]} brings the XLA-FFI headers "
-            "(TensorFlow does from 2.20 on)"
+            f"no installed {PACKAGES[framework]} has the XLA-FFI headers "
+            "(TensorFlow has them from 2.20 on)"
         )
     return include
 
@@ -115,7 +116,7 @@ def _find_nvcc() -> str | None:
 
 
 def compile_command(framework: str, device: str, output: Path) -> list[str]:
-    """The command that compiles the library.
+    """Returns the command that compiles the library.
 
     Args:
         framework: "tensorflow" or "jax".
@@ -148,7 +149,7 @@ def compile_command(framework: str, device: str, output: Path) -> list[str]:
 
 
 def _file_name(framework: str, device: str) -> str:
-    """The library's name; equal names mean equal libraries. Needs the headers, not the compiler."""
+    """Returns the library's name, equal for equal libraries; needs headers, but no compiler."""
     include = _required_headers(framework)
     digest = hashlib.sha256(source_tag().encode())
     for name in HEADERS:
@@ -159,7 +160,7 @@ def _file_name(framework: str, device: str) -> str:
 
 
 def cache_folder() -> Path:
-    """Where libraries are kept: `KERAS_FACEALIGN_CACHE`, else the user's cache folder."""
+    """Returns the folder of libraries in `KERAS_FACEALIGN_CACHE` or the user's cache folder."""
     chosen = os.environ.get("KERAS_FACEALIGN_CACHE")
     if chosen:
         return Path(chosen) / "native"
@@ -168,10 +169,10 @@ def cache_folder() -> Path:
 
 
 def find_library(framework: str, device: str = "cpu") -> Path | None:
-    """A library that was built before and fits, or None.
+    """Finds a library that was built before and fits, or None.
 
     Raises:
-        BuildError: If the framework's headers are missing, so that none can fit.
+        BuildError: If the framework's headers are missing, so no library can fit.
     """
     name = _file_name(framework, device)
     places = (INSTALLED / name, cache_folder() / name)
@@ -180,7 +181,7 @@ def find_library(framework: str, device: str = "cpu") -> Path | None:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Holds an exclusive lock on a file; processes that start together build once."""
+    """Holds an exclusive lock on a file, so that processes that start together build once."""
     import fcntl
 
     with open(path, "w") as file:
@@ -194,7 +195,7 @@ def build_library(framework: str, device: str = "cpu", folder: Path | None = Non
     Args:
         framework: "tensorflow" or "jax".
         device: "cpu" or "cuda".
-        folder: Where to build, whatever exists elsewhere; None for the cache.
+        folder: Folder to build in, even if there is a library elsewhere; None for the cache.
 
     Returns:
         The library's path.
@@ -211,7 +212,7 @@ def build_library(framework: str, device: str = "cpu", folder: Path | None = Non
         return found
     folder = cache_folder() if folder is None else folder
     target = folder / _file_name(framework, device)
-    compile_command(framework, device, target)  # fails early where no compiler is
+    compile_command(framework, device, target)  # fails early where there is no compiler
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _locked(target.with_suffix(".lock")):
@@ -223,7 +224,7 @@ def build_library(framework: str, device: str = "cpu", folder: Path | None = Non
 
 
 def _compile(framework: str, device: str, target: Path) -> None:
-    """Compiles under a temporary name and renames: no one ever loads half a library."""
+    """Compiles under a temporary name and renames, so that no process loads a partial library."""
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         output = Path(scratch) / target.name
         command = compile_command(framework, device, output)

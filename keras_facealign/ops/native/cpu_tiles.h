@@ -76,17 +76,17 @@ inline T* kernel_row(const Geometry& geometry, const Filters& filters, const Par
   return kernel + (tap * in_group + channel) * filters.count + part.group * filters.in_group();
 }
 
-// Writes the kernel's rows for columns [begin, begin + columns) of the part, and of these rows
-// filters [filter, filter + count) of the group, as panels filled up with zeros.
+// Writes the kernel's rows for columns [begin, begin + columns) of the part as panels of the
+// group's filters, filled up with zeros.
 template <class T, class Real>
 inline void pack_kernel(const Geometry& geometry, const Filters& filters, const Part& part,
-                        int64_t begin, int64_t columns, int64_t filter, int64_t count,
-                        const T* kernel, Real* to) {
+                        int64_t begin, int64_t columns, const T* kernel, Real* to) {
   constexpr int64_t panel = kPanel<Real>;
+  const int64_t count = filters.in_group();
   for (int64_t first = 0; first < count; first += panel) {
     const int64_t filled = std::min(panel, count - first);
     for (int64_t k = 0; k < columns; ++k, to += panel) {
-      const T* row = kernel_row(geometry, filters, part, begin + k, kernel) + filter + first;
+      const T* row = kernel_row(geometry, filters, part, begin + k, kernel) + first;
       for (int64_t n = 0; n < filled; ++n) to[n] = read(row[n]);
       for (int64_t n = filled; n < panel; ++n) to[n] = Real(0);
     }
@@ -96,11 +96,11 @@ inline void pack_kernel(const Geometry& geometry, const Filters& filters, const 
 // The transpose of that, for at most a panel of columns; what is left of the panel stays as it is.
 template <class T, class Real>
 inline void pack_transposed_panel(const Geometry& geometry, const Filters& filters,
-                                  const Part& part, int64_t begin, int64_t columns, int64_t filter,
-                                  int64_t count, const T* kernel, Real* to) {
+                                  const Part& part, int64_t begin, int64_t columns, const T* kernel,
+                                  Real* to) {
   for (int64_t n = 0; n < columns; ++n) {
-    const T* row = kernel_row(geometry, filters, part, begin + n, kernel) + filter;
-    for (int64_t k = 0; k < count; ++k) to[k * kPanel<Real> + n] = read(row[k]);
+    const T* row = kernel_row(geometry, filters, part, begin + n, kernel);
+    for (int64_t k = 0; k < filters.in_group(); ++k) to[k * kPanel<Real> + n] = read(row[k]);
   }
 }
 

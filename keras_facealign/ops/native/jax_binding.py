@@ -4,42 +4,41 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import os
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from keras_facealign.ops.native import probe
 from keras_facealign.ops.native.build import BuildError, build_library, source_tag
+from keras_facealign.ops.native.probe import Attributes
 
-__all__ = ["convolve", "device", "load", "sample"]
+__all__ = ["device", "load", "run"]
 
 HANDLERS = {
     "cpu": ("sample", "sample_gradient", "convolve", "convolve_gradient"),
     "cuda": ("sample", "sample_gradient"),
 }
 
-Attributes = tuple[tuple[str, int], ...]
-
 
 @functools.cache
 def device() -> str:
-    """Where JAX computes by default: "cpu", "cuda", or the name of something else."""
+    """Returns where JAX computes by default: "cpu", "cuda", or the name of another platform."""
     backend = jax.default_backend()
     return "cuda" if backend == "gpu" and jax.devices()[0].platform != "rocm" else backend
 
 
 @functools.cache
 def load() -> None:
-    """Builds, registers and tries the library.
+    """Builds, registers and tests the library.
 
     Raises:
-        BuildError: If that cannot be done; other errors come from foreign versions of JAX.
+        BuildError: If that is not possible; unsupported versions of JAX may raise other errors.
     """
     if device() not in HANDLERS:
         raise BuildError(f"JAX computes on {device()}, for which there is no native code")
-    # The CPU is at hand beside any GPU, and jitted functions may be sent to it.
+    # Jitted functions may be placed on the CPU even where there is a GPU.
     for place in ("cpu",) if device() == "cpu" else ("cpu", "cuda"):
         library = ctypes.CDLL(str(build_library("jax", place)))
         for name in HANDLERS[place]:
@@ -53,20 +52,15 @@ def load() -> None:
 
 
 def _try() -> None:
-    """A point in the middle of four pixels, forward and backward."""
     inputs = jnp.arange(4, dtype="float32").reshape(1, 2, 2, 1)
     offsets = jnp.full((1, 1, 1, 2), 0.5, "float32")
-    unit = {"kernel_height": 1, "kernel_width": 1, "stride_y": 1, "stride_x": 1}
-    unit |= {"pad_top": 0, "pad_left": 0, "dilation_y": 1, "dilation_x": 1}
-    attributes = (*unit.items(), ("deformable_groups", 1), ("border", 0))
 
     def value(inputs: Any, offsets: Any) -> Any:
-        return sample(inputs, offsets, jnp.zeros(0), 1, "float32", attributes).sum()
+        operands = (inputs, offsets, jnp.zeros(0))
+        return run("sample", operands, 1, "float32", probe.ATTRIBUTES).sum()
 
     result, gradients = jax.value_and_grad(value, (0, 1))(inputs, offsets)
-    got = np.concatenate([np.ravel(result), *map(np.ravel, gradients)])
-    if not np.allclose(got, [1.5, 0.25, 0.25, 0.25, 0.25, 2.0, 1.0]):
-        raise BuildError(f"the library computes wrongly: {got.tolist()}")
+    probe.check((result, *gradients))
 
 
 def _call(name: str, results: Any, operands: Any, attributes: Attributes) -> Any:
@@ -76,82 +70,46 @@ def _call(name: str, results: Any, operands: Any, attributes: Attributes) -> Any
     return function(*operands, **{key: np.int64(value) for key, value in attributes})
 
 
-def _gradient_shapes(tensors: Any, real: str) -> list[Any]:
-    return [jax.ShapeDtypeStruct(tensor.shape, real) for tensor in tensors]
-
-
-def _cast_like(values: Any, tensors: Any) -> list[Any]:
-    return [v.astype(t.dtype) for v, t in zip(values, tensors, strict=True)]
-
-
-def _attributes_here(attributes: Attributes) -> Attributes:
-    """With what only the CUDA gradient asks for."""
-    if device() != "cuda":
-        return attributes
-    fixed_order = os.environ.get("KERAS_FACEALIGN_DETERMINISTIC") == "1"
-    return (*attributes, ("fixed_order", int(fixed_order)))
-
-
 @functools.cache
-def _sample_function(columns: int, real: str, attributes: Attributes) -> Any:
+def _differentiable(name: str, columns: int, real: str, attributes: Attributes) -> Any:
+    """Makes the function of a handler, whose last result axis has `columns` elements."""
+
     @jax.custom_vjp
-    def run(inputs: Any, offsets: Any, mask: Any) -> Any:
-        shape = (*offsets.shape[:3], columns)
-        result = jax.ShapeDtypeStruct(shape, inputs.dtype)
-        return _call("sample", result, (inputs, offsets, mask), attributes)
+    def function(*operands: Any) -> Any:
+        shape = (*operands[1].shape[:3], columns)
+        result = jax.ShapeDtypeStruct(shape, operands[0].dtype)
+        return _call(name, result, operands, attributes)
 
     def forward(*operands: Any) -> Any:
-        return run(*operands), operands
+        return function(*operands), operands
 
     def backward(operands: Any, upstream: Any) -> tuple[Any, ...]:
-        results = _gradient_shapes(operands, real)
-        given = (*operands, upstream)
-        gradients = _call("sample_gradient", results, given, _attributes_here(attributes))
-        return tuple(_cast_like(gradients, operands))
+        tensors, bias = operands[:4], operands[4:]
+        values = _call(
+            f"{name}_gradient",
+            [jax.ShapeDtypeStruct(tensor.shape, real) for tensor in tensors],
+            (*tensors, upstream),
+            probe.gradient_attributes(attributes, device()),
+        )
+        gradients = [v.astype(t.dtype) for v, t in zip(values, tensors, strict=True)]
+        for tensor in bias:
+            total = upstream.astype(real).sum((0, 1, 2)).astype(tensor.dtype)
+            gradients.append(total if tensor.size else tensor)
+        return tuple(gradients)
 
-    run.defvjp(forward, backward)
-    return run
-
-
-def sample(
-    inputs: Any, offsets: Any, mask: Any, columns: int, real: str, attributes: Attributes
-) -> Any:
-    """Columns (B, Ho, Wo, `columns`); `real` is the type of offsets, mask and all sums."""
-    return _sample_function(columns, real, attributes)(inputs, offsets, mask)
-
-
-@functools.cache
-def _convolve_function(real: str, attributes: Attributes) -> Any:
-    @jax.custom_vjp
-    def run(inputs: Any, offsets: Any, mask: Any, kernel: Any, bias: Any) -> Any:
-        shape = (*offsets.shape[:3], kernel.shape[3])
-        result = jax.ShapeDtypeStruct(shape, inputs.dtype)
-        return _call("convolve", result, (inputs, offsets, mask, kernel, bias), attributes)
-
-    def forward(*operands: Any) -> Any:
-        return run(*operands), operands
-
-    def backward(operands: Any, upstream: Any) -> tuple[Any, ...]:
-        *tensors, bias = operands
-        results = _gradient_shapes(tensors, real)
-        given = (*tensors, upstream)
-        gradients = _cast_like(_call("convolve_gradient", results, given, attributes), tensors)
-        if bias.size:
-            bias = upstream.astype(real).sum((0, 1, 2)).astype(bias.dtype)
-        return (*gradients, bias)
-
-    run.defvjp(forward, backward)
-    return run
+    function.defvjp(forward, backward)
+    return function
 
 
-def convolve(
-    inputs: Any,
-    offsets: Any,
-    mask: Any,
-    kernel: Any,
-    bias: Any,
-    real: str,
-    attributes: Attributes,
-) -> Any:
-    """The fused convolution, (B, Ho, Wo, F); a `bias` of no elements adds nothing."""
-    return _convolve_function(real, attributes)(inputs, offsets, mask, kernel, bias)
+def run(name: str, operands: Any, columns: int, real: str, attributes: Attributes) -> Any:
+    """Calls a handler differentiably.
+
+    Args:
+        name: "sample" or "convolve".
+        operands: Inputs, offsets and mask; for "convolve" also kernel and bias. An empty mask or
+            bias stands for none.
+        columns: Channels of the result (B, Ho, Wo, `columns`).
+        real: Dtype of offsets, mask and sums.
+        attributes: The handler's attributes.
+    """
+    return _differentiable(name, columns, real, attributes)(*operands)

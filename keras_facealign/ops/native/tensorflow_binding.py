@@ -1,50 +1,48 @@
 """The native handlers as differentiable TensorFlow functions.
 
-They are called from a StableHLO module inside the operation XlaCallModule, which TensorFlow runs
-eagerly and in graphs by compiling the module, and under `jit_compile=True` as part of what is
-compiled. That operation, and the function that hands out XLA's table of FFI functions, are no
-public interface: `load` tries both, and callers do without where a version of TensorFlow lacks
-them.
+They are called from a StableHLO module inside the operation XlaCallModule. TensorFlow compiles the
+module eagerly and in graphs, and under `jit_compile=True` together with the surrounding code. That
+operation and the function that returns XLA's table of FFI functions are not public: `load` tests
+both, and callers use the portable code where a version of TensorFlow lacks them.
 """
 
 from __future__ import annotations
 
 import ctypes
 import functools
-import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
+from keras_facealign.ops.native import probe
 from keras_facealign.ops.native.build import BuildError, build_library, source_tag
+from keras_facealign.ops.native.probe import Attributes
 
-__all__ = ["convolve", "device", "load", "sample"]
+__all__ = ["device", "load", "run"]
 
-OLDEST = (2, 18)  # the first with an FFI that takes handlers from outside
+OLDEST = (2, 18)  # the first whose FFI accepts handlers of other libraries
 XLA_LIBRARIES = ("libtensorflow_cc.so.2", "libtensorflow_cc.2.dylib")
 GET_API = "_ZN3xla3ffi12GetXlaFfiApiEv"  # xla::ffi::GetXlaFfiApi()
 MODULE_VERSION = 9  # of XlaCallModule's conventions
 TYPES = {"float16": "f16", "bfloat16": "bf16", "float32": "f32", "float64": "f64"}
 
-Attributes = tuple[tuple[str, int], ...]
-# An axis of a result: a number, or (operand, axis) of which it takes the length.
+# Length of a result's axis: a number, or that of (operand, axis).
 Axis = int | tuple[int, int]
 
 
 @functools.cache
 def device() -> str:
-    """Where TensorFlow computes by default: "cpu" or "cuda"."""
+    """Returns where TensorFlow computes by default: "cpu" or "cuda"."""
     return "cuda" if tf.config.list_physical_devices("GPU") else "cpu"
 
 
 @functools.cache
 def load() -> None:
-    """Builds, registers and tries the library.
+    """Builds, registers and tests the library.
 
     Raises:
-        BuildError: If that cannot be done; other errors come from foreign versions of TensorFlow.
+        BuildError: If that is not possible; unsupported versions of TensorFlow may raise others.
     """
     version = tuple(int(part) for part in tf.__version__.split(".")[:2])
     if version < OLDEST:
@@ -68,25 +66,15 @@ def load() -> None:
 
 
 def _try() -> None:
-    """A point in the middle of four pixels, forward and backward."""
     inputs = tf.reshape(tf.range(4.0), (1, 2, 2, 1))
-    offsets = tf.fill((1, 1, 1, 2), 0.5)
-    unit = {"kernel_height": 1, "kernel_width": 1, "stride_y": 1, "stride_x": 1}
-    unit |= {"pad_top": 0, "pad_left": 0, "dilation_y": 1, "dilation_x": 1}
-    attributes = (*unit.items(), ("deformable_groups", 1), ("border", 0))
-    # Directly, since no gradient tape records where tf.init_scope leads.
-    operands = (inputs, offsets, tf.zeros((0,)))
+    operands = (inputs, tf.fill((1, 1, 1, 2), 0.5), tf.zeros((0,)))
+    # Called directly, since no gradient tape records inside tf.init_scope.
     result = ((0, 0), (1, 1), (1, 2), 1), "float32"
-    columns = _call("sample", operands, (result,), attributes)[0]
-    gradients = _call(
-        "sample_gradient",
-        (*operands, tf.ones_like(columns)),
-        _shapes_of(operands, "float32"),
-        _attributes_here(attributes),
-    )
-    got = np.concatenate([np.ravel(t) for t in (columns, *gradients)])
-    if not np.allclose(got, [1.5, 0.25, 0.25, 0.25, 0.25, 2.0, 1.0]):
-        raise BuildError(f"the library computes wrongly: {got.tolist()}")
+    columns = _call("sample", operands, (result,), probe.ATTRIBUTES)[0]
+    given = (*operands, tf.ones_like(columns))
+    attributes = probe.gradient_attributes(probe.ATTRIBUTES, device())
+    gradients = _call("sample_gradient", given, _shapes_of(operands, "float32"), attributes)
+    probe.check((columns, *gradients))
 
 
 def _tensor_type(shape: tuple[int | None, ...], dtype: str) -> str:
@@ -101,10 +89,10 @@ def _module(
     attributes: Attributes,
     several_platforms: bool,
 ) -> tuple[str, list[tuple[int | None, ...]]]:
-    """A StableHLO module that calls a handler, and the static shapes of what it returns.
+    """Makes a StableHLO module that calls a handler; returns it with the results' static shapes.
 
-    Where a result's length is known only when the module runs, the call gets the shapes of all
-    results as further operands, which XLA uses and the handler never sees.
+    Where a result's length is known only when the module runs, the call has the shapes of all
+    results as further operands, which XLA reads and does not pass to the handler.
     """
     shapes = [
         tuple(n if isinstance(n, int) else operands[n[0]][0][n[1]] for n in axes)
@@ -160,7 +148,7 @@ def _module(
 
 
 def _call(name: str, operands: Any, results: Any, attributes: Attributes) -> list[Any]:
-    """Calls a handler; `results` are pairs (axes, type)."""
+    """Calls a handler; `results` are pairs (axes, dtype)."""
     from tensorflow.compiler.tf2xla.ops.gen_xla_ops import xla_call_module
 
     platforms = ["CPU"] if device() == "cpu" else ["CPU", "CUDA"]
@@ -182,70 +170,40 @@ def _call(name: str, operands: Any, results: Any, attributes: Attributes) -> lis
 
 
 def _shapes_of(tensors: Any, real: str) -> Any:
-    """Results that have the shapes of the first operands, in the type of the sums."""
+    """Returns results of the shapes of the first operands, in the dtype of the sums."""
     return tuple(
         (tuple((i, axis) for axis in range(len(t.shape))), real) for i, t in enumerate(tensors)
     )
 
 
-def _cast_like(values: Any, tensors: Any) -> list[Any]:
-    return [tf.cast(v, t.dtype) for v, t in zip(values, tensors, strict=True)]
+def run(name: str, operands: Any, columns: int, real: str, attributes: Attributes) -> Any:
+    """Calls a handler differentiably.
 
-
-def _attributes_here(attributes: Attributes) -> Attributes:
-    """With what only the CUDA gradient asks for."""
-    if device() != "cuda":
-        return attributes
-    fixed_order = os.environ.get("KERAS_FACEALIGN_DETERMINISTIC") == "1"
-    return (*attributes, ("fixed_order", int(fixed_order)))
-
-
-def sample(
-    inputs: Any, offsets: Any, mask: Any, columns: int, real: str, attributes: Attributes
-) -> Any:
-    """Columns (B, Ho, Wo, `columns`); `real` is the type of offsets, mask and all sums."""
+    Args:
+        name: "sample" or "convolve".
+        operands: Inputs, offsets and mask; for "convolve" also kernel and bias. An empty mask or
+            bias stands for none.
+        columns: Channels of the result (B, Ho, Wo, `columns`).
+        real: Dtype of offsets, mask and sums.
+        attributes: The handler's attributes.
+    """
 
     @tf.custom_gradient
-    def run(*operands: Any) -> Any:
+    def function(*operands: Any) -> Any:
         result = ((0, 0), (1, 1), (1, 2), columns), operands[0].dtype.name
-        value = _call("sample", operands, (result,), attributes)[0]
+        value = _call(name, operands, (result,), attributes)[0]
 
         def gradient(upstream: Any) -> list[Any]:
-            given = (*operands, upstream)
-            results = _shapes_of(operands, real)
-            values = _call("sample_gradient", given, results, _attributes_here(attributes))
-            return _cast_like(values, operands)
-
-        return value, gradient
-
-    return run(*map(tf.convert_to_tensor, (inputs, offsets, mask)))
-
-
-def convolve(
-    inputs: Any,
-    offsets: Any,
-    mask: Any,
-    kernel: Any,
-    bias: Any,
-    real: str,
-    attributes: Attributes,
-) -> Any:
-    """The fused convolution, (B, Ho, Wo, F); a `bias` of no elements adds nothing."""
-
-    @tf.custom_gradient
-    def run(*operands: Any) -> Any:
-        *tensors, bias = operands
-        result = ((0, 0), (1, 1), (1, 2), tensors[3].shape[3]), tensors[0].dtype.name
-        value = _call("convolve", operands, (result,), attributes)[0]
-
-        def gradient(upstream: Any) -> list[Any]:
+            tensors, bias = operands[:4], operands[4:]
             given = (*tensors, upstream)
-            values = _call("convolve_gradient", given, _shapes_of(tensors, real), attributes)
-            d_bias = bias
-            if bias.shape[0]:
-                d_bias = tf.cast(tf.reduce_sum(tf.cast(upstream, real), (0, 1, 2)), bias.dtype)
-            return [*_cast_like(values, tensors), d_bias]
+            here = probe.gradient_attributes(attributes, device())
+            values = _call(f"{name}_gradient", given, _shapes_of(tensors, real), here)
+            gradients = [tf.cast(v, t.dtype) for v, t in zip(values, tensors, strict=True)]
+            for tensor in bias:
+                total = tf.reduce_sum(tf.cast(upstream, real), (0, 1, 2))
+                gradients.append(tf.cast(total, tensor.dtype) if tensor.shape[0] else tensor)
+            return gradients
 
         return value, gradient
 
-    return run(*map(tf.convert_to_tensor, (inputs, offsets, mask, kernel, bias)))
+    return function(*map(tf.convert_to_tensor, operands))

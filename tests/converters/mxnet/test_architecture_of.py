@@ -8,6 +8,7 @@ from keras_facealign.converters.mxnet.architecture_of import canonical_arrays, d
 from keras_facealign.converters.mxnet.manifest import expected_arrays
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.networks import Architecture
+from keras_facealign.networks.architecture import DEFORMABLE
 from tests.converters.mxnet.architectures import CHECKPOINTS, MANIFESTS
 
 
@@ -26,13 +27,13 @@ def architectures(draw):
     elif topology == "sat_i":
         depth = draw(st.sampled_from([2, 4, 5]))
     stacks = draw(st.integers(1, 4))
-    dcn = draw(st.integers(0, 3))
+    deformable = draw(st.sampled_from(DEFORMABLE))
     variant = draw(st.sampled_from(["dfa", "insightface", "insightface_2018"]))
-    between = dcn in (1, 3)
+    between = deformable in ("between", "both")
     if variant == "insightface" and not (encoder_decoder and between and stacks > 1):
         variant = "dfa"
     if stacks == 1 and not (encoder_decoder and variant == "dfa"):
-        dcn -= between
+        deformable = {"between": "none", "both": "heads"}.get(deformable, deformable)
     ratio = draw(st.sampled_from([2, 4]))
     rotates = draw(st.booleans())
     map_size = draw(st.sampled_from([32, 64])) if rotates else 64
@@ -45,7 +46,7 @@ def architectures(draw):
         draw(st.integers(1, 500)),
         ratio * map_size,
         map_size,
-        dcn=dcn,
+        deformable=deformable,
         variant=variant,
         spatial_transformer=rotates,
     )
@@ -65,7 +66,7 @@ def test_the_originals_are_recognized(name):
 def test_of_networks_with_the_same_arrays_the_simplest_is_chosen():
     plain = Architecture("sat", 1, 3, "cab")
     for same in (
-        Architecture("sat", 1, 3, "cab", dcn=1),
+        Architecture("sat", 1, 3, "cab", deformable="between"),
         Architecture("sat", 1, 3, "cab", variant="insightface"),
         Architecture("sat", 1, 3, "cab", gate=True),
         Architecture("sat", 1, 3, "cab", head_prior=0.1),
@@ -98,7 +99,7 @@ def test_grids_of_two_prefixes_are_refused(other):
         canonical_arrays("a.params", arrays)
 
 
-SAT = shapes_of(Architecture("sat", 2, 3, "cab", 0.25, dcn=3))
+SAT = shapes_of(Architecture("sat", 2, 3, "cab", 0.25, deformable="both"))
 HOURGLASS = shapes_of(Architecture("hourglass", 1, 2, "resnet", 0.25))
 TURNED = shapes_of(Architecture("hourglass", 1, 2, "resnet", 0.25, spatial_transformer=True))
 
@@ -159,8 +160,9 @@ REFUSED = {
     ),
     "missing": (
         without(SAT, "arg:sat1_w2_h3_x_conv_weight", "aux:bn0_moving_var"),
-        "recognized as 2 x SAT(III), depth 3, cab blocks, width 0.25, 68 landmarks, input 128, dcn "
-        "3, variant dfa, but it lacks 'arg:sat1_w2_h3_x_conv_weight', 'aux:bn0_moving_var'; give",
+        "recognized as 2 x SAT(III), depth 3, cab blocks, width 0.25, 68 landmarks, input 128, "
+        "deformable both, variant dfa, but it lacks 'arg:sat1_w2_h3_x_conv_weight', "
+        "'aux:bn0_moving_var'; give",
     ),
     "many missing": (
         {n: s for n, s in SAT.items() if "stack1" not in n},
@@ -223,7 +225,7 @@ def test_no_array_can_be_missing_and_none_of_another_shape(pair):
 def test_a_description_names_everything():
     arch = CHECKPOINTS["n_old_sat3_2d3_cab_dcn3_stn"]
     assert describe(arch) == (
-        "2 x SAT(III), depth 3, cab blocks, width 0.1875, 68 landmarks, input 128, dcn 3, "
-        "variant insightface_2018, spatial transformer"
+        "2 x SAT(III), depth 3, cab blocks, width 0.1875, 68 landmarks, input 128, "
+        "deformable both, variant insightface_2018, spatial transformer"
     )
     assert describe(CHECKPOINTS["n_sat2d3_cab_dcn0_netsat2"]).endswith("variant dfa, gate")

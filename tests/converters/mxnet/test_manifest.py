@@ -80,21 +80,25 @@ def test_full_width_models_have_the_originals_arrays(name):
 
 
 NARROW = [
-    Architecture("unet", 2, 2, "cab", width=0.375, dcn=3),
-    Architecture("unet", 1, 1, "resnet", width=0.25, dcn=1, variant="if"),
-    Architecture("unet", 2, 2, "hpm", width=0.1875, dcn=2, variant="old"),
-    Architecture("hourglass", 3, 2, "inception", width=0.375, dcn=1, variant="if"),
-    Architecture("hourglass", 1, 2, "hpm", width=0.375, dcn=1, num_landmarks=29),
-    Architecture("hourglass", 2, 2, "cab", width=0.1875, dcn=3, variant="old", input_size=256),
-    Architecture("sat", 2, 2, "inception", width=0.375, dcn=1, variant="if"),
-    Architecture("sat", 1, 1, "resnet", width=0.125, dcn=2, variant="old"),
-    Architecture("dla", 1, 2, "hpm", width=0.375, dcn=2),
+    Architecture("unet", 2, 2, "cab", width=0.375, deformable="both"),
+    Architecture("unet", 1, 1, "resnet", width=0.25, deformable="between", variant="if"),
+    Architecture("unet", 2, 2, "hpm", width=0.1875, deformable="heads", variant="old"),
+    Architecture("hourglass", 3, 2, "inception", width=0.375, deformable="between", variant="if"),
+    Architecture("hourglass", 1, 2, "hpm", width=0.375, deformable="between", num_landmarks=29),
+    Architecture(
+        "hourglass", 2, 2, "cab", width=0.1875, deformable="both", variant="old", input_size=256
+    ),
+    Architecture("sat", 2, 2, "inception", width=0.375, deformable="between", variant="if"),
+    Architecture("sat", 1, 1, "resnet", width=0.125, deformable="heads", variant="old"),
+    Architecture("dla", 1, 2, "hpm", width=0.375, deformable="heads"),
     Architecture("dla", 1, 2, "cab", width=0.1875, variant="dfa"),
     Architecture("sat_i", 1, 2, "cab", width=0.375, spatial_transformer=True),
 ]
 
 
-@pytest.mark.parametrize("arch", NARROW, ids=lambda a: f"{a.topology}{a.stacks}-{a.block}-{a.dcn}")
+@pytest.mark.parametrize(
+    "arch", NARROW, ids=lambda a: f"{a.topology}{a.stacks}-{a.block}-{a.deformable}"
+)
 def test_models_have_the_listed_arrays(arch):
     scheme = "ibug68" if arch.num_landmarks == 68 else "cofw29"
     assert_same_arrays(FaceAlignModel(arch, scheme), list(expected_arrays(arch)))
@@ -129,7 +133,7 @@ def numbers_of_model(arch):
 def test_full_width_models_have_the_originals_counts(index):
     row = COUNTS[index]
     arch = of_counts_row(row)
-    if arch.topology == "sat" or arch.dcn in (0, 2):
+    if arch.topology == "sat" or not arch.deformable_between:
         # What "if" and "dfa" have in common is built once.
         arch = replace(arch, variant="dfa")
     expected = [int(row[column]) for column in ("arg_params", "total", "conv_MACs_heatmap")]

@@ -145,4 +145,4 @@ def test_what_a_graph_cannot_hold_is_named():
 
 def test_deformable_networks_are_refused():
     with pytest.raises(UnsupportedLayerError):
-        trace(network(dcn=3))
+        trace(network(deformable="both"))

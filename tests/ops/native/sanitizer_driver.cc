@@ -52,7 +52,7 @@ std::vector<Real> wild_offsets(int64_t count) {
   return values;
 }
 
-// Large: enough pixels and filters for products by Strassen's algorithm.
+// Large: several tiles of pixels and of columns, and many filters.
 template <class T>
 double run_case(const Workers& workers, bool large) {
   using Real = Compute<T>;

@@ -99,9 +99,9 @@ def test_columns_equal_loops_and_the_portable_ones(seed):
         close(got, wanted, 5e-6)
 
 
-@pytest.mark.parametrize("channels, filters", [(7, 5), (48, 40), (260, 33)])
+@pytest.mark.parametrize("channels, filters", [(7, 5), (48, 40), (260, 33), (128, 128)])
 def test_sizes_around_vectors_and_tiles(channels, filters):
-    """More pixels than a tile has, more columns too, and none of it a multiple of anything."""
+    """More pixels than a tile has, more columns too; whole multiples of the panels and not."""
     rng = np.random.default_rng(channels)
     size, points = (2, 11, 13), 9
     tensors = [

@@ -1,4 +1,5 @@
-// The fused convolution by plain matrix products, one tile after the other.
+// The fused convolution: sampling and matrix product, one tile after the other, so that there are
+// never more columns than the cache holds.
 #pragma once
 
 #include <algorithm>
@@ -18,12 +19,14 @@ inline void write_row(const Compute<T>* from, const T* bias, int64_t count, T* t
   for (int64_t n = 0; n < count; ++n) write(bias ? from[n] + read(bias[n]) : from[n], to + n);
 }
 
+// outputs (rows, filters) = columns times kernel, plus bias unless that is null. kernel
+// (taps, channels / groups, filters), grouped as Keras groups it.
 template <class T>
-void convolve_plainly(const Geometry& geometry, const Filters& filters, const Sources<T>& sources,
-                      const T* kernel, const T* bias, T* outputs, std::vector<Part> parts,
-                      const Workers& workers) {
+void convolve(const Geometry& geometry, const Filters& filters, const Sources<T>& sources,
+              const T* kernel, const T* bias, T* outputs, const Workers& workers) {
   using Real = Compute<T>;
   constexpr int64_t panel = kPanel<Real>;
+  auto parts = cut_parts(geometry, filters, 1);
   const int64_t width = round_up(filters.in_group(), panel), rows = geometry.rows();
   int64_t size = 0;
   for (Part& part : parts) {
@@ -32,7 +35,7 @@ void convolve_plainly(const Geometry& geometry, const Filters& filters, const So
   }
   const Scratch<Real> packed(size, Fill::kNothing);
   for_each_tile(parts, workers, [&](const Part& part, const Part::Tile& tile, int64_t) {
-    pack_kernel(geometry, filters, part, tile.begin, tile.columns, 0, filters.in_group(), kernel,
+    pack_kernel(geometry, filters, part, tile.begin, tile.columns, kernel,
                 packed.get() + part.packed + tile.begin * width);
   });
   const auto tables = for_each_worker<PointTable<Real>>(workers, geometry, kTileRows);
@@ -70,14 +73,15 @@ void convolve_plainly(const Geometry& geometry, const Filters& filters, const So
   });
 }
 
-// The columns are sampled anew, tile by tile: that costs less than to write and to read them.
+// The gradients of `convolve` except the bias's; d_kernel has the kernel's layout. The columns are
+// sampled a second time, tile by tile, which costs less than writing and reading them.
 template <class T>
-void convolve_gradient_plainly(const Geometry& geometry, const Filters& filters,
-                               const Sources<T>& sources, const T* kernel, const T* d_outputs,
-                               const Gradients<Compute<T>>& gradients, Compute<T>* d_kernel,
-                               const Split& split, std::vector<Part> parts,
-                               const Workers& workers) {
+void convolve_gradient(const Geometry& geometry, const Filters& filters, const Sources<T>& sources,
+                       const T* kernel, const T* d_outputs, const Gradients<Compute<T>>& gradients,
+                       Compute<T>* d_kernel, const Workers& workers) {
   using Real = Compute<T>;
+  const Split split(geometry.batch, geometry.channels / filters.groups, workers.threads);
+  auto parts = cut_parts(geometry, filters, split.slices);
   constexpr int64_t panel = kPanel<Real>;
   const int64_t in_group = filters.in_group(), width = round_up(in_group, panel);
   const PointGradients<Real> points(geometry, gradients, split.slices);
@@ -96,7 +100,7 @@ void convolve_gradient_plainly(const Geometry& geometry, const Filters& filters,
     Real* to = packed.get() + part.packed + t * kTileColumns * in_group;
     for (int64_t first = 0; first < tile.columns; first += panel, to += panel * in_group) {
       pack_transposed_panel(geometry, filters, part, tile.begin + first,
-                            std::min(panel, tile.columns - first), 0, in_group, kernel, to);
+                            std::min(panel, tile.columns - first), kernel, to);
     }
   });
   std::vector<Scratch<Real>> sums;
