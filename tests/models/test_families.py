@@ -36,6 +36,7 @@ def test_config_round_trip(family):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_defaults_are_the_papers():
     expected = {
         UNetFaceAlign: ("unet", 4, "cab"),
