@@ -240,7 +240,7 @@ def test_runtime_is_resolved_and_reported():
         FaceAligner(DotModel(), None, runtime="gpu")
     unfit = FaceAligner(DotModel(), None, runtime="openvino")
     for use in (lambda: unfit.runtime, lambda: unfit.align(np.zeros((200, 200, 3), "uint8"), BOX)):
-        with pytest.raises(FaceAlignError, match="DotModel is no FaceAlignModel"):
+        with pytest.raises(FaceAlignError, match="DotModel is not a FaceAlignModel"):
             use()
 
 

@@ -149,7 +149,7 @@ def test_family_scheme_and_decoding_stay_and_a_file_brings_all_back(tmp_path):
         (
             {"topology": "hourglass", "block": "resnet", "width": 0.0351},
             {"factor": 3},
-            "no multiple",
+            "not a multiple",
         ),
     ],
 )

@@ -133,7 +133,7 @@ def test_every_bundled_preset_describes_a_network():
 
 
 def test_folder_that_is_no_preset(tmp_path):
-    with pytest.raises(FaceAlignError, match=r"is no preset: it has no config.json"):
+    with pytest.raises(FaceAlignError, match=r"is not a preset: it has no config.json"):
         from_preset(tmp_path)
 
 
@@ -208,8 +208,8 @@ def test_weights_that_are_not_finite(preset):
         (b"[" * 100_000, "config.json cannot be read"),
         (b"[1, 2]", "config.json must hold a JSON object"),
         (b'{"a": "' + b"x" * 1_000_001 + b'"}', "config.json is larger"),
-        (b"{}", "config.json: class_name is None; choose one of: FaceAlignModel"),
-        (b'{"class_name": "Sequential"}', "class_name is 'Sequential'"),
+        (b"{}", "config.json: class_name is None; it must be a string"),
+        (b'{"class_name": "Sequential", "config": {}}', "class_name is 'Sequential'"),
         (b'{"class_name": ["SATFaceAlign"]}', r"class_name is \['SATFaceAlign'\]"),
         (b'{"class_name": "SATFaceAlign"}', "config.json does not describe.*lacks 'config'"),
         (b'{"class_name": "SATFaceAlign", "config": 3}', "config.json does not describe"),

@@ -177,9 +177,7 @@ def test_files_and_runtimes_that_do_not_go_together(path):
     model = load_model(path)
     assert choose_runtime(model) == choose_runtime(model, "litert") == ("litert", model)
     for runtime in ("keras", "openvino", "onnx"):
-        with pytest.raises(
-            FaceAlignError, match=f"dots.tflite is for runtime 'litert', not .{runtime}"
-        ):
+        with pytest.raises(FaceAlignError, match=f"dots.tflite runs on 'litert', not .{runtime}"):
             load_model(path, runtime)
     with pytest.raises(FaceAlignError, match="runs exported files, not a object"):
         choose_runtime(object(), "litert")
@@ -250,7 +248,7 @@ class TestFilesThatAreNotOurs:
 
     def test_another_kind_of_file(self, folder):
         (folder / "text.tflite").write_text("not a network at all")
-        self.refused(folder / "text.tflite", "is no network")
+        self.refused(folder / "text.tflite", "neither a TFLite nor an ONNX file")
 
     @pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.7, 0.98])
     def test_truncated(self, folder, path, share):
@@ -283,7 +281,7 @@ class TestFilesThatAreNotOurs:
         self.refused(path, "takes float32")
 
     def test_an_ending_that_nothing_runs(self, folder):
-        with pytest.raises(FaceAlignError, match="no runtime is known for the ending '.pb'"):
+        with pytest.raises(FaceAlignError, match="no runtime is known for the suffix '.pb'"):
             ExportedModel(folder / "graph.pb")
 
 
@@ -326,7 +324,7 @@ def test_without_keras_a_preset_says_what_to_install(tmp_path, monkeypatch):
     )
     monkeypatch.setattr("keras_facealign.runtimes.choice._is_for_litert", lambda name: False)
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(FaceAlignError, match=r"runs on Keras, which is not installed; pip install"):
+    with pytest.raises(FaceAlignError, match=r"needs Keras, which is not installed; pip install"):
         load_model(tmp_path)
     (tmp_path / "model.tflite").write_bytes(b"")
     with pytest.raises(

@@ -150,9 +150,9 @@ def test_missing_keys_and_other_json_are_named(tmp_path):
     for text, complaint in (
         (json.dumps({k: v for k, v in GOOD.items() if k != "scheme"}), "scheme"),
         ("[1]", "format"),
-        ("{", "no JSON"),
-        ("[" * 50_000, "no JSON"),
-        (json.dumps({**GOOD, "license": "x" * 200_000}), "no JSON"),
+        ("{", "not JSON"),
+        ("[" * 50_000, "not JSON"),
+        (json.dumps({**GOOD, "license": "x" * 200_000}), "not JSON"),
     ):
         path.write_bytes(onnx_file(text.encode()))
         with pytest.raises(FaceAlignError, match=complaint):
@@ -169,7 +169,7 @@ def test_files_of_before_the_offset_have_none(tmp_path):
 def test_missing_files_and_folders_are_named(tmp_path):
     with pytest.raises(FaceAlignError, match="nowhere"):
         read_metadata(tmp_path / "nowhere.tflite")
-    with pytest.raises(FaceAlignError, match="no SavedModel"):
+    with pytest.raises(FaceAlignError, match="not a SavedModel"):
         read_metadata(tmp_path)
     path = tmp_path / "text.tflite"
     path.write_text("This is no network at all.")

@@ -127,11 +127,11 @@ def _a_folder_inside(folder):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (_a_file, "tiny is no folder; give another place"),
-        (_no_config, "tiny holds model.weights.h5 and is no preset"),
-        (_config_of_something_else, "tiny holds config.json and is no preset"),
-        (_more_files, "tiny holds thesis.tex, which is no part of a preset"),
-        (_a_folder_inside, "tiny holds README.md, which is no part of a preset"),
+        (_a_file, "tiny is not a folder; give another path"),
+        (_no_config, "tiny holds model.weights.h5 and is not a preset"),
+        (_config_of_something_else, "tiny holds config.json and is not a preset"),
+        (_more_files, "tiny holds thesis.tex, which is not part of a preset"),
+        (_a_folder_inside, "tiny holds README.md, which is not part of a preset"),
     ],
 )
 def test_foreign_files_are_refused_and_stay(model, preset, change, message):
@@ -150,7 +150,7 @@ def test_a_bundled_name_does_not_make_a_folder_a_preset(model, tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     Path("sat2_cab").mkdir()
     Path("sat2_cab/mine.txt").write_text("mine")
-    with pytest.raises(FaceAlignError, match="sat2_cab holds mine.txt and is no preset"):
+    with pytest.raises(FaceAlignError, match="sat2_cab holds mine.txt and is not a preset"):
         save_to_preset(model, "sat2_cab")
     monkeypatch.chdir("sat2_cab")
     with pytest.raises(FaceAlignError, match="is the folder this runs in"):
@@ -162,7 +162,9 @@ def test_the_card_stays_and_exports_of_other_weights_go(model, preset):
     (preset / "card.png").write_bytes(b"Its picture.")
     for name in ("model.tflite", "model_int8.tflite", ".partial-x.weights.h5"):
         (preset / name).write_bytes(b"of the old weights")
-    with pytest.warns(UserWarning, match="model.tflite, model_int8.tflite held other weights"):
+    with pytest.warns(
+        UserWarning, match="model.tflite, model_int8.tflite were exports of the old weights"
+    ):
         save_to_preset(model, preset, {"description": "new"})
     assert {path.name for path in preset.iterdir()} == FILES | {"README.md", "card.png"}
     assert (preset / "README.md").read_text() == "A card." and description(preset) == "new"
