@@ -288,3 +288,25 @@ def test_macs_need_a_fixed_size():
     model = keras.Model(inputs, keras.layers.Conv2D(4, 3)(inputs))
     with pytest.raises(FaceAlignError, match="fixed input_size"):
         count_macs(model)
+
+
+def test_from_preset_and_save_to_preset_on_classes_and_models(tmp_path):
+    class Mine(SATFaceAlign):
+        """A user's class."""
+
+    model = SATFaceAlign(stacks=1, width=0.125, depth=1, stem="light")
+    preset = model.save_to_preset(tmp_path / "sat", {"description": "small"})
+    for cls, expected in (
+        (FaceAlignModel, SATFaceAlign),
+        (SATFaceAlign, SATFaceAlign),
+        (Mine, Mine),
+    ):
+        loaded = cls.from_preset(preset)
+        assert type(loaded) is expected
+        for ours, theirs in zip(loaded.get_weights(), model.get_weights(), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    # A user's class is saved as the class of the package that it derives from.
+    again = Mine.from_preset(preset, load_weights=False).save_to_preset(tmp_path / "again")
+    assert json.loads((again / "config.json").read_text())["class_name"] == "SATFaceAlign"
+    with pytest.raises(FaceAlignError, match="is a SATFaceAlign, not a HourglassFaceAlign"):
+        HourglassFaceAlign.from_preset(preset)

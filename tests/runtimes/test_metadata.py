@@ -172,8 +172,8 @@ def test_missing_files_and_folders_are_named(tmp_path):
     with pytest.raises(FaceAlignError, match="not a SavedModel"):
         read_metadata(tmp_path)
     path = tmp_path / "text.tflite"
-    path.write_text("This is no network at all.")
-    with pytest.raises(FaceAlignError, match="no network"):
+    path.write_text("This is neither a TFLite nor an ONNX file at all.")
+    with pytest.raises(FaceAlignError, match="neither a TFLite nor an ONNX file"):
         read_metadata(path)
 
 

@@ -153,7 +153,7 @@ def test_a_bundled_name_does_not_make_a_folder_a_preset(model, tmp_path, monkeyp
     with pytest.raises(FaceAlignError, match="sat2_cab holds mine.txt and is not a preset"):
         save_to_preset(model, "sat2_cab")
     monkeypatch.chdir("sat2_cab")
-    with pytest.raises(FaceAlignError, match="is the folder this runs in"):
+    with pytest.raises(FaceAlignError, match="is the working directory"):
         save_to_preset(model, ".")
 
 
