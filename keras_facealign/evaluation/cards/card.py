@@ -75,8 +75,8 @@ _COUNTED_2D = (
 )
 _COUNTED_3D = "All 68 landmarks count, hidden ones too. "
 _PHOTO = (
-    " The photo has no labels: what the network finds in the untouched picture, laid on the head "
-    "under it, stands for the truth."
+    " The photo has no labels: what the network finds in the unchanged image, laid on the "
+    "head under it, stands for the truth."
 )
 
 
@@ -307,14 +307,10 @@ def _failed(rows: Mapping[str, Sequence[Trial]]) -> str:
         ]
         if large:
             failed.append(f"{heading.lower()}: {', '.join(large)}")
+    limit = f"{FAILED:g} % of the face's size"
     if not failed:
-        return (
-            f"In none of the pictures below the mean error exceeds {FAILED:g} % of the face's size."
-        )
-    return (
-        f"Mean errors above {FAILED:g} % of the face's size in the pictures below: "
-        f"{'; '.join(failed)}."
-    )
+        return f"In none of the images below does the mean error exceed {limit}."
+    return f"Mean errors above {limit} in the images below: {'; '.join(failed)}."
 
 
 def _failures(rows: Mapping[str, Sequence[Trial]], in_3d: bool) -> list[str]:
