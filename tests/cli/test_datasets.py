@@ -95,7 +95,7 @@ def test_a_damaged_file_is_reported_and_does_not_hide_the_rest(capsys, downloads
     (downloads / "caltech[new]" / "COFW_test_color.mat").write_bytes(b"no HDF5")
     assert main(["datasets", "--manual-dir", str(downloads), "--json"]) == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
-    assert "COFW_test_color.mat: cannot be opened as a MATLAB 7.3 file" in rows["cofw"]["missing"][0]
+    assert "cannot be opened as a MATLAB 7.3 file" in rows["cofw"]["missing"][0]
     assert rows["ibug_300w"]["found"]["train"] == 6
 
 
