@@ -126,7 +126,7 @@ def progress_bar(
         progress.MofNCompleteColumn(),
         progress.TimeRemainingColumn(),
     )
-    with progress.Progress(*columns, console=console) as bar:
+    with progress.Progress(*columns, console=console, disable=total == 0) as bar:
         task = bar.add_task(title, total=total)
         yield lambda: bar.advance(task)
         bar.update(task, total=bar.tasks[0].completed)
