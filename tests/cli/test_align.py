@@ -299,13 +299,13 @@ def test_boxes_from_a_file_replace_the_detector(tmp_path, capsys):
     ("content", "complaint"),
     [
         ("image,x0,y0,x1\na.png,1,2,3\n", "no column y1"),
-        ("", "no column image"),
+        ("", "is empty"),
         ("image,x0,y0,x1,y1\na.png,1,2,three,4\n", "line 2"),
         ("image,x0,y0,x1,y1\na.png,1,2\n", "line 2"),
         ("image,x0,y0,x1,y1\na.png,10,10,10,40\n", "no area"),
         ("image,x0,y0,x1,y1\na.png,10,10,nan,40\n", "not finite"),
         ("image,x0,y0,x1,y1\na.png,1000,1000,1100,1100\n", "outside"),
-        (b"\xff\xfe\x00", "not UTF-8"),
+        (b"\xff\xfe\x00", "UTF-8"),
         (None, "No such file"),
     ],
 )
