@@ -68,7 +68,7 @@ def calibrate(
     from keras_facealign.calibration import fit_calibration, weights_fingerprint
     from keras_facealign.calibration.quality import measure
     from keras_facealign.data.partition import take_part
-    from keras_facealign.evaluation.collect_predictions import observe
+    from keras_facealign.evaluation.collect_predictions import collect_predictions
     from keras_facealign.presets import find_preset, from_preset
 
     folder = find_preset(preset)
@@ -81,7 +81,9 @@ def calibrate(
         faces = islice(faces if name == "all" else take_part(faces, name), limit)
         # The number of faces in a part is known only after all have been read.
         with common.progress_bar(f"Faces to {purpose}", limit) as advance:
-            return observe(model, faces, views, register, seed, on_face=advance, without=without)
+            return collect_predictions(
+                model, faces, views, register, seed, on_face=advance, without=without
+            )
 
     source = f"{data_set} {split}"
     if check_only:

@@ -162,6 +162,3 @@ def _register(found: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, int]:
 
 def _distance(found: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.linalg.norm(found - labels, axis=-1).astype(np.float32)
-
-
-observe = collect_predictions
