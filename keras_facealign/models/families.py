@@ -1,4 +1,4 @@
-"""The named model families: `FaceAlignModel` with one topology, or one design, each."""
+"""The named model families, each a `FaceAlignModel` with one topology or design."""
 
 from __future__ import annotations
 
@@ -21,11 +21,21 @@ __all__ = [
 
 
 class _Family(FaceAlignModel):
-    """A model that takes the fields of `Architecture` as its arguments."""
+    """A model with the fields of `Architecture` as its arguments."""
 
     topologies: tuple[str, ...]
+    default_depth = 4
+    default_block = "cab"
 
-    def __init__(self, topology: str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        stacks: int = 2,
+        depth: int | None = None,
+        block: str | None = None,
+        width: float = 1.0,
+        topology: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         topology = self.topologies[0] if topology is None else topology
         if topology not in self.topologies:
             raise FaceAlignError(
@@ -35,7 +45,10 @@ class _Family(FaceAlignModel):
         # `dcn` is the name of `deformable` in version 0.1.
         names = {f.name for f in fields(Architecture)} | {"dcn"}
         options = {name: kwargs.pop(name) for name in names & set(kwargs)}
-        super().__init__(Architecture(topology=topology, **options), **kwargs)
+        options["depth"] = self.default_depth if depth is None else depth
+        options["block"] = self.default_block if block is None else block
+        architecture = Architecture(topology=topology, stacks=stacks, width=width, **options)
+        super().__init__(architecture, **kwargs)
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> FaceAlignModel:
@@ -58,16 +71,6 @@ class UNetFaceAlign(_Family):
 
     topologies = ("unet",)
 
-    def __init__(
-        self,
-        stacks: int = 2,
-        depth: int = 4,
-        block: str = "cab",
-        width: float = 1.0,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(stacks=stacks, depth=depth, block=block, width=width, **kwargs)
-
 
 @keras.saving.register_keras_serializable(package="keras_facealign")
 class HourglassFaceAlign(_Family):
@@ -82,16 +85,7 @@ class HourglassFaceAlign(_Family):
     """
 
     topologies = ("hourglass",)
-
-    def __init__(
-        self,
-        stacks: int = 2,
-        depth: int = 4,
-        block: str = "resnet",
-        width: float = 1.0,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(stacks=stacks, depth=depth, block=block, width=width, **kwargs)
+    default_block = "resnet"
 
 
 @keras.saving.register_keras_serializable(package="keras_facealign")
@@ -107,16 +101,6 @@ class DLAFaceAlign(_Family):
     """
 
     topologies = ("dla",)
-
-    def __init__(
-        self,
-        stacks: int = 2,
-        depth: int = 4,
-        block: str = "cab",
-        width: float = 1.0,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(stacks=stacks, depth=depth, block=block, width=width, **kwargs)
 
 
 @keras.saving.register_keras_serializable(package="keras_facealign")
@@ -140,24 +124,16 @@ class SATFaceAlign(_Family):
     topologies = ("sat", "sat_i", "sat_ii")
 
     def __init__(
-        self,
-        stacks: int = 2,
-        depth: int | None = None,
-        block: str = "cab",
-        width: float = 1.0,
-        topology: str = "sat",
-        **kwargs: Any,
+        self, stacks: int = 2, depth: int | None = None, topology: str = "sat", **kwargs: Any
     ) -> None:
         if depth is None:
             depth = 4 if topology == "sat_i" else 3
-        super().__init__(
-            stacks=stacks, depth=depth, block=block, width=width, topology=topology, **kwargs
-        )
+        super().__init__(stacks=stacks, depth=depth, topology=topology, **kwargs)
 
 
-# The paper's inside transformers as fields of `Architecture`. The released code with a spatial
-# transformer is that of 2018, and only with deformable convolutions beside it has it the size that
-# the paper's Table 1 gives.
+# The paper's inside transformers as fields of `Architecture`. The spatial transformer is in the
+# released code of 2018, whose network has the size in the paper's Table 1 only if it also has
+# deformable convolutions.
 _INSIDE: dict[str, dict[str, Any]] = {
     "deformable": {"deformable": "both"},
     "spatial_transformer": {
@@ -183,8 +159,8 @@ class DenseUNetFaceAlign(_Family):
         width: Multiplier of all channel counts; 256 * width must be divisible by 8.
         inside: The inside transformer: "deformable", "spatial_transformer" or "none".
         outside: Whether `compile` turns the coherent loss on unless told otherwise.
-        **kwargs: Further fields of `Architecture`, which go before those that `inside` stands for,
-            and `scheme` and `name` of `FaceAlignModel`.
+        **kwargs: Further fields of `Architecture`, which override those that `inside` sets, and
+        `scheme` and `name` of `FaceAlignModel`.
 
     Example:
         >>> model = DenseUNetFaceAlign(stacks=1, width=0.125)
@@ -193,23 +169,16 @@ class DenseUNetFaceAlign(_Family):
     """
 
     topologies = ("sat",)
+    default_depth = 3
 
     def __init__(
-        self,
-        stacks: int = 2,
-        depth: int = 3,
-        block: str = "cab",
-        width: float = 1.0,
-        inside: str = "deformable",
-        outside: bool = True,
-        **kwargs: Any,
+        self, stacks: int = 2, inside: str = "deformable", outside: bool = True, **kwargs: Any
     ) -> None:
         if inside not in _INSIDE:
             raise FaceAlignError(
                 f"Unknown inside transformer {inside!r}; choose one of: {', '.join(_INSIDE)}."
             )
-        options = {**_INSIDE[inside], **kwargs}
-        super().__init__(stacks=stacks, depth=depth, block=block, width=width, **options)
+        super().__init__(stacks=stacks, **{**_INSIDE[inside], **kwargs})
         self.outside = bool(outside)
 
     def compile(self, *args: Any, **kwargs: Any) -> None:

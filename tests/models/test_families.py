@@ -144,6 +144,6 @@ def test_points_without_names():
     assert model(images())[0].shape == (2, 16, 16, 10)
     copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(model))
     assert copy.scheme == model.scheme and not copy.scheme.has_flip_pairs
-    with pytest.raises(FaceAlignError, match="'points10' does not say which points a mirror"):
+    with pytest.raises(FaceAlignError, match="'points10' does not define flip pairs"):
         model.compile("adam")
     model.compile("adam", augmentation={"base": {"flip": 0.0}, "pair": {"flip": 0.0}})
