@@ -18,9 +18,6 @@ PACKAGE = ROOT / "keras_facealign"
 # Examples may use these without importing them; all else they import or define.
 NAMES = {"np": np, "keras": keras}
 
-# Modules whose examples fail; none is to be added.
-FAILING: set[str] = set()
-
 
 def module_name(path: Path) -> str:
     parts = path.relative_to(ROOT).with_suffix("").parts
@@ -45,11 +42,7 @@ class BackendNeutralChecker(doctest.OutputChecker):
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="examples show TensorFlow")
 @pytest.mark.parametrize("name", MODULES)
-def test_examples(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> None:
-    if name in FAILING:
-        request.applymarker(pytest.mark.xfail(reason="not yet corrected"))
+def test_examples(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     runner = doctest.DocTestRunner(
         BackendNeutralChecker(), optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE

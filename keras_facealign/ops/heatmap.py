@@ -238,8 +238,8 @@ def decode_heatmaps(heatmaps: Any, input_size: int, method: str = "taylor") -> t
         >>> heatmaps = np.full((1, 8, 8, 1), -5.0, "float32")
         >>> heatmaps[0, 2, 4] = 5.0  # row 2, column 4
         >>> landmarks, confidence = decode_heatmaps(heatmaps, input_size=32)
-        >>> landmarks.round(2).tolist(), confidence.round(3).tolist()
-        ([[[17.5, 9.5]]], [[0.993]])
+        >>> landmarks.round(2).tolist(), confidence.round(3)
+        ([[[17.5, 9.5]]], array([[0.993]], dtype=float32))
     """
     if method not in DECODE_METHODS:
         raise FaceAlignError(

@@ -22,6 +22,9 @@ from keras_facealign.training import TrainingConfig, fit, make_optimizer
 from tests.models.tiny import CROP, SIZE, as_numpy, faces, fix_weights, tiny_model
 from tests.paths import ROOT
 
+# Nearly all tests train a network.
+pytestmark = pytest.mark.slow
+
 CONFIG = TrainingConfig(
     epochs=3,
     batch_size=2,
