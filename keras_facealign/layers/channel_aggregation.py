@@ -69,13 +69,15 @@ class ChannelAggregationBlock(Block):
         row = {_COLUMNS: inputs}
         for w, unit in zip(range(_COLUMNS - 1, 0, -1), self.narrowing, strict=True):
             row[w] = unit(row[w + 1], training=training)
-        for h in range(_COLUMNS - 1, 0, -1):
-            above = {}
-            for w in range(h, 0, -1):
-                right = row[w + 1]
-                unit = self.lateral.get(f"w{w}_h{h}_2")
-                if unit is not None:
-                    right = unit(right, training=training)
-                above[w] = (right + keras.ops.concatenate([row[w], row[w]], axis=-1)) * 0.5
-            row = above
-        return row[1]
+        side = {w: self.lateral[f"w{w}_h3_2"](row[w + 1], training=training) for w in (2, 1)}
+        # Above row 3 there are only averages. With r(y) = [y, y], the three rows of them are
+        # (x4 + r(x3 + 2 side2 + r(2 x2 + side1 + r(x1)))) / 8. Summed in this order, one addition
+        # instead of three has the full width.
+        y = row[2] + row[2] + side[1] + _repeat(row[1])
+        y = row[3] + side[2] + side[2] + _repeat(y)
+        return (row[4] + _repeat(y)) * (1 / 8)
+
+
+def _repeat(x: Any) -> Any:
+    """Joins a tensor with itself: (B, H, W, C) to (B, H, W, 2 C)."""
+    return keras.ops.concatenate([x, x], axis=-1)

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.layers.batch_norm import BatchNormalization
 from keras_facealign.layers.block import Block
 from keras_facealign.layers.deformable_conv2d import DeformableConv2D
 
@@ -53,9 +54,9 @@ def deformable_conv(filters: int, name: str, **kwargs: Any) -> DeformableConv2D:
     return DeformableConv2D(filters, 3, border="mxnet", name=name, **kwargs)
 
 
-def batch_norm(name: str, **kwargs: Any) -> keras.layers.BatchNormalization:
+def batch_norm(name: str, **kwargs: Any) -> BatchNormalization:
     """Makes batch normalization with the original's epsilon and momentum."""
-    return keras.layers.BatchNormalization(momentum=0.9, epsilon=2e-5, name=name, **kwargs)
+    return BatchNormalization(momentum=0.9, epsilon=2e-5, name=name, **kwargs)
 
 
 def check_same_channels(layer: keras.layers.Layer, channels: int | None, filters: int) -> None:

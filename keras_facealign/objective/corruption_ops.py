@@ -217,7 +217,9 @@ def shape_mask(center: Any, half: Any, angle: Any, oval: Any, size: int) -> Any:
     cos, sin = per_image(ops.cos(angle)), per_image(ops.sin(angle))
     u = ops.square((x * cos + y * sin) / per_image(half[:, 0]))
     v = ops.square((y * cos - x * sin) / per_image(half[:, 1]))
-    inside = ops.where(per_image(oval), u + v, ops.maximum(u, v)) < 1.0
+    # An ellipse holds u + v below 1, a rectangle the larger of the two; the product with 0 or 1
+    # costs less than a selection.
+    inside = ops.maximum(u, v) + per_image(ops.cast(oval, "float32")) * ops.minimum(u, v) < 1.0
     return ops.expand_dims(inside, -1)
 
 

@@ -122,8 +122,22 @@ def heatmap_mean(values: Any, mask: Any) -> Any:
         Scalar; 0 if the mask keeps nothing.
     """
     total = ops.sum(values * mask)
-    count = ops.sum(ops.broadcast_to(mask, ops.shape(values)))
+    count = ops.sum(mask) * _repeats(values, mask)
     return total / ops.maximum(count, 1.0)
+
+
+def _repeats(values: Any, mask: Any) -> Any:
+    """Counts the elements of `values` for each element of `mask`; float32 scalar.
+
+    Summing the mask broadcast to full size would be slower.
+    """
+    repeats = 1.0
+    for axis, side in enumerate(mask.shape):
+        if side == 1:
+            size = values.shape[axis]
+            size = ops.shape(values)[axis] if size is None else size
+            repeats = repeats * ops.cast(size, "float32")
+    return repeats
 
 
 def sum_of_image_means(values: Any, mask: Any) -> Any:

@@ -166,6 +166,25 @@ def test_recipe_and_what_replaces_its_parts(command, options, expected, compiled
         assert settings == compiled
 
 
+@pytest.mark.parametrize("faster", ["float32", "mixed_bfloat16"])
+def test_precision_is_measured_and_printed(command, faster, monkeypatch, capsys):
+    import keras
+
+    from keras_facealign import training
+    from keras_facealign.training import precision
+
+    def note(model, *rest, **options):
+        assert model.get_layer("relu0").compute_dtype == faster.removeprefix("mixed_")
+        return {"seconds": 0.0}
+
+    times = {"float32": 1.0, "mixed_bfloat16": 0.5 if faster == "mixed_bfloat16" else 2.0}
+    monkeypatch.setattr(precision, "measure_precisions", lambda *sizes: times)
+    monkeypatch.setattr(training, "fit", note)
+    assert main([*command, "--precision", "auto"]) == 0
+    assert f"Training in {faster}" in capsys.readouterr().out
+    assert keras.mixed_precision.dtype_policy().name == "float32"
+
+
 def test_broken_files_are_named_at_the_end(command, tmp_path, monkeypatch, capsys):
     from keras_facealign import training
 

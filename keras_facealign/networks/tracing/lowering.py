@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_facealign.layers.batch_norm import BatchNormalization
 from keras_facealign.networks.tracing.graph import Graph, Node, Shape, UnsupportedLayerError
 
 __all__ = ["trace"]
@@ -80,7 +81,8 @@ def _lower_call(
 ) -> Node:
     kind = type(operation).__name__
     # By name, since the classes of `keras.ops` are not public.
-    rule = _RULES.get(kind) if type(operation).__module__.startswith("keras.") else None
+    known = type(operation).__module__.startswith("keras.") or type(operation) is BatchNormalization
+    rule = _RULES.get(kind) if known else None
     if rule is not None:
         return rule(_Call(operation, operands, arguments, shape))
     if isinstance(operation, keras.layers.Layer) and len(operands) == 1:
