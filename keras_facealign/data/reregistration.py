@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from keras_facealign import geometry
+from keras_facealign._deprecated import renamed_arguments
 from keras_facealign.data.examples import FaceExample
 from keras_facealign.data.labeled_crops import predict_faces
 
@@ -58,6 +59,7 @@ def fit_scale_and_shift(
     return scale, shift, float(distance.mean())
 
 
+@renamed_arguments(seen="predicted")
 def register_labels(
     labels: np.ndarray, predicted: np.ndarray, max_residual: float
 ) -> tuple[float, np.ndarray] | None:

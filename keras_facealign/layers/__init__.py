@@ -1,5 +1,6 @@
 """Keras layers: convolution blocks and the topologies built from them."""
 
+from keras_facealign.layers.batch_norm import BatchNormalization
 from keras_facealign.layers.channel_aggregation import ChannelAggregationBlock
 from keras_facealign.layers.common import ConvBatchNorm
 from keras_facealign.layers.deformable_conv2d import DeformableConv2D
@@ -17,6 +18,7 @@ from keras_facealign.layers.upsampling import DepthwiseUpsampling2D
 
 __all__ = [
     "BLOCKS",
+    "BatchNormalization",
     "ChannelAggregationBlock",
     "ConvBatchNorm",
     "DeformableConv2D",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -148,6 +149,16 @@ class Architecture:
         """Whether features between stacks have K channels, which the last stack trains as maps."""
         encoder_decoder = self.variant == "dfa" and self.topology in ENCODER_DECODERS
         return self.deformable_between and encoder_decoder
+
+    @property
+    def dcn(self) -> int:
+        """The number of version 0.1 for `deformable`; deprecated."""
+        warnings.warn(
+            "Architecture.dcn is now Architecture.deformable; the old name goes in version 0.3.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return DEFORMABLE.index(self.deformable)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the fields as plain Python values, for a configuration file."""

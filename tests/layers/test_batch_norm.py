@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_facealign.networks.tracing import fold_batch_norm
 from keras_facealign.layers.batch_norm import BatchNormalization
+from keras_facealign.networks.tracing import fold_batch_norm
 from tests.ops.autodiff import gradient
 
 on_tensorflow = pytest.mark.skipif(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from keras_facealign._deprecated import renamed_arguments
 from keras_facealign.data.examples import FaceExample
 from keras_facealign.data.face_profiling.camera import Camera
 from keras_facealign.data.face_profiling.fitting import HeadFitter
@@ -23,6 +24,7 @@ LABELS_VERSION = 3
 """Version of the labels; it increases when the same face gets other labels than before."""
 
 
+@renamed_arguments(margin="crop_scale")
 @dataclass(frozen=True)
 class ViewSettings:
     """Views to render of a face.
