@@ -4,4 +4,4 @@ __all__ = ["FaceAlignError"]
 
 
 class FaceAlignError(ValueError):
-    """Input that cannot be used; the message names it, the offending value and the mend."""
+    """Raised for unusable input; the message names it, the value, and how to fix it."""

@@ -100,8 +100,8 @@ class ExportedModel:
                 )
         if self.scheme.num_landmarks != points:
             raise FaceAlignError(
-                f"{self.path} says that scheme {self.scheme.name} has {points} landmarks, and it "
-                f"has {self.scheme.num_landmarks}; export it again"
+                f"{self.path} has {points} landmarks, but its scheme {self.scheme.name} has "
+                f"{self.scheme.num_landmarks}; export it again"
             )
 
     @renamed_arguments(mirror="flip_test")

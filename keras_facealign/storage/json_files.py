@@ -1,4 +1,4 @@
-"""Reads small JSON files that nobody has checked."""
+"""Reads small untrusted JSON files."""
 
 from __future__ import annotations
 

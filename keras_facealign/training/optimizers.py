@@ -122,7 +122,7 @@ class SharedScheduleNadam(keras.optimizers.Optimizer):
         step = ops.cast(self.iterations, "float32") + 1.0
         now, then = self._momentum(step), self._momentum(step + 1.0)
         self.assign(self._schedule, self._schedule * now)
-        # float32 scalars up to here: 1 - 0.999^t has three digits in bfloat16, and none of worth.
+        # float32 scalars up to here: bfloat16 cannot represent 1 - 0.999^t accurately.
         plain = ops.cast((1.0 - now) / (1.0 - self._schedule), dtype)
         averaged = ops.cast(then / (1.0 - self._schedule * then), dtype)
         correction = ops.cast(1.0 / (1.0 - ops.power(self.beta_2, step)), dtype)

@@ -266,7 +266,7 @@ class TestFilesThatAreNotOurs:
             ),
             ({"num_landmarks": 68, "scheme": "ibug68"}, "gives landmarks of shape .*not of 68"),
             ({"decode": False}, "gives heatmaps of shape None"),
-            ({"scheme": "ibug68"}, "says that scheme ibug68 has 5 landmarks, and it has 68"),
+            ({"scheme": "ibug68"}, "has 5 landmarks, but its scheme ibug68 has 68"),
             ({"scheme": "tails"}, "tails"),
             ({"format": 2}, "format 2"),
         ],
