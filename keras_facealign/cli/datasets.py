@@ -63,7 +63,7 @@ def _table(rows: list[dict[str, Any]], folder: Path | None) -> Any:
         table.add_column("Where to get it")
     else:
         table.add_column("Here", justify="right")
-        table.add_column("Folder and what is missing", ratio=1)
+        table.add_column("Folder and what is missing", ratio=1, overflow="fold")
     for row in rows:
         published = row["published"]
         cells = [row["name"], str(row["landmarks"] or "pairs"), "\n".join(published)]

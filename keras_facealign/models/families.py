@@ -124,11 +124,17 @@ class SATFaceAlign(_Family):
     topologies = ("sat", "sat_i", "sat_ii")
 
     def __init__(
-        self, stacks: int = 2, depth: int | None = None, topology: str = "sat", **kwargs: Any
+        self,
+        stacks: int = 2,
+        depth: int | None = None,
+        block: str = "cab",
+        width: float = 1.0,
+        topology: str = "sat",
+        **kwargs: Any,
     ) -> None:
         if depth is None:
             depth = 4 if topology == "sat_i" else 3
-        super().__init__(stacks=stacks, depth=depth, topology=topology, **kwargs)
+        super().__init__(stacks, depth, block, width, topology, **kwargs)
 
 
 # The paper's inside transformers as fields of `Architecture`. The spatial transformer is in the
@@ -169,16 +175,22 @@ class DenseUNetFaceAlign(_Family):
     """
 
     topologies = ("sat",)
-    default_depth = 3
 
     def __init__(
-        self, stacks: int = 2, inside: str = "deformable", outside: bool = True, **kwargs: Any
+        self,
+        stacks: int = 2,
+        depth: int = 3,
+        block: str = "cab",
+        width: float = 1.0,
+        inside: str = "deformable",
+        outside: bool = True,
+        **kwargs: Any,
     ) -> None:
         if inside not in _INSIDE:
             raise FaceAlignError(
                 f"Unknown inside transformer {inside!r}; choose one of: {', '.join(_INSIDE)}."
             )
-        super().__init__(stacks=stacks, **{**_INSIDE[inside], **kwargs})
+        super().__init__(stacks, depth, block, width, **{**_INSIDE[inside], **kwargs})
         self.outside = bool(outside)
 
     def compile(self, *args: Any, **kwargs: Any) -> None:

@@ -140,7 +140,7 @@ def test_what_cannot_be_converted_is_one_line_and_exit_code_2(tmp_path, capsys):
     (tmp_path / "net-0000.params").write_bytes(b"\0" * 100)
     for source, message in (
         ("net", "net-0000.params: it begins with 0x0"),
-        ("nothing", "there is neither such a file nor one named nothing-0000.params"),
+        ("nothing", "there is neither such a file nor nothing-0000.params"),
     ):
         arguments = ["convert-mxnet", str(tmp_path / source), "-o", str(tmp_path / "preset")]
         assert main(arguments) == 2

@@ -29,7 +29,7 @@ for (const name of readdirSync(runtime)) {
   copyFileSync(join(runtime, name), join(wasm, name));
 }
 
-const mtcnn = join(repository, "keras_facealign", "inference", "mtcnn");
+const mtcnn = join(repository, "keras_facealign", "detection", "mtcnn");
 mkdirSync(join(models, "mtcnn"));
 for (const name of ["pnet.tflite", "rnet.tflite", "onet.tflite"]) {
   copyFileSync(join(mtcnn, name), join(models, "mtcnn", name));

@@ -1,6 +1,6 @@
 /**
  * MTCNN (Zhang et al., 2016): three networks, of which each keeps and corrects what the one before
- * proposed. The steps and numbers are those of `keras_facealign/inference/mtcnn/cascade.py`.
+ * proposed. The steps and numbers are those of `keras_facealign/detection/mtcnn/cascade.py`.
  */
 
 import { type Box, type Scored, shiftAndScaleBox, squareBox, withoutOverlaps } from "./geometry.ts";

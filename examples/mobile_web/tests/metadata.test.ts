@@ -8,7 +8,7 @@ import { readMetadata } from "../src/metadata.ts";
 
 const repository = join(import.meta.dirname, "..", "..", "..");
 const foreign = readFileSync(
-  join(repository, "keras_facealign", "inference", "mtcnn", "pnet.tflite"),
+  join(repository, "keras_facealign", "detection", "mtcnn", "pnet.tflite"),
 );
 const folder = join(import.meta.dirname, "..", "public", "models");
 const manifest = join(folder, "manifest.json");
