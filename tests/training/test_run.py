@@ -241,7 +241,7 @@ def test_an_unusable_output_folder_is_reported_before_training(tmp_path):
         assert str(output) in str(error.value) and "\n" not in str(error.value)
     (tmp_path / "run" / "preset").mkdir(parents=True)
     (tmp_path / "run" / "preset" / "notes.txt").write_text("mine")
-    with pytest.raises(FaceAlignError, match="preset holds notes.txt and is no preset"):
+    with pytest.raises(FaceAlignError, match="preset holds notes.txt and is not a preset"):
         run(tmp_path / "run")
     assert not (tmp_path / "run" / "log.csv").exists()
 
