@@ -93,7 +93,7 @@ def test_gradients_are_those_of_keras(training):
     for layer in layers():
 
         def loss(x, layer=layer):
-            return ops.sum(layer(x, training=training) * weight)
+            return ops.sum(ops.multiply(layer(x, training=training), ops.convert_to_tensor(weight)))
 
         found.append(gradient(loss, x))
     theirs, ours = found
