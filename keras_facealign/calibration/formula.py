@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.geometry.affine import array_namespace
 from keras_facealign.landmarks import LandmarkScheme
 
 __all__ = ["MAX_KNOTS", "Calibration", "face_sides", "spread_of_heatmaps", "yaw_asymmetry"]
@@ -31,14 +32,6 @@ MAX_KNOTS = 20
 _EDGE = 1e-6
 
 
-def _namespace(array: Any) -> Any:
-    if isinstance(array, np.ndarray):
-        return np
-    from keras import ops
-
-    return ops
-
-
 def _constant(xp: Any, array: np.ndarray) -> Any:
     """Converts an array for the namespace: not all backends multiply tensors by NumPy's arrays."""
     array = np.asarray(array, np.float32)
@@ -46,7 +39,7 @@ def _constant(xp: Any, array: np.ndarray) -> Any:
 
 
 def _sigmoid(x: Any) -> Any:
-    xp = _namespace(x)
+    xp = array_namespace(x)
     return 0.5 * (1.0 + np.tanh(0.5 * x)) if xp is np else xp.sigmoid(x)
 
 
@@ -65,7 +58,7 @@ def spread_of_heatmaps(heatmaps: Any, input_size: int) -> Any:
         >>> spread_of_heatmaps(flat, 32).astype(int).tolist()  # 32 x 32 pixels are 4 pi 9.027^2
         [[9, 9]]
     """
-    xp = _namespace(heatmaps)
+    xp = array_namespace(heatmaps)
     probability = _sigmoid(heatmaps)
     # Means and not sums: both stay between 0 and 1, and run fast on every runtime.
     mean = xp.mean(probability, axis=(1, 2)) + 1e-9
@@ -107,7 +100,7 @@ def yaw_asymmetry(landmarks: Any, sides: np.ndarray) -> Any:
         >>> yaw_asymmetry(face, np.array([1, -1, 0], np.float32)).tolist()
         [[-0.10000000149011612]]
     """
-    xp = _namespace(landmarks)
+    xp = array_namespace(landmarks)
     if not sides.any():
         return xp.sum(landmarks[:, :1] * 0.0, axis=-1)
     right, left, middle = (sides == 1), (sides == -1), (sides == 0)
@@ -210,7 +203,7 @@ class Calibration:
 
     def sigma(self, spread: Any) -> Any:
         """Computes standard deviations, float32 (B, K) in pixels, from spreads (B, K) in pixels."""
-        xp = _namespace(spread)
+        xp = array_namespace(spread)
         starts, lengths = self.spreads[:-1], np.diff(self.spreads)
         slopes = np.diff(self.sigmas) / lengths
         starts, lengths, slopes, factors = (
@@ -228,7 +221,7 @@ class Calibration:
             confidence: float32 (B, K), 0 to 1.
             asymmetry: float32 (B, 1), of `yaw_asymmetry`.
         """
-        xp = _namespace(spread)
+        xp = array_namespace(spread)
         sure = xp.clip(confidence, _EDGE, 1.0 - _EDGE)
         peak = xp.log(sure) - xp.log(1.0 - sure)
         bias, of_peak, of_spread, of_asymmetry = (

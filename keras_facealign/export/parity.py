@@ -11,7 +11,7 @@ import numpy as np
 
 from keras_facealign.models import FaceAlignModel
 from keras_facealign.ops import deform_implementation
-from keras_facealign.prediction import any_size, fixed_size, landmark_outputs, run_batches
+from keras_facealign.prediction import any_size, fixed_size, run_batches
 from keras_facealign.runtimes.exported import load_graph
 from keras_facealign.runtimes.metadata import SIGNATURE
 
@@ -68,12 +68,7 @@ def compare(
     with deform_implementation("portable"):
         expected = model.predict_landmarks(faces, batch_size=_BATCH)[0]
     if "heatmaps" in found:
-        found = landmark_outputs(
-            found["heatmaps"],
-            input_size=model.input_size,
-            decode_method=model.decode_method,
-            landmark_offset=model.landmark_offset,
-        )
+        found = model.landmark_outputs(found["heatmaps"])
     distance = np.linalg.norm(found["landmarks"].astype(np.float64) - expected, axis=-1)
     percentile = float(np.percentile(distance, 99))
     return Parity(float(distance.mean()), percentile, len(faces), limit)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 __all__ = [
+    "array_namespace",
     "compose",
     "flip_matrix",
     "invert",
@@ -26,7 +27,7 @@ __all__ = [
 ]
 
 
-def _namespace(*arrays: Any) -> Any:
+def array_namespace(*arrays: Any) -> Any:
     """NumPy if all arguments are NumPy arrays or numbers, else `keras.ops`."""
     if all(isinstance(a, (np.ndarray, np.generic, float, int, list, tuple)) for a in arrays):
         return np
@@ -56,7 +57,7 @@ def compose(second: Any, first: Any) -> Any:
         >>> compose(shift, shift)[0, 2]
         np.float32(4.0)
     """
-    xp = _namespace(second, first)
+    xp = array_namespace(second, first)
     linear = xp.matmul(second[..., :2], first[..., :2])
     offset = xp.matmul(second[..., :2], first[..., 2:]) + second[..., 2:]
     return xp.concatenate([linear, offset], axis=-1)
@@ -71,7 +72,7 @@ def invert(matrix: Any) -> Any:
     Returns:
         float (2, 3) or (B, 2, 3).
     """
-    xp = _namespace(matrix)
+    xp = array_namespace(matrix)
     a, b, tx = matrix[..., 0, 0], matrix[..., 0, 1], matrix[..., 0, 2]
     c, d, ty = matrix[..., 1, 0], matrix[..., 1, 1], matrix[..., 1, 2]
     det = a * d - b * c
@@ -89,7 +90,7 @@ def transform_points(matrix: Any, points: Any) -> Any:
     Returns:
         Points of the same shape in the target frame.
     """
-    xp = _namespace(matrix, points)
+    xp = array_namespace(matrix, points)
     # A matmul would be slow for K x 2 by 2 x 2 products, and lose precision on backends that run
     # matmuls in reduced precision.
     x, y = points[..., 0], points[..., 1]
@@ -105,7 +106,7 @@ def transform_points(matrix: Any, points: Any) -> Any:
 
 def translation_matrix(dx: Any, dy: Any) -> Any:
     """The matrix that adds (dx, dy) pixels; scalars give (2, 3), vectors (B,) give (B, 2, 3)."""
-    xp = _namespace(dx, dy)
+    xp = array_namespace(dx, dy)
     one, zero = xp.ones_like(dx), xp.zeros_like(dx)
     return _matrix(xp, ((one, zero, dx), (zero, one, dy)))
 
@@ -124,7 +125,7 @@ def similarity(
     Returns:
         float (2, 3) or (B, 2, 3).
     """
-    xp = _namespace(scale, rotation, *translation)
+    xp = array_namespace(scale, rotation, *translation)
     cos, sin = scale * xp.cos(rotation), scale * xp.sin(rotation)
     cx, cy = center
     return _matrix(
@@ -146,7 +147,7 @@ def flip_matrix(flip: Any, width: int) -> Any:
     Returns:
         float (2, 3) or (B, 2, 3).
     """
-    xp = _namespace(flip)
+    xp = array_namespace(flip)
     one, zero = xp.ones_like(flip), xp.zeros_like(flip)
     return _matrix(xp, ((one - 2.0 * flip, zero, flip * (width - 1.0)), (zero, one, zero)))
 

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.geometry.affine import array_namespace
 
 __all__ = [
     "DECODE_METHODS",
@@ -70,23 +71,18 @@ def draw_heatmaps(landmarks: Any, map_size: int, sigma: float = 1.5) -> Any:
     return ops.expand_dims(y, 2) * ops.expand_dims(x, 1)
 
 
-def _backend(heatmaps: Any) -> Any:
-    """NumPy for arrays, else `keras.ops`: the functions used here have the same names in both."""
-    if isinstance(heatmaps, np.ndarray):
-        return np
-    from keras import ops
-
-    return ops
-
-
 def _cast(x: Any, dtype: str) -> Any:
-    return x.astype(dtype, copy=False) if isinstance(x, np.ndarray) else _backend(x).cast(x, dtype)
+    return (
+        x.astype(dtype, copy=False)
+        if isinstance(x, np.ndarray)
+        else array_namespace(x).cast(x, dtype)
+    )
 
 
 def _sigmoid(x: Any) -> Any:
     if isinstance(x, np.ndarray):
         return 1.0 / (1.0 + np.exp(-np.maximum(x, -80.0)))  # exp(80) is a float32 still
-    return _backend(x).sigmoid(x)
+    return array_namespace(x).sigmoid(x)
 
 
 def _argmax(values: Any, axis: int) -> Any:
@@ -101,7 +97,7 @@ def _argmax(values: Any, axis: int) -> Any:
             import tensorflow as tf
 
             return tf.argmax(values, axis=axis, output_type="int32")
-    return _cast(_backend(values).argmax(values, axis=axis), "int32")
+    return _cast(array_namespace(values).argmax(values, axis=axis), "int32")
 
 
 def _peak(heatmaps: Any) -> tuple[Any, Any]:
@@ -111,7 +107,7 @@ def _peak(heatmaps: Any) -> tuple[Any, Any]:
     `argmax` of the flattened map, which takes TFLite seven times as long, as it walks through all
     pixels in steps of K.
     """
-    xp = _backend(heatmaps)
+    xp = array_namespace(heatmaps)
     row = _argmax(xp.max(heatmaps, axis=2), axis=1)
     columns = np.arange(int(heatmaps.shape[2]), dtype="int32").reshape(1, 1, -1)
     values = _take_pixels(heatmaps, xp.expand_dims(row, -1), columns)
@@ -120,7 +116,7 @@ def _peak(heatmaps: Any) -> tuple[Any, Any]:
 
 def _take_pixels(heatmaps: Any, rows: Any, columns: Any) -> Any:
     """Values at (B, K, N) rows and columns of every map, replicating the border."""
-    xp = _backend(heatmaps)
+    xp = array_namespace(heatmaps)
     height, width, k = (int(n) for n in heatmaps.shape[1:])
     rows = xp.clip(rows, 0, height - 1)
     columns = xp.clip(columns, 0, width - 1)
@@ -135,7 +131,7 @@ def _take_pixels(heatmaps: Any, rows: Any, columns: Any) -> Any:
 
 def _window(heatmaps: Any, rows: Any, columns: Any, radius: int) -> tuple[Any, Any, Any]:
     """Values, row and column indices, each (B, K, N), of a square window around (B, K) pixels."""
-    xp = _backend(heatmaps)
+    xp = array_namespace(heatmaps)
     offsets = np.arange(-radius, radius + 1, dtype="int32")
     dy, dx = (v.reshape(1, 1, -1) for v in np.meshgrid(offsets, offsets, indexing="ij"))
     rows = xp.add(xp.expand_dims(rows, -1), dy)
@@ -155,7 +151,7 @@ def local_soft_argmax(heatmaps: Any, radius: int = WINDOW_RADIUS) -> Any:
     Returns:
         float32 (B, K, 2) in map pixels, x before y.
     """
-    xp = _backend(heatmaps)
+    xp = array_namespace(heatmaps)
     height, width = (int(n) for n in heatmaps.shape[1:3])
     heatmaps = _cast(heatmaps, "float32")
     row, column = _peak(heatmaps)
@@ -176,7 +172,7 @@ def _taylor(heatmaps: Any) -> Any:
     At the border the derivatives are taken at the nearest pixel whose window lies inside the map:
     a Gaussian's logarithm is a parabola, so that a step from there ends in the same place.
     """
-    xp = _backend(heatmaps)
+    xp = array_namespace(heatmaps)
     height, width = (int(n) for n in heatmaps.shape[1:3])
     row, column = _peak(heatmaps)
     peak = _cast(xp.stack([column, row], axis=-1), "float32")
@@ -208,7 +204,7 @@ def _taylor(heatmaps: Any) -> Any:
 def _resize(heatmaps: Any, size: int) -> Any:
     """Resizes maps bilinearly, with half-pixel centers, to (B, size, size, K)."""
     if not isinstance(heatmaps, np.ndarray):
-        resize = _backend(heatmaps).image.resize
+        resize = array_namespace(heatmaps).image.resize
         return resize(heatmaps, (size, size), interpolation="bilinear", data_format="channels_last")
     source = heatmaps.shape[1]
     position = np.clip((np.arange(size) + 0.5) * (source / size) - 0.5, 0, source - 1)
@@ -245,7 +241,7 @@ def decode_heatmaps(heatmaps: Any, input_size: int, method: str = "taylor") -> t
         raise FaceAlignError(
             f"Unknown decoding method {method!r}; choose one of: {', '.join(DECODE_METHODS)}."
         )
-    xp = _backend(heatmaps)
+    xp = array_namespace(heatmaps)
     heatmaps = _cast(heatmaps, "float32")
     map_size = int(heatmaps.shape[1])
     confidence = _sigmoid(xp.max(heatmaps, axis=(1, 2)))

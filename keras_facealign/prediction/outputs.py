@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_facealign import geometry
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.geometry.affine import array_namespace
 from keras_facealign.ops.heatmap import decode_heatmaps
 
 __all__ = ["LandmarkModel", "LandmarkOutputs", "check_crops", "check_offset", "landmark_outputs"]
@@ -81,21 +82,14 @@ def landmark_outputs(
     if frames is not None:
         landmarks = geometry.transform_points(geometry.invert(frames), landmarks)
     outputs: LandmarkOutputs = {"landmarks": landmarks, "confidence": confidence}
-    is_array = isinstance(heatmaps, np.ndarray)
+    xp = array_namespace(heatmaps)
     if calibration is not None:
-        maps = heatmaps if is_array else _ops().cast(heatmaps, "float32")
+        maps = heatmaps if xp is np else xp.cast(heatmaps, "float32")
         outputs.update(calibration(maps, landmarks, confidence))
     if any(landmark_offset):
         offset = np.asarray(landmark_offset, np.float32)
-        outputs["landmarks"] = landmarks + offset if is_array else _ops().add(landmarks, offset)
+        outputs["landmarks"] = xp.add(landmarks, offset)
     return outputs
-
-
-def _ops() -> Any:
-    # Imported here: with NumPy arrays nothing needs Keras.
-    from keras import ops
-
-    return ops
 
 
 def check_crops(images: np.ndarray, size: int) -> None:

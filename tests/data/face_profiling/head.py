@@ -6,6 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_facealign.data.examples import FaceExample
+from keras_facealign.data.face_profiling import Camera
+from keras_facealign.data.face_profiling.camera import rotation_from_angles
+from keras_facealign.data.face_profiling.silhouette import JAW
+from keras_facealign.geometry import landmarks_box
+
 RADII = np.array([7.5, 10.5, 9.0])
 ROWS, COLUMNS = 90, 120
 
@@ -98,3 +104,25 @@ def texture(height: int = 200, width: int = 220) -> np.ndarray:
         ],
         axis=-1,
     ).astype(np.uint8)
+
+
+def example(model, yaw=12.0) -> FaceExample:
+    camera = Camera(rotation_from_angles(2, yaw, 3), 7.0, np.array([110.0, 98.0]))
+    vertices = model.vertices(np.zeros(model.num_coefficients))
+    points = camera.project(vertices[model.landmarks])[:, :2].astype(np.float32)
+    seen = np.full(68, 2, np.int32)
+    return FaceExample(texture(), points, seen, landmarks_box(points), "afw/face.one.jpg", "afw")
+
+
+def head(model, angles=(5.0, 20.0, -8.0), coefficients=(0.8, -0.6, 0.5, 0.4, 0.5, 0.3)):
+    camera = Camera(rotation_from_angles(*angles), 8.0, np.array([110.0, 100.0]))
+    return camera, np.array(coefficients), model.vertices(np.array(coefficients))
+
+
+def as_annotated(fitter, camera, coefficients, vertices):
+    """The landmarks of a 2D annotation: the jaw along the outline."""
+    points = camera.project(vertices[fitter.model.landmarks])[:, :2]
+    lines = fitter._lines.points(coefficients)
+    chosen = fitter._lines.outermost(lines, camera.rotation)
+    points[:JAW] = camera.project(lines[np.arange(JAW), chosen])[:, :2]
+    return points

@@ -9,7 +9,6 @@ import pytest
 
 from keras_facealign.data.examples import FaceExample
 from keras_facealign.data.face_profiling import (
-    Camera,
     HeadFitter,
     ViewSettings,
     check_yaws,
@@ -18,17 +17,9 @@ from keras_facealign.data.face_profiling import (
 from keras_facealign.data.face_profiling.camera import rotation_from_angles
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.geometry import landmarks_box
-from tests.data.face_profiling.head import texture
+from tests.data.face_profiling.head import example
 
 SETTINGS = ViewSettings(yaws=(20.0, 60.0), jitter=0.0, size=64)
-
-
-def example(model, yaw=12.0) -> FaceExample:
-    camera = Camera(rotation_from_angles(2, yaw, 3), 7.0, np.array([110.0, 98.0]))
-    vertices = model.vertices(np.zeros(model.num_coefficients))
-    points = camera.project(vertices[model.landmarks])[:, :2].astype(np.float32)
-    seen = np.full(68, 2, np.int32)
-    return FaceExample(texture(), points, seen, landmarks_box(points), "afw/face.one.jpg", "afw")
 
 
 @pytest.fixture(scope="module")
