@@ -13,8 +13,6 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-__all__ = ["deprecated_names", "install", "renamed_arguments"]
-
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 
 _PACKAGE = "keras_facealign"

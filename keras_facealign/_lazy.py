@@ -9,8 +9,6 @@ from typing import Any
 
 from keras_facealign._deprecated import deprecated_names
 
-__all__ = ["attach"]
-
 
 def attach(
     package: str, modules: Mapping[str, Sequence[str]]

@@ -1,7 +1,5 @@
 """The one exception that the library raises for input it cannot use."""
 
-__all__ = ["FaceAlignError"]
-
 
 class FaceAlignError(ValueError):
     """Raised for unusable input; the message names it, the value, and how to fix it."""

@@ -16,8 +16,6 @@ from keras_facealign.landmarks import get_scheme
 from keras_facealign.storage.atomic import atomic_write
 from keras_facealign.storage.json_files import read_json_object
 
-__all__ = ["read_calibration", "weights_fingerprint", "write_calibration"]
-
 FORMAT = 1
 # Where the file has the fields of a calibration: group and name.
 _PLACES = {

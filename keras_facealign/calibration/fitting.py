@@ -11,8 +11,6 @@ from keras_facealign.calibration.formula import MAX_KNOTS, Calibration, face_sid
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.landmarks import LandmarkScheme
 
-__all__ = ["Observations", "fit_calibration"]
-
 # Quantiles of the spread that separate bins: finer where errors are large and rise fast.
 _SHARES = np.concatenate([np.linspace(0.0, 0.9, 15), [0.93, 0.96, 0.98, 0.99, 1.0]])
 # Number of imaginary landmarks with a factor of 1, which regularizes the factors.

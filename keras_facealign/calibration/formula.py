@@ -23,8 +23,6 @@ from keras_facealign.errors import FaceAlignError
 from keras_facealign.geometry.affine import array_namespace
 from keras_facealign.landmarks import LandmarkScheme
 
-__all__ = ["MAX_KNOTS", "Calibration", "face_sides", "spread_of_heatmaps", "yaw_asymmetry"]
-
 MAX_KNOTS = 20
 """Most knots that the map from spread to standard deviation has."""
 

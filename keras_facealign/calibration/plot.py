@@ -11,8 +11,6 @@ import numpy as np
 from keras_facealign.calibration.quality import Quality
 from keras_facealign.storage.atomic import atomic_write
 
-__all__ = ["plot_quality"]
-
 _COLOR = "#1f5fa8"
 
 

@@ -14,8 +14,6 @@ from keras_facealign.errors import FaceAlignError
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["Quality", "auroc", "measure"]
-
 _PARTS = 10
 HIDDEN = {"behind something": 1, "by the head": 0}
 """Ways in which a landmark can be hidden, and the visibility that labels give it then."""

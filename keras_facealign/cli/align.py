@@ -14,8 +14,6 @@ from keras_facealign.data.boxes import read_boxes
 from keras_facealign.data.images import IMAGE_SUFFIXES, read_image
 from keras_facealign.errors import FaceAlignError
 
-__all__ = ["align"]
-
 FaceFormat = Literal["json", "csv", "pts", "coco"]
 
 

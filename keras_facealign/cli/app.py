@@ -27,8 +27,6 @@ from keras_facealign.cli.synthesize import synthesize_poses
 from keras_facealign.cli.train import train
 from keras_facealign.cli.video import video
 
-__all__ = ["app"]
-
 app = typer.Typer(
     cls=CommandGroup,
     no_args_is_help=True,

@@ -16,8 +16,6 @@ from keras_facealign.errors import FaceAlignError
 if TYPE_CHECKING:
     from keras_facealign.calibration import Observations
 
-__all__ = ["calibrate"]
-
 PartName = Literal["calibration", "validation", "all"]
 
 

@@ -10,8 +10,6 @@ import typer
 from keras_facealign.cli._common import Preset
 from keras_facealign.cli.quiet import import_keras
 
-__all__ = ["card"]
-
 
 def card(
     preset: Preset,

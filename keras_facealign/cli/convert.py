@@ -11,8 +11,6 @@ import typer
 from keras_facealign.cli._common import OutputFolder, print_tables
 from keras_facealign.cli.quiet import import_keras
 
-__all__ = ["convert_mxnet"]
-
 
 def convert_mxnet(
     source: Annotated[Path, typer.Argument(metavar="PREFIX|FILE")],

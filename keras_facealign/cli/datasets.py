@@ -11,8 +11,6 @@ import typer
 from keras_facealign.cli._common import AsJSON, print_tables
 from keras_facealign.errors import FaceAlignError
 
-__all__ = ["datasets"]
-
 
 def datasets(manual_dir: Path | None = None, as_json: AsJSON = False) -> None:
     """List the data sets, their splits and, with --manual-dir, which of their files exist.

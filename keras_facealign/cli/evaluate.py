@@ -17,8 +17,6 @@ from keras_facealign.errors import FaceAlignError
 if TYPE_CHECKING:
     from keras_facealign.evaluation import EvaluationReport, Predictions, Protocol
 
-__all__ = ["evaluate"]
-
 # Faces in worst.png.
 _NUM_WORST = 10
 

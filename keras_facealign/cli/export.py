@@ -11,8 +11,6 @@ from keras_facealign.cli._common import Preset
 from keras_facealign.cli.quiet import import_keras
 from keras_facealign.errors import FaceAlignError
 
-__all__ = ["export"]
-
 Format = Literal["saved_model", "tflite", "onnx"]
 
 

@@ -12,8 +12,6 @@ from keras_facealign.cli import _common as common
 from keras_facealign.data.boxes import read_boxes
 from keras_facealign.errors import FaceAlignError
 
-__all__ = ["pack"]
-
 _MIB = 2**20
 
 

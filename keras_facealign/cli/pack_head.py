@@ -9,8 +9,6 @@ import typer
 
 from keras_facealign.cli._common import check_output_file, progress_bar
 
-__all__ = ["pack_head"]
-
 
 def pack_head(
     kit: Annotated[Path, typer.Argument(metavar="ICT_FACEKIT")],

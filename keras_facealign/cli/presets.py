@@ -13,8 +13,6 @@ from keras_facealign.cli.quiet import import_keras
 if TYPE_CHECKING:
     from keras_facealign.presets.published import PaperNetwork
 
-__all__ = ["presets"]
-
 # Titles, columns of published figures with their decimals, and notes of the tables of --table1.
 _TABLE1 = (
     "Stacked Dense U-Nets (BMVC 2018), Table 1",

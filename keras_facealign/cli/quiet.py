@@ -12,8 +12,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-__all__ = ["import_keras", "quiet_loading", "set_log_level"]
-
 _LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 _ERRORS_ONLY = "3"
 

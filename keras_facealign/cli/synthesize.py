@@ -14,8 +14,6 @@ from keras_facealign.errors import FaceAlignError
 if TYPE_CHECKING:
     from keras_facealign.data.examples import ExamplePaths
 
-__all__ = ["synthesize_poses"]
-
 _CELL = 224  # side of a face on the contact sheet in pixels
 
 

@@ -13,8 +13,6 @@ from keras_facealign.cli.quiet import import_keras
 from keras_facealign.data.boxes import read_boxes
 from keras_facealign.errors import FaceAlignError
 
-__all__ = ["RecipeName", "train"]
-
 RecipeName = Literal["paper", "dfa", "insightface", "insightface_2018", "old"]
 """Keys of `TRAINING_RECIPES`; "old" is the name of insightface_2018 in version 0.1."""
 

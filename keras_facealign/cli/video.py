@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from keras_facealign.inference import FaceAligner
     from keras_facealign.video import FaceTracker, Frame, VideoReader
 
-__all__ = ["video"]
-
 
 def video(
     source: Annotated[Path, typer.Argument(metavar="INPUT")],

@@ -17,15 +17,6 @@ from keras_facealign.data.epochs import EpochBatches, stack_faces
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.geometry import crop_face
 
-__all__ = [
-    "BORDER",
-    "BoxJitter",
-    "FaceBatches",
-    "as_tf_dataset",
-    "checked_examples",
-    "crop_with_border",
-]
-
 # Pixels around the network's input that augmentation may bring into view.
 BORDER = 32
 

@@ -9,8 +9,6 @@ from pathlib import Path
 from keras_facealign.data.files import read_text
 from keras_facealign.errors import FaceAlignError
 
-__all__ = ["read_boxes"]
-
 _COLUMNS = ("x0", "y0", "x1", "y1")
 
 

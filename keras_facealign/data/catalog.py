@@ -28,8 +28,6 @@ from keras_facealign.data.readers import (
 )
 from keras_facealign.errors import FaceAlignError
 
-__all__ = ["CATALOG", "LOADERS", "DataSet", "find", "load"]
-
 
 @dataclass(frozen=True)
 class DataSet:

@@ -13,8 +13,6 @@ import numpy as np
 
 from keras_facealign.errors import FaceAlignError
 
-__all__ = ["EpochBatches", "check_batch_size", "stack_faces"]
-
 
 class EpochBatches(keras.utils.PyDataset):
     """Batches of a fixed number of faces, whose order depends only on seed and epoch.

@@ -15,14 +15,6 @@ from keras_facealign.data.pts import MAX_COORDINATE, read_pts
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.geometry import landmarks_box
 
-__all__ = [
-    "ExamplePaths",
-    "FaceExample",
-    "make_example",
-    "pair_files",
-    "read_sample",
-]
-
 
 @dataclass(frozen=True)
 class ExamplePaths:

@@ -11,19 +11,6 @@ from typing import Any
 
 from keras_facealign.errors import FaceAlignError
 
-__all__ = [
-    "Survey",
-    "check_choice",
-    "first_folder",
-    "import_extra",
-    "list_names",
-    "one_line",
-    "read_bytes",
-    "read_text",
-    "require_folder",
-    "resolve_inside",
-]
-
 
 @dataclass(frozen=True)
 class Survey:

@@ -20,8 +20,6 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".p
 MAX_PIXELS = 100_000_000
 """Default limit of an image's size in pixels (width times height)."""
 
-__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "is_plain_jpeg", "read_image"]
-
 _EXIF_ORIENTATION = 0x0112
 
 

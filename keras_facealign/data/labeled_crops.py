@@ -11,8 +11,6 @@ from keras_facealign import geometry
 from keras_facealign.data.examples import FaceExample
 from keras_facealign.geometry.crops import crop_face
 
-__all__ = ["predict_faces"]
-
 
 def predict_faces(
     faces: Iterable[FaceExample],

@@ -20,8 +20,6 @@ from keras_facealign.data.epochs import EpochBatches, check_batch_size, stack_fa
 from keras_facealign.data.files import import_extra, one_line
 from keras_facealign.errors import FaceAlignError
 
-__all__ = ["LazyFaceBatches", "from_tfds", "tf_dataset_from_tfds"]
-
 _REDUCED = {
     2: cv2.IMREAD_REDUCED_COLOR_2,
     4: cv2.IMREAD_REDUCED_COLOR_4,

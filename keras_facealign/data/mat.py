@@ -20,8 +20,6 @@ import numpy as np
 from keras_facealign.data.files import import_extra, one_line, read_bytes
 from keras_facealign.errors import FaceAlignError
 
-__all__ = ["Mat73", "open_mat73", "read_mat"]
-
 Shape = tuple[int | None, ...]
 """What an array's shape must be; None stands for any length."""
 

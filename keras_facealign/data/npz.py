@@ -14,8 +14,6 @@ import numpy as np
 from keras_facealign.data.files import one_line
 from keras_facealign.errors import FaceAlignError
 
-__all__ = ["ArraySpec", "read_array_header", "read_npz"]
-
 ArraySpec = tuple[str, tuple[int | None, ...]]
 """NumPy's letters of the allowed kinds of numbers, and the shape, with None for any length."""
 

@@ -34,8 +34,6 @@ from keras_facealign.data.npz import ArraySpec, read_npz
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.storage.atomic import atomic_write
 
-__all__ = ["MAX_BYTES", "PackedFaces", "pack"]
-
 MAX_BYTES = 25 * 2**20
 """Default limit of a packed file's size."""
 

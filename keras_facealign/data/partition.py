@@ -9,8 +9,6 @@ from pathlib import PurePath
 from keras_facealign.data.examples import FaceExample
 from keras_facealign.data.files import check_choice
 
-__all__ = ["PARTS", "part_of", "take_part"]
-
 PARTS = ("train", "calibration", "validation")
 """The parts: three quarters, an eighth and an eighth."""
 

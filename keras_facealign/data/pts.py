@@ -24,8 +24,6 @@ import numpy as np
 from keras_facealign.data.files import read_bytes
 from keras_facealign.errors import FaceAlignError
 
-__all__ = ["MAX_COORDINATE", "read_pts", "write_pts"]
-
 MAX_COORDINATE = 1e6
 """Largest coordinate of a landmark in pixels; larger ones come from damaged files."""
 

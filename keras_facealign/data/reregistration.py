@@ -18,8 +18,6 @@ from keras_facealign._deprecated import renamed_arguments
 from keras_facealign.data.examples import FaceExample
 from keras_facealign.data.labeled_crops import predict_faces
 
-__all__ = ["fit_scale_and_shift", "register_labels", "reregister"]
-
 # Labels are a few percent too large or small; other scales result from wrong predictions.
 _SCALES = (0.9, 1.1)
 

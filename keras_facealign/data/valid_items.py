@@ -11,8 +11,6 @@ from typing import Any, TypeVar
 
 from keras_facealign.errors import FaceAlignError
 
-__all__ = ["iter_valid", "reader"]
-
 _logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")

@@ -16,8 +16,6 @@ import numpy as np
 
 from keras_facealign.errors import FaceAlignError
 
-__all__ = ["Detection", "Detector", "as_detections", "check_box", "shift_and_scale_box"]
-
 # Narrower faces carry no landmarks, and the scale of their crop would overflow.
 _MIN_BOX_SIDE = 1.0
 

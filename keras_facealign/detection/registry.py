@@ -6,8 +6,6 @@ from keras_facealign.detection.detector import Detector
 from keras_facealign.detection.mtcnn.detector import MTCNNDetector
 from keras_facealign.errors import FaceAlignError
 
-__all__ = ["get_detector"]
-
 
 def get_detector(detector: str | Detector | None) -> Detector | None:
     """Looks up a detector by name.

@@ -19,8 +19,6 @@ from keras_facealign.prediction import landmark_outputs
 if TYPE_CHECKING:
     from keras_facealign.models import FaceAlignModel
 
-__all__ = ["collect_predictions"]
-
 # A larger mean distance, in units of the labels' box, is a wrong label rather than an error.
 _MAX_RESIDUAL = 0.08
 _BATCH = 32

@@ -11,8 +11,6 @@ import numpy as np
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.geometry import landmarks_box
 
-__all__ = ["PART_LABELS", "as_example"]
-
 PART_LABELS = ("pose", "attributes")
 """Labels of some data sets by which protocols group faces."""
 

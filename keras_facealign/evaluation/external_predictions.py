@@ -16,8 +16,6 @@ from keras_facealign.evaluation.prediction_files import match_names, read_landma
 from keras_facealign.evaluation.predictions import Predictions, converter
 from keras_facealign.landmarks import LandmarkScheme, scheme_of_size
 
-__all__ = ["predictions_from_file"]
-
 _logger = logging.getLogger(__name__)
 
 _KEPT = ("landmarks", "visibility", "box", "file_name", "subset", "extras")

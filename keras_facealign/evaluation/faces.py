@@ -13,8 +13,6 @@ from keras_facealign.evaluation.statistics import ErrorStatistics
 from keras_facealign.geometry import crop_face, crop_matrix, transform_points
 from keras_facealign.landmarks import LandmarkScheme
 
-__all__ = ["KINDS", "ShownFace", "collect_faces", "crop_shown_face", "extreme_faces", "mean_shape"]
-
 KINDS = ("best", "median", "worst")
 
 _MEAN_FACES = 5000

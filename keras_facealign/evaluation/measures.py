@@ -14,8 +14,6 @@ from keras_facealign.errors import FaceAlignError
 from keras_facealign.evaluation.normalizers import check_landmarks, normalizing_lengths
 from keras_facealign.landmarks import LandmarkScheme
 
-__all__ = ["auc", "ced", "face_errors", "failure_rate", "landmark_errors", "nme"]
-
 
 def landmark_errors(
     prediction: np.ndarray, ground_truth: np.ndarray, visibility: np.ndarray | None = None

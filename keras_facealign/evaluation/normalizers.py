@@ -23,14 +23,6 @@ import numpy as np
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.landmarks import LandmarkScheme, scheme_of_size
 
-__all__ = [
-    "NORMALIZERS",
-    "check_landmarks",
-    "check_normalizer",
-    "defined_normalizers",
-    "normalizing_lengths",
-]
-
 _EYES = ("inter_ocular", "eye_center", "eye_corner_center")
 
 NORMALIZERS: tuple[str, ...] = (*_EYES, "box_size", "box_diagonal")

@@ -12,8 +12,6 @@ import numpy as np
 
 from keras_facealign.errors import FaceAlignError
 
-__all__ = ["OCCLUDED_BELOW", "occlusion_detection", "visibility_errors"]
-
 OCCLUDED_BELOW = 0.5
 """A landmark with less confidence than this counts as predicted to be occluded."""
 

@@ -18,8 +18,6 @@ from keras_facealign.evaluation.published import PublishedResult, published_for
 from keras_facealign.evaluation.statistics import ErrorStatistics
 from keras_facealign.evaluation.tables import HEADINGS, sections
 
-__all__ = ["NORMALIZER_NAMES", "SHOWN", "make_page"]
-
 NORMALIZER_NAMES = {
     "inter_ocular": "the distance of the outer eye corners",
     "eye_center": "the distance of the eyes' centers",

@@ -24,17 +24,6 @@ from keras_facealign.storage.atomic import atomic_write
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = [
-    "WorstFaces",
-    "ced_figure",
-    "error_figure",
-    "faces_figure",
-    "new_figure",
-    "plot_ced",
-    "save_faces",
-    "to_svg",
-]
-
 # Distinct in hue and in lightness, so also in gray print and for color-blind readers; the curves'
 # are Okabe and Ito's.
 _CURVES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")

@@ -32,8 +32,6 @@ import numpy as np
 from keras_facealign.data.pts import read_pts
 from keras_facealign.errors import FaceAlignError
 
-__all__ = ["LandmarkFile", "match_names", "read_arrays", "read_landmarks"]
-
 _MAX_BYTES = 1 << 30
 
 _NAME_KEYS = ("file_name", "image", "imgpath", "name")

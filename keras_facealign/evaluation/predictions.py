@@ -20,8 +20,6 @@ from keras_facealign.geometry import box_overlap
 from keras_facealign.landmarks import conversion_matrix, convert_landmarks
 from keras_facealign.storage.atomic import atomic_write
 
-__all__ = ["MIN_OVERLAP", "Predictions", "converter", "predict"]
-
 MIN_OVERLAP = 0.3
 """Least intersection over union for which a detected box counts as the labeled face's.
 

@@ -35,8 +35,6 @@ from keras_facealign.evaluation.report import EvaluationReport
 from keras_facealign.evaluation.statistics import THRESHOLDS
 from keras_facealign.landmarks import get_scheme
 
-__all__ = ["PROTOCOLS", "Protocol", "get_protocol", "yaw_groups"]
-
 Arrays = Mapping[str, np.ndarray]
 Groups = dict[str, np.ndarray]
 

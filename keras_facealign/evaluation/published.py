@@ -10,8 +10,6 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["PUBLISHED", "PublishedResult", "published_for"]
-
 
 @dataclass(frozen=True)
 class PublishedResult:

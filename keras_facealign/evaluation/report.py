@@ -18,8 +18,6 @@ from keras_facealign.storage.atomic import atomic_write
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["EvaluationReport"]
-
 
 @dataclass(frozen=True, eq=False)
 class EvaluationReport(ErrorStatistics):

@@ -19,8 +19,6 @@ from keras_facealign.evaluation.normalizers import (
 from keras_facealign.evaluation.occlusion import occlusion_detection, visibility_errors
 from keras_facealign.landmarks import IBUG68, LandmarkScheme
 
-__all__ = ["THRESHOLDS", "ErrorStatistics", "region_groups"]
-
 THRESHOLDS: tuple[float, ...] = (8.0, 10.0)
 """Percent at which failure rate and AUC are reported where no protocol says otherwise."""
 

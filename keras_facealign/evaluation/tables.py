@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["HEADINGS", "make_table", "sections"]
-
 HEADINGS = ("measure", "mean", "median", "number")
 """Headings of the columns of `sections`."""
 

@@ -26,8 +26,6 @@ from keras_facealign.geometry import CROP_SCALE
 from keras_facealign.models import FaceAlignModel
 from keras_facealign.runtimes.metadata import FORMAT, QUANTIZATIONS
 
-__all__ = ["ExportReport", "export_model"]
-
 _DYNAMIC = "dynamic"
 # Largest mean distance in pixels between the landmarks of the file and those of the Keras model.
 _LIMITS = {"none": 0.05, "float16": 0.1, "int8": 0.5}

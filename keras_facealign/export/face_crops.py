@@ -12,8 +12,6 @@ from keras_facealign.data.images import IMAGE_SUFFIXES, read_image
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.geometry import crop_face, crop_matrix
 
-__all__ = ["face_crops"]
-
 
 def face_crops(source: Any, size: int, count: int, seed: int = 0) -> np.ndarray:
     """Returns face crops of a network's input size.

@@ -16,8 +16,6 @@ from keras_facealign.errors import FaceAlignError
 from keras_facealign.export.frozen_graph import FrozenGraph
 from keras_facealign.runtimes.metadata import METADATA_NAME, SIGNATURE
 
-__all__ = ["WRITERS", "write_onnx", "write_saved_model", "write_tflite"]
-
 _OPSET = 17
 # Smaller arrays stay in float32, because halving them would save next to nothing.
 _MIN_HALVED = 256

@@ -16,8 +16,6 @@ from keras_facealign.networks.tracing.lowering import trace
 from keras_facealign.networks.tracing.simplification import simplify
 from keras_facealign.ops import deform_implementation
 
-__all__ = ["FrozenGraph", "freeze"]
-
 
 @dataclass(frozen=True)
 class FrozenGraph:

@@ -15,8 +15,6 @@ from keras_facealign.prediction import any_size, fixed_size, run_batches
 from keras_facealign.runtimes.exported import load_graph
 from keras_facealign.runtimes.metadata import SIGNATURE
 
-__all__ = ["Parity", "compare", "load_export"]
-
 # Batch size for files that accept any number of faces; 5 also tests an incomplete last batch.
 _BATCH = 5
 

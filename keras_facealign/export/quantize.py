@@ -19,8 +19,6 @@ import numpy as np
 
 from keras_facealign.networks.tracing.graph import Graph, Node
 
-__all__ = ["calibrate_ranges", "evaluate", "fake_quantized"]
-
 # Identifies a tensor: the `id` of its node, and for sums which partial result.
 Place = tuple[int, int]
 Mark = Callable[[Place, Any], Any]

@@ -28,8 +28,6 @@ from keras_facealign.landmarks import IBUG68, LandmarkScheme
 from keras_facealign.storage.atomic import atomic_path
 from keras_facealign.video.tracking import TrackedFace
 
-__all__ = ["COCOWriter", "coco_category", "coco_writer"]
-
 _CATEGORY_ID = 1
 # COCO's flags of a keypoint.
 _HIDDEN, _VISIBLE = 1, 2

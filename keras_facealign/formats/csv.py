@@ -12,8 +12,6 @@ import numpy as np
 from keras_facealign.formats.frames import Faces, VideoInfo
 from keras_facealign.inference.aligner import Face
 
-__all__ = ["CSVFrames", "face_csv"]
-
 
 def _values(face: Face) -> tuple[list[str], list[list[str]]]:
     """Formats a face's landmarks: names of the columns, and one row for each landmark."""

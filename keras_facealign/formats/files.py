@@ -19,8 +19,6 @@ from keras_facealign.formats.json import JSONFrames, face_json
 from keras_facealign.inference.aligner import Face
 from keras_facealign.storage.atomic import atomic_path
 
-__all__ = ["FACE_FORMATS", "FRAME_FORMATS", "frame_writer", "write_face"]
-
 FACE_FORMATS = ("json", "csv", "pts")
 """Formats of one face."""
 

@@ -8,8 +8,6 @@ from typing import Protocol
 
 from keras_facealign.video.tracking import TrackedFace
 
-__all__ = ["Faces", "FrameWriter", "VideoInfo"]
-
 Faces = Sequence[TrackedFace]
 """The faces of a frame."""
 

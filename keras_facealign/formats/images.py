@@ -11,8 +11,6 @@ from PIL import Image
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.storage.atomic import atomic_path
 
-__all__ = ["write_image"]
-
 # The longest side that a JPEG can have.
 _JPEG_SIDE = 65_500
 

@@ -11,8 +11,6 @@ from keras_facealign.inference.aligner import Face
 from keras_facealign.inference.head_pose import estimate_head_pose
 from keras_facealign.landmarks import IBUG68
 
-__all__ = ["JSONFrames", "dump", "face_json"]
-
 FORMAT = "keras-facealign video 1"
 """Name of the format; the number increases when a field changes its meaning."""
 

@@ -15,17 +15,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = [
-    "array_namespace",
-    "compose",
-    "flip_matrix",
-    "invert",
-    "resize_matrix",
-    "similarity",
-    "transform_points",
-    "translation_matrix",
-]
-
 
 def array_namespace(*arrays: Any) -> Any:
     """NumPy if all arguments are NumPy arrays or numbers, else `keras.ops`."""

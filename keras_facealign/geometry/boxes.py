@@ -7,8 +7,6 @@ import numpy as np
 from keras_facealign._deprecated import renamed_arguments
 from keras_facealign.errors import FaceAlignError
 
-__all__ = ["CROP_SCALE", "box_overlap", "crop_matrix", "landmarks_box"]
-
 # Side of the square network crop in units of the face box's longer side.
 CROP_SCALE = 1.3
 

@@ -9,8 +9,6 @@ import numpy as np
 
 from keras_facealign import geometry
 
-__all__ = ["crop_face"]
-
 # Bilinear sampling reads 2 x 2 pixels around a point, so below half size it would skip pixels.
 _SAFE_SCALE = 0.5
 

@@ -20,8 +20,6 @@ from keras_facealign.geometry import crop_face
 from keras_facealign.prediction import LandmarkModel, check_flip_pairs
 from keras_facealign.runtimes import check_runtime, choose_runtime, load_model
 
-__all__ = ["Face", "FaceAligner"]
-
 
 @dataclass(frozen=True, eq=False)
 class Face:

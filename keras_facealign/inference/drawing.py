@@ -12,8 +12,6 @@ from keras_facealign.errors import FaceAlignError
 from keras_facealign.inference.aligner import Face
 from keras_facealign.landmarks import IBUG68, LandmarkScheme
 
-__all__ = ["REGION_COLORS", "draw_faces", "draw_tracked"]
-
 _BROW, _NOSE, _EYE = (255, 179, 64), (178, 132, 255), (92, 230, 128)
 
 REGION_COLORS: dict[str, tuple[int, int, int]] = {

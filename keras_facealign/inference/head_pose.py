@@ -23,8 +23,6 @@ import numpy as np
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.landmarks import IBUG68
 
-__all__ = ["HeadPose", "estimate_head_pose", "mean_face", "rotation_matrix"]
-
 # Distance of a camera that counts as far away, in sizes of the face.
 _FAR = 100.0
 _ITERATIONS = 30

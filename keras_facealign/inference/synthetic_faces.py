@@ -13,8 +13,6 @@ import numpy as np
 from keras_facealign import geometry
 from keras_facealign.inference.head_pose import mean_face, rotation_matrix
 
-__all__ = ["render_synthetic_faces"]
-
 # Faces are drawn this much larger and then reduced, which smooths the edges.
 _SUPERSAMPLE = 2
 

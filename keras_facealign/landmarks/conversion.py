@@ -22,8 +22,6 @@ from keras_facealign.errors import FaceAlignError
 from keras_facealign.landmarks.mediapipe import MEDIAPIPE478
 from keras_facealign.landmarks.registry import SCHEMES, get_scheme
 
-__all__ = ["conversion_matrix", "convert_landmarks", "list_conversions"]
-
 # Target point -> source points, equally weighted; a repeated index weighs twice.
 _Table = dict[int, tuple[int, ...]]
 

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from keras_facealign.landmarks.scheme import LandmarkScheme, mirrored_pairs, span
 
-__all__ = ["IBUG68"]
-
 IBUG68 = LandmarkScheme(
     name="ibug68",
     num_landmarks=68,

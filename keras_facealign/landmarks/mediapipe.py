@@ -13,8 +13,6 @@ from dataclasses import replace
 
 from keras_facealign.landmarks.scheme import CLOSED_REGIONS, LandmarkScheme, span
 
-__all__ = ["MEDIAPIPE468", "MEDIAPIPE478"]
-
 _MESH = 468
 
 # The vertices on the symmetry line, from forehead to chin.

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 from keras_facealign.landmarks.scheme import CLOSED_REGIONS, LandmarkScheme, mirrored_pairs, span
 
-__all__ = ["JD106", "WFLW98"]
-
 # Both schemes begin with the same 55 points. The brows have their upper edge from the image's left
 # to its right, then the lower edge back.
 _REGIONS = {

@@ -11,8 +11,6 @@ from keras_facealign.landmarks.outlines import JD106, WFLW98
 from keras_facealign.landmarks.scheme import LandmarkScheme
 from keras_facealign.landmarks.sparse import AFLW19, COFW29, FIVE
 
-__all__ = ["SCHEMES", "get_scheme", "numbered_scheme", "scheme_of_size"]
-
 _NUMBERED = re.compile(r"points([1-9][0-9]{0,3})")
 
 SCHEMES: dict[str, LandmarkScheme] = {

@@ -7,8 +7,6 @@ from itertools import pairwise
 
 import numpy as np
 
-__all__ = ["CLOSED_REGIONS", "LandmarkScheme", "mirrored_pairs", "span"]
-
 CLOSED_REGIONS = frozenset(
     {"right_brow", "left_brow", "right_eye", "left_eye", "outer_lip", "inner_lip"}
 )

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 from keras_facealign.landmarks.scheme import CLOSED_REGIONS, LandmarkScheme, mirrored_pairs
 
-__all__ = ["AFLW19", "COFW29", "FIVE"]
-
 COFW29 = LandmarkScheme(
     name="cofw29",
     num_landmarks=29,

@@ -6,8 +6,6 @@ from typing import Any
 
 import keras
 
-__all__ = ["BatchNormalization"]
-
 _FUSED_DTYPES = ("float32", "float16", "bfloat16")
 # The smallest epsilon that cuDNN accepts, with a margin for its rounding to float32.
 _SMALLEST_EPSILON = 1.001e-5

@@ -7,8 +7,6 @@ from typing import Any
 
 import keras
 
-__all__ = ["Block"]
-
 
 class Block(keras.layers.Layer):
     """Base of the blocks: maps (B, H, W, C) to (B, H, W, filters).

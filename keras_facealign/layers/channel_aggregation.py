@@ -9,8 +9,6 @@ import keras
 from keras_facealign.layers.block import Block
 from keras_facealign.layers.common import ConvBatchNorm, check_channels, check_same_channels
 
-__all__ = ["ChannelAggregationBlock"]
-
 _COLUMNS = 4
 
 

@@ -16,16 +16,6 @@ from keras_facealign.layers.batch_norm import BatchNormalization
 from keras_facealign.layers.block import Block
 from keras_facealign.layers.deformable_conv2d import DeformableConv2D
 
-__all__ = [
-    "ConvBatchNorm",
-    "batch_norm",
-    "check_channels",
-    "check_same_channels",
-    "conv",
-    "deformable_conv",
-    "he_normal",
-]
-
 
 def he_normal(fan_in: int | None = None) -> keras.initializers.Initializer:
     """Makes the original's Xavier initializer: Gaussian of variance 2 / fan-in, not truncated.

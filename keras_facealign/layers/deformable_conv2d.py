@@ -18,8 +18,6 @@ from keras_facealign.ops.deform_conv import (
     pair,
 )
 
-__all__ = ["DeformableConv2D"]
-
 # Arguments that a configuration holds as they are, and those that are serialized, by their kind.
 _PLAIN = (
     *("filters", "kernel_size", "strides", "padding", "dilation_rate", "groups"),

@@ -9,8 +9,6 @@ import keras
 from keras_facealign.layers.block import Block
 from keras_facealign.layers.common import batch_norm, deformable_conv
 
-__all__ = ["DeformableConvBatchNorm"]
-
 
 @keras.saving.register_keras_serializable(package="keras_facealign")
 class DeformableConvBatchNorm(Block):

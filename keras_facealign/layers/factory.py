@@ -11,8 +11,6 @@ from keras_facealign.layers.hpm import HPMBlock
 from keras_facealign.layers.inception import InceptionBlock
 from keras_facealign.layers.resnet import ResNetBlock
 
-__all__ = ["BLOCKS", "make_block"]
-
 BLOCKS: dict[str, type[Block]] = {
     "resnet": ResNetBlock,
     "inception": InceptionBlock,

@@ -8,8 +8,6 @@ import keras
 
 from keras_facealign.ops.heatmap import decode_heatmaps
 
-__all__ = ["HeatmapDecoder"]
-
 
 @keras.saving.register_keras_serializable(package="keras_facealign")
 class HeatmapDecoder(keras.layers.Layer):

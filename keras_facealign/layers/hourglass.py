@@ -10,8 +10,6 @@ from keras_facealign.layers.block import Block
 from keras_facealign.layers.factory import make_block, max_pool
 from keras_facealign.layers.upsampling import upsampling
 
-__all__ = ["Hourglass"]
-
 
 @keras.saving.register_keras_serializable(package="keras_facealign")
 class Hourglass(Block):

@@ -9,8 +9,6 @@ import keras
 from keras_facealign.layers.block import Block
 from keras_facealign.layers.common import ConvBatchNorm, check_channels, check_same_channels
 
-__all__ = ["InceptionBlock"]
-
 
 @keras.saving.register_keras_serializable(package="keras_facealign")
 class InceptionBlock(Block):

@@ -9,8 +9,6 @@ import keras
 from keras_facealign.layers.block import Block
 from keras_facealign.layers.common import batch_norm, check_channels, conv
 
-__all__ = ["ResNetBlock"]
-
 
 @keras.saving.register_keras_serializable(package="keras_facealign")
 class ResNetBlock(Block):

@@ -14,8 +14,6 @@ from keras_facealign.layers.common import ConvBatchNorm, batch_norm, he_normal
 from keras_facealign.layers.factory import max_pool
 from keras_facealign.layers.upsampling import upsampling
 
-__all__ = ["ScaleAggregation"]
-
 _Shape = tuple[int | None, ...]
 
 

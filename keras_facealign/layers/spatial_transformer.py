@@ -12,8 +12,6 @@ from keras_facealign.layers.common import batch_norm, conv, he_normal
 from keras_facealign.layers.factory import max_pool
 from keras_facealign.ops.warp import warp_affine
 
-__all__ = ["RotateImages", "estimate_rotation"]
-
 MAX_ANGLE = 0.5
 
 

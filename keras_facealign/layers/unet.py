@@ -7,8 +7,6 @@ import keras
 from keras_facealign.layers.common import ConvBatchNorm
 from keras_facealign.layers.hourglass import Hourglass
 
-__all__ = ["UNet"]
-
 
 @keras.saving.register_keras_serializable(package="keras_facealign")
 class UNet(Hourglass):

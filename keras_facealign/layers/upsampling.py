@@ -7,8 +7,6 @@ from typing import Any
 import keras
 from keras import ops
 
-__all__ = ["DepthwiseUpsampling2D", "upsampling"]
-
 
 def _top_left(shape: tuple[int, ...], dtype: Any = None) -> Any:
     """Makes kernels that write each pixel to the top left of its four, and 0 to the others."""

@@ -22,8 +22,6 @@ from keras_facealign.objective.recipes import CoherentTerm, TrainingSettings
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["FaceAlignModel"]
-
 
 @keras.saving.register_keras_serializable(package="keras_facealign")
 class FaceAlignModel(LandmarkPrediction, TrainingStep, keras.Model):

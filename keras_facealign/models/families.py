@@ -11,14 +11,6 @@ from keras_facealign.errors import FaceAlignError
 from keras_facealign.models.face_align_model import FaceAlignModel
 from keras_facealign.networks.architecture import Architecture
 
-__all__ = [
-    "DLAFaceAlign",
-    "DenseUNetFaceAlign",
-    "HourglassFaceAlign",
-    "SATFaceAlign",
-    "UNetFaceAlign",
-]
-
 
 class _Family(FaceAlignModel):
     """A model with the fields of `Architecture` as its arguments."""

@@ -22,8 +22,6 @@ from keras_facealign.prediction import (
 if TYPE_CHECKING:
     from keras_facealign.landmarks import LandmarkScheme
 
-__all__ = ["LandmarkPrediction"]
-
 
 class LandmarkPrediction:
     """Mix-in for `keras.Model` that adds `predict_landmarks` and the outputs of exported graphs.

@@ -25,8 +25,6 @@ from keras_facealign.storage.preset_folders import (
 )
 from keras_facealign.storage.presets import bad_config, find_preset, read_config, write_json
 
-__all__ = ["load_preset", "save_preset"]
-
 _PACKAGE = "keras_facealign"
 
 

@@ -17,8 +17,6 @@ from keras_facealign.objective.view_pair import Pair, check_batch
 from keras_facealign.ops.heatmap import input_to_map, local_soft_argmax
 from keras_facealign.prediction import landmark_outputs
 
-__all__ = ["TrainingStep"]
-
 # Beyond this error, in map pixels, the window around a peak does not contain the true position, and
 # the landmark loss is meaningless.
 _LANDMARK_LOSS_REACH = 6.0

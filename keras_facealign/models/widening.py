@@ -20,8 +20,6 @@ from keras_facealign.layers import DeformableConv2D
 from keras_facealign.models.face_align_model import FaceAlignModel
 from keras_facealign.networks.architecture import Architecture
 
-__all__ = ["deepen", "widen"]
-
 _Model = TypeVar("_Model", bound=FaceAlignModel)
 
 

@@ -10,16 +10,6 @@ from keras_facealign._deprecated import renamed_arguments
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.layers import BLOCKS
 
-__all__ = [
-    "DEFORMABLE",
-    "ENCODER_DECODERS",
-    "STEMS",
-    "TOPOLOGIES",
-    "VARIANTS",
-    "Architecture",
-    "stem_widths",
-]
-
 ENCODER_DECODERS = ("hourglass", "unet")
 TOPOLOGIES = (*ENCODER_DECODERS, "dla", "sat_i", "sat_ii", "sat")
 STEMS = ("full", "light")

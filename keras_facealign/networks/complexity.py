@@ -9,8 +9,6 @@ import keras
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.layers import DeformableConv2D, DepthwiseUpsampling2D
 
-__all__ = ["count_macs"]
-
 
 def count_macs(model: keras.Model) -> int:
     """Counts the multiply-adds of all convolutions in a forward pass for one image.

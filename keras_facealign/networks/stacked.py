@@ -20,8 +20,6 @@ from keras_facealign.layers.spatial_transformer import RotateImages, estimate_ro
 from keras_facealign.layers.unet import UNet
 from keras_facealign.networks.architecture import Architecture, stem_widths
 
-__all__ = ["Network", "build_network", "prior_logit"]
-
 _Maker = Callable[[Architecture, int], keras.layers.Layer]
 
 

@@ -13,17 +13,6 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-__all__ = [
-    "QUANTIZATION",
-    "gaussian_matrix",
-    "jpeg",
-    "low_resolution_matrix",
-    "resample",
-    "rotate_hue",
-    "shape_mask",
-    "smooth_noise",
-]
-
 # JFIF's luma and chroma (ITU-R BT.601), chroma around 0.
 _TO_YCC = np.array(
     [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], np.float32

@@ -14,8 +14,6 @@ from keras_facealign._deprecated import renamed_arguments
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.objective import corruption_ops
 
-__all__ = ["Corruptions"]
-
 # Probability of applying blur, low resolution, noise and JPEG, each independently: the network
 # should also see clean images, and should not learn that the four come together.
 _SHARE = 0.5

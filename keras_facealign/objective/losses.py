@@ -18,21 +18,6 @@ from keras import ops
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.ops.warp import inside_mask, warp_affine
 
-__all__ = [
-    "COHERENT_ERRORS",
-    "HEATMAP_LOSSES",
-    "HEATMAP_REDUCTIONS",
-    "coherent_loss",
-    "get_heatmap_loss",
-    "heatmap_mean",
-    "mean_squared_error",
-    "sigmoid_crossentropy",
-    "smooth_l1",
-    "spatial_softmax_crossentropy",
-    "sum_of_image_means",
-    "transform_heatmaps",
-]
-
 Elementwise = Callable[[Any, Any], Any]
 
 

@@ -15,8 +15,6 @@ from keras_facealign.objective.corruptions import Corruptions
 from keras_facealign.objective.transform_range import TransformRange, as_range, override_range
 from keras_facealign.ops.warp import warp_affine
 
-__all__ = ["AugmentedView", "PairedAugmentation"]
-
 _RANGES = ("base", "pair")
 _STRENGTHS = tuple(field.name for field in fields(Corruptions))
 

@@ -12,8 +12,6 @@ from keras_facealign.objective.metrics import NME_NORMALIZERS
 from keras_facealign.objective.targets import TARGETS
 from keras_facealign.objective.transform_range import TransformRange
 
-__all__ = ["COHERENT_TERMS", "TRAINING_RECIPES", "CoherentTerm", "TrainingSettings"]
-
 
 def _check_choice(name: str, value: Any, choices: Any) -> None:
     if not isinstance(value, str) or value not in choices:

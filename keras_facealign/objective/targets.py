@@ -13,8 +13,6 @@ from keras import ops
 
 from keras_facealign.ops.heatmap import draw_heatmaps, input_to_map
 
-__all__ = ["TARGETS", "gaussian_targets", "one_hot_targets", "patch_targets"]
-
 
 def gaussian_targets(landmarks: Any, input_size: int, map_size: int, sigma: float) -> Any:
     """Draws one Gaussian per landmark, centered at its sub-pixel position.

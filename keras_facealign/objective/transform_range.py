@@ -12,8 +12,6 @@ from keras import ops
 from keras_facealign import geometry
 from keras_facealign.errors import FaceAlignError
 
-__all__ = ["TransformRange", "as_range", "override_range"]
-
 
 @dataclass(frozen=True)
 class TransformRange:

@@ -11,8 +11,6 @@ from keras_facealign import geometry
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.objective.paired_augmentation import AugmentedView
 
-__all__ = ["Pair", "check_batch"]
-
 
 @dataclass
 class Pair:

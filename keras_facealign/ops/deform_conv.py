@@ -20,16 +20,6 @@ from keras import ops
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.ops.deform_sampling import BORDERS, sampled_product
 
-__all__ = [
-    "BORDERS",
-    "IMPLEMENTATIONS",
-    "deform_conv2d",
-    "deform_conv2d_output_size",
-    "deform_implementation",
-    "from_torchvision",
-    "to_torchvision",
-]
-
 IMPLEMENTATIONS = ("auto", "portable", "native")
 
 _forced: contextvars.ContextVar[str | None] = contextvars.ContextVar("_forced", default=None)

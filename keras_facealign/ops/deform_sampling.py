@@ -30,8 +30,6 @@ import keras
 import numpy as np
 from keras import ops
 
-__all__ = ["BORDERS", "sample_columns", "sampled_product"]
-
 # Input channels from which on pixels are multiplied before they are sampled.
 _LEAST_CHANNELS = 128
 

@@ -21,15 +21,6 @@ import numpy as np
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.geometry.affine import array_namespace
 
-__all__ = [
-    "DECODE_METHODS",
-    "decode_heatmaps",
-    "draw_heatmaps",
-    "input_to_map",
-    "local_soft_argmax",
-    "map_to_input",
-]
-
 DECODE_METHODS = ("taylor", "soft_argmax", "argmax", "upsample")
 
 # Radius in map pixels of the window that sub-pixel decoding looks at.

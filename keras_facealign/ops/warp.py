@@ -9,8 +9,6 @@ from keras import ops
 
 from keras_facealign import geometry
 
-__all__ = ["inside_mask", "warp_affine"]
-
 
 def _source_grid(matrix: Any, output_size: tuple[int, int]) -> tuple[Any, Any]:
     """Returns source coordinates (x, y), each (B, H', W'), of every target pixel."""

@@ -12,16 +12,6 @@ from keras_facealign.landmarks import LandmarkScheme
 from keras_facealign.prediction.flip_test import average_flipped, check_flip_pairs
 from keras_facealign.prediction.outputs import LandmarkOutputs, check_crops
 
-__all__ = [
-    "BatchPlan",
-    "any_size",
-    "fixed_size",
-    "one_or_many",
-    "power_of_two",
-    "predict_outputs",
-    "run_batches",
-]
-
 # From the number of images left to the number for the next call, and the size that the batch is
 # padded to.
 BatchPlan = Callable[[int], tuple[int, int]]

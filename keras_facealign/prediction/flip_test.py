@@ -17,8 +17,6 @@ from keras_facealign.errors import FaceAlignError
 from keras_facealign.landmarks import LandmarkScheme
 from keras_facealign.prediction.outputs import LandmarkOutputs
 
-__all__ = ["average_flipped", "check_flip_pairs"]
-
 
 def check_flip_pairs(scheme: LandmarkScheme | None, what: str = "This model") -> LandmarkScheme:
     """Checks that a landmark scheme defines what a flip does.

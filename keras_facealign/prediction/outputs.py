@@ -13,9 +13,6 @@ from keras_facealign.errors import FaceAlignError
 from keras_facealign.geometry.affine import array_namespace
 from keras_facealign.ops.heatmap import decode_heatmaps
 
-__all__ = ["LandmarkModel", "LandmarkOutputs", "check_crops", "check_offset", "landmark_outputs"]
-
-
 LandmarkOutputs = dict[str, Any]
 """Predictions for a batch of crops by name.
 

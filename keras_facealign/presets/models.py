@@ -9,8 +9,6 @@ from keras_facealign.models import FaceAlignModel
 from keras_facealign.networks import Architecture
 from keras_facealign.storage.presets import bad_config, find_preset, read_config
 
-__all__ = ["from_preset", "preset_architecture", "save_to_preset"]
-
 
 def from_preset(name: str | Path, load_weights: bool = True) -> FaceAlignModel:
     """Builds a model from a preset; the same as `FaceAlignModel.from_preset`.

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 
 from keras_facealign._deprecated import deprecated_names
 
-__all__ = ["MXNET_MODELS", "TABLE1", "PaperNetwork"]
-
 
 @dataclass(frozen=True)
 class PaperNetwork:

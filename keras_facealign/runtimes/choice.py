@@ -18,8 +18,6 @@ from keras_facealign.prediction import (
 )
 from keras_facealign.runtimes.exported import FILE_RUNTIMES, ExportedModel
 
-__all__ = ["RUNTIMES", "check_runtime", "choose_runtime", "load_model"]
-
 RUNTIMES = ("auto", "keras", "openvino", "openvino_bfloat16", "litert", "onnx")
 
 

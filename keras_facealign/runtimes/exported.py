@@ -23,8 +23,6 @@ from keras_facealign.prediction import (
 from keras_facealign.runtimes.litert import TFLiteGraph, available_cores
 from keras_facealign.runtimes.metadata import read_metadata
 
-__all__ = ["FILE_RUNTIMES", "ExportedModel", "OnnxGraph", "load_graph"]
-
 FILE_RUNTIMES = {".tflite": "litert", ".onnx": "onnx"}
 """Suffix of an exported file: the runtime that runs it."""
 

@@ -12,8 +12,6 @@ import numpy as np
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.runtimes.metadata import SIGNATURE
 
-__all__ = ["TFLiteGraph", "available_cores", "find_interpreter"]
-
 # LiteRT itself, and the same interpreter inside of TensorFlow.
 _HOMES = (("ai_edge_litert.interpreter", "Interpreter"), ("tensorflow", "lite.Interpreter"))
 # Networks of this size are no faster with more threads.

@@ -38,15 +38,6 @@ from typing import Any
 
 from keras_facealign.errors import FaceAlignError
 
-__all__ = [
-    "FORMAT",
-    "METADATA_NAME",
-    "QUANTIZATIONS",
-    "SIGNATURE",
-    "parse_metadata",
-    "read_metadata",
-]
-
 FORMAT = 1
 METADATA_NAME = "keras_facealign"
 SIGNATURE = "serving_default"

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from keras_facealign.models import FaceAlignModel
 
-__all__ = ["OpenVINOModel", "OpenVINONetwork", "has_bfloat16", "to_openvino"]
-
 # Images in one call of the network. OpenVINO compiles a network for every batch size that it meets,
 # so there are only two; more than eight images in a call are no faster.
 _BATCH = 8

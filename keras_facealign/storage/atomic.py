@@ -15,8 +15,6 @@ from typing import IO
 
 from keras_facealign.errors import FaceAlignError
 
-__all__ = ["PARTIAL", "atomic_path", "atomic_write"]
-
 PARTIAL = ".partial-"
 """Prefix of temporary files. Those that a killed program left behind are never read."""
 

@@ -11,8 +11,6 @@ from keras_facealign.errors import FaceAlignError
 from keras_facealign.storage.atomic import atomic_path
 from keras_facealign.storage.preset_folders import WEIGHTS
 
-__all__ = ["store_half_precision"]
-
 # Compression adds a header that makes smaller arrays larger.
 _LEAST_COMPRESSED_BYTES = 4096
 # HDF5's file layout of 2016 stores groups and small arrays in less space than the default.

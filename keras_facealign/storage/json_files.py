@@ -9,8 +9,6 @@ from typing import Any
 
 from keras_facealign.errors import FaceAlignError
 
-__all__ = ["read_json_object"]
-
 
 def read_json_object(path: str | os.PathLike[str], max_bytes: int = 1_000_000) -> dict[str, Any]:
     """Reads a JSON file that holds an object.

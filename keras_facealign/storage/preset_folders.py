@@ -13,16 +13,6 @@ from pathlib import Path
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.storage.atomic import PARTIAL
 
-__all__ = [
-    "CALIBRATION",
-    "CONFIG",
-    "METADATA",
-    "WEIGHTS",
-    "check_replaceable",
-    "previous_preset",
-    "replace_preset",
-]
-
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 CALIBRATION = "calibration.json"
 _WRITTEN = (CONFIG, METADATA, WEIGHTS, CALIBRATION)

@@ -16,8 +16,6 @@ from keras_facealign.errors import FaceAlignError
 from keras_facealign.storage.json_files import read_json_object
 from keras_facealign.storage.preset_folders import CONFIG, METADATA, WEIGHTS, previous_preset
 
-__all__ = ["bad_config", "find_preset", "list_presets", "read_config", "write_json"]
-
 
 def _roots() -> list[Path]:
     """Where presets are: inside an installed package, next to the package in a source tree."""

@@ -11,8 +11,6 @@ from keras_facealign._deprecated import renamed_arguments
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.training.optimizers import recipe_optimizer
 
-__all__ = ["OPTIMIZERS", "TrainingConfig", "make_optimizer"]
-
 OPTIMIZERS = ("adamw", "nadam", "shared_nadam")
 
 

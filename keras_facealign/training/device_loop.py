@@ -18,8 +18,6 @@ from keras_facealign.data.packed import PackedFaces
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.training.ema import averaged_variables, momentum_at, update_averages
 
-__all__ = ["DeviceTrainingLoop", "make_training_loop"]
-
 
 class DeviceTrainingLoop:
     """Takes several training steps in one compiled call, and averages the weights over the steps.

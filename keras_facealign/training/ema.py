@@ -13,8 +13,6 @@ from keras import ops
 from keras_facealign._deprecated import renamed_arguments
 from keras_facealign.errors import FaceAlignError
 
-__all__ = ["EMAWeights", "keep_better", "momentum_at", "update_averages"]
-
 _STEPS = "steps"
 
 

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from keras_facealign.data.examples import FaceExample
     from keras_facealign.models.face_align_model import FaceAlignModel
 
-__all__ = ["measure_landmark_offset"]
-
 
 def measure_landmark_offset(
     model: FaceAlignModel, faces: Iterable[FaceExample]

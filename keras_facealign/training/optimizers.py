@@ -16,14 +16,6 @@ from keras import ops
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.objective.recipes import RENAMED_RECIPES
 
-__all__ = [
-    "RECIPE_OPTIMIZERS",
-    "RecipeOptimizer",
-    "SharedScheduleNadam",
-    "recipe_optimizer",
-    "step_decay",
-]
-
 
 @keras.saving.register_keras_serializable(package="keras_facealign")
 class SharedScheduleNadam(keras.optimizers.Optimizer):

@@ -11,8 +11,6 @@ import numpy as np
 
 from keras_facealign.errors import FaceAlignError
 
-__all__ = ["PRECISIONS", "choose_precision", "measure_precisions"]
-
 PRECISIONS = ("float32", "mixed_bfloat16")
 
 # bfloat16 has about three digits; a gain within the noise of the measurement is not worth it.

@@ -22,8 +22,6 @@ from keras_facealign.storage.preset_folders import check_replaceable
 from keras_facealign.training.configuration import TrainingConfig, make_optimizer
 from keras_facealign.training.ema import EMAWeights, keep_better
 
-__all__ = ["fit"]
-
 
 @renamed_arguments(schedule="config")
 def fit(

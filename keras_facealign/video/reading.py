@@ -16,8 +16,6 @@ import numpy as np
 from keras_facealign.data.images import IMAGE_SUFFIXES, MAX_PIXELS, read_image
 from keras_facealign.errors import FaceAlignError
 
-__all__ = ["Frame", "VideoReader", "silent_opencv"]
-
 # For files without a frame rate, and for folders of images.
 _FRAME_RATE = 25.0
 _FASTEST = 1000.0

@@ -19,8 +19,6 @@ import numpy as np
 
 from keras_facealign.errors import FaceAlignError
 
-__all__ = ["DEFAULT_SMOOTHING", "OneEuroFilter", "Smoothing", "fit_similarity"]
-
 # Lower confidences count as this, so that no landmark is frozen.
 _LEAST_CONFIDENCE = 0.05
 

@@ -27,8 +27,6 @@ from keras_facealign.video.smoothing import (
     fit_similarity,
 )
 
-__all__ = ["FaceTracker", "TrackedFace"]
-
 # A detected box belongs to a tracked face if their intersection over union exceeds this. Detectors
 # place their boxes slightly differently, so it is low.
 _SAME_FACE = 0.3

@@ -14,8 +14,6 @@ from keras_facealign.errors import FaceAlignError
 from keras_facealign.storage.atomic import atomic_path
 from keras_facealign.video.reading import silent_opencv
 
-__all__ = ["CODECS", "VideoWriter", "video_writer"]
-
 CODECS = {".mp4": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
 """Extension of a video file, and the codec it is written with."""
 

@@ -142,8 +142,9 @@ def test_one_step_changes_the_weights_as_stored(stored, jit_compile):
     assert len(changes) == sum(name.startswith("change/") for name in stored)
     for path, change in changes.items():
         expected = stored[f"change/{path}"]
-        # Rounding differs between processors. Images changed by 2e-7 of their values move weights by
-        # 3e-5 of the largest change as a rule, and by 6e-3 where an activation crosses a ReLU's zero.
+        # Rounding differs between processors. Images changed by 2e-7 of their values change the
+        # weights' steps by 3e-5 of the largest as a rule, and by 6e-3 where an activation crosses a
+        # ReLU's zero.
         np.testing.assert_allclose(
             change, expected, rtol=0, atol=0.02 * np.abs(expected).max() + 1e-6, err_msg=path
         )

@@ -20,8 +20,6 @@ from keras_facealign.networks.architecture import (
     stem_widths,
 )
 
-__all__ = ["GRID_PREFIXES", "canonical_arrays", "describe", "listed", "recognize", "with_prefix"]
-
 # The aggregation grid's names in the original code: since 2019, before 2019, and in 2018.
 GRID_PREFIXES = ("sat", "sta", "dla")
 _GRID_NAME = re.compile(rf"^(arg|aux):({'|'.join(GRID_PREFIXES)})(?=\d+_)")

@@ -29,8 +29,6 @@ from keras_facealign.landmarks import scheme_of_size
 from keras_facealign.models import FaceAlignModel
 from keras_facealign.networks import Architecture
 
-__all__ = ["can_have_gate", "load_mxnet", "read_checkpoint", "save_mxnet"]
-
 # The name of the grids in each released code base.
 _PREFIXES = {"dfa": "sat", "insightface": "sta", "insightface_2018": "dla"}
 

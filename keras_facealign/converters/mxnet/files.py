@@ -9,8 +9,6 @@ from typing import Any
 
 from keras_facealign.errors import FaceAlignError
 
-__all__ = ["find_params", "symbol_has_gate"]
-
 _EPOCH = re.compile(r"-(\d{4,9})\.params$")
 # The largest graph of the original code has half a megabyte.
 _MAX_SYMBOL_BYTES = 20_000_000

@@ -12,8 +12,6 @@ from collections.abc import Iterator
 
 from keras_facealign.networks.architecture import ENCODER_DECODERS, Architecture, stem_widths
 
-__all__ = ["expected_arrays"]
-
 Shape = tuple[int, ...]
 Arrays = Iterator[tuple[str, Shape]]
 

@@ -18,8 +18,6 @@ import numpy as np
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.storage.atomic import atomic_write
 
-__all__ = ["read_params", "write_params"]
-
 _LIST_MAGIC = 0x112
 _ARRAY_MAGIC = 0xF993FAC9
 _DENSE = 0

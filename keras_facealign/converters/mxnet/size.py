@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from keras_facealign.converters.mxnet.manifest import expected_arrays
 from keras_facealign.networks.architecture import Architecture
 
-__all__ = ["CheckpointSize", "checkpoint_size"]
-
 # Bytes of the list's header with its two counts, and per array, dimension and name.
 _LIST_BYTES, _ARRAY_BYTES, _DIMENSION_BYTES, _NAME_BYTES = 32, 24, 8, 8
 

@@ -18,14 +18,6 @@ from keras_facealign.converters.mxnet.architecture_of import canonical_arrays, l
 from keras_facealign.converters.mxnet.params_file import read_params
 from keras_facealign.errors import FaceAlignError
 
-__all__ = [
-    "assign_arrays",
-    "load_mxnet_weights",
-    "to_keras_layout",
-    "to_mxnet_layout",
-    "variables_by_name",
-]
-
 # By the last part of a weight's path: the MXNet array's prefix and the last part of its name.
 _KINDS = {
     "kernel": ("arg", "weight"),

@@ -21,8 +21,6 @@ import numpy as np
 
 from keras_facealign.landmarks import IBUG68
 
-__all__ = ["annotated_jaw", "is_kit", "kit_annotation_bias", "kit_jaw_shift"]
-
 # The first landmarks of the kit's vertex_indices.json identify it.
 _KIT_JAW = (1225, 1888, 1052, 367, 1719, 1722, 2199, 1447, 966)
 _ANNOTATED_JAW = (

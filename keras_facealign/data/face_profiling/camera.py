@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-__all__ = ["Camera", "angles_from_rotation", "rotation_from_angles", "rotation_from_vector"]
-
 # The head's y axis points up, the image's points down.
 _FLIP = np.array([1.0, -1.0, 1.0])
 

@@ -11,8 +11,6 @@ from keras_facealign.data.face_profiling.model import NUM_LANDMARKS, MorphableMo
 from keras_facealign.data.face_profiling.silhouette import JAW, contour_lines
 from keras_facealign.errors import FaceAlignError
 
-__all__ = ["FitSettings", "HeadFit", "HeadFitter"]
-
 _FLIP = np.array([1.0, -1.0])
 
 

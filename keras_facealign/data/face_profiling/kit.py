@@ -33,8 +33,6 @@ from keras_facealign.data.files import read_text, require_folder
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.storage.atomic import atomic_path
 
-__all__ = ["pack_kit"]
-
 _NEUTRAL, _INDICES = "generic_neutral_mesh.obj", "vertex_indices.json"
 _FOLDERS = ("", "FaceXModel")
 _IDENTITY = re.compile(r"identity([0-9]{3})\.obj")

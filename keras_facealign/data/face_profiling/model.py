@@ -27,8 +27,6 @@ from keras_facealign.data.npz import read_npz
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.landmarks import IBUG68
 
-__all__ = ["MorphableModel", "load_head_model", "triangulate"]
-
 NUM_LANDMARKS = 68
 
 # ICT-FaceKit's first parts are the face, and head and neck; eyes, teeth and lashes follow.

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Raster", "rasterize"]
-
 # Pixels of the triangles' boxes processed together; limits the memory.
 _CHUNK = 1_000_000
 

@@ -15,8 +15,6 @@ from keras_facealign.data.face_profiling.camera import Camera
 from keras_facealign.data.face_profiling.rasterizer import rasterize
 from keras_facealign.data.files import import_extra
 
-__all__ = ["TurnableFace", "facing", "visible_landmarks"]
-
 # Cosines of the viewing angles between which skin fades out.
 _FADED, _FULL = 0.02, 0.15
 # The outline of a fit is some pixels off, and a rotation would smear the background over the cheek:

@@ -15,8 +15,6 @@ import numpy as np
 
 from keras_facealign.data.face_profiling.model import MorphableModel
 
-__all__ = ["JAW", "ContourLines", "contour_lines"]
-
 JAW = 17
 """The first landmarks of iBUG-68 are the jaw's, from the person's right to the left."""
 

@@ -9,8 +9,6 @@ from keras_facealign.data.face_profiling.fitting import HeadFit
 from keras_facealign.data.face_profiling.model import MorphableModel
 from keras_facealign.data.face_profiling.silhouette import JAW
 
-__all__ = ["snapped_vertices"]
-
 # Lengths in units of the outer eye corners' distance on the mean head.
 _REACH = 0.28
 _FARTHEST = 0.12

@@ -25,16 +25,6 @@ from keras_facealign.data.valid_items import reader
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.storage.atomic import atomic_path, atomic_write
 
-__all__ = [
-    "SETTINGS",
-    "is_written",
-    "load_samples",
-    "open_output",
-    "read_labels",
-    "survey",
-    "write_views",
-]
-
 SETTINGS = "settings.json"
 
 _MAX_VIEWS = 100

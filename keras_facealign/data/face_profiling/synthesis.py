@@ -18,8 +18,6 @@ from keras_facealign.data.face_profiling.snapping import snapped_vertices
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.geometry import crop_matrix, landmarks_box, transform_points
 
-__all__ = ["LABELS_VERSION", "TurnedView", "ViewSettings", "check_yaws", "turned_views"]
-
 LABELS_VERSION = 3
 """Version of the labels; it increases when the same face gets other labels than before."""
 

@@ -21,8 +21,6 @@ from keras_facealign.data.readers.w300_lp import list_stems, read_parameters
 from keras_facealign.data.valid_items import reader
 from keras_facealign.errors import FaceAlignError
 
-__all__ = ["LABELS", "NUM_LANDMARKS", "PUBLISHED", "load_samples", "survey"]
-
 NUM_LANDMARKS = 68
 
 PUBLISHED = {"test": 2000}

@@ -21,8 +21,6 @@ from keras_facealign.data.npz import read_npz
 from keras_facealign.data.valid_items import reader
 from keras_facealign.errors import FaceAlignError
 
-__all__ = ["load_samples"]
-
 _LABELS = "labels.npz"
 _MAX_BYTES = 20_000_000
 _ARRAYS = {

@@ -21,17 +21,6 @@ from keras_facealign.data.mat import Mat73, open_mat73
 from keras_facealign.data.valid_items import reader
 from keras_facealign.errors import FaceAlignError
 
-__all__ = [
-    "NUM_LANDMARKS",
-    "PUBLISHED",
-    "box_corners",
-    "find_file",
-    "load_samples",
-    "read_stored_image",
-    "required_file",
-    "survey",
-]
-
 NUM_LANDMARKS = 29
 
 PUBLISHED = {"train": 1345, "test": 507}

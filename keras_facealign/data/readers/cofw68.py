@@ -23,8 +23,6 @@ from keras_facealign.data.readers import cofw
 from keras_facealign.data.valid_items import reader
 from keras_facealign.errors import FaceAlignError
 
-__all__ = ["NUM_LANDMARKS", "PUBLISHED", "load_samples", "survey"]
-
 NUM_LANDMARKS = 68
 
 PUBLISHED = {"test": 507}

@@ -24,8 +24,6 @@ from keras_facealign.data.files import Survey, check_choice, list_names, read_te
 from keras_facealign.data.valid_items import reader
 from keras_facealign.errors import FaceAlignError
 
-__all__ = ["NUM_LANDMARKS", "PARTS", "PUBLISHED", "load_samples", "survey"]
-
 NUM_LANDMARKS = 70
 _PUPILS = 2
 

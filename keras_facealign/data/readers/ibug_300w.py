@@ -21,16 +21,6 @@ from keras_facealign.data.files import Survey, check_choice
 from keras_facealign.data.valid_items import reader
 from keras_facealign.errors import FaceAlignError
 
-__all__ = [
-    "FOLDERS",
-    "NUM_LANDMARKS",
-    "PUBLISHED",
-    "SPLITS",
-    "find_samples",
-    "load_samples",
-    "survey",
-]
-
 _logger = logging.getLogger(__name__)
 
 NUM_LANDMARKS = 68

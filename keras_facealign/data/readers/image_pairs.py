@@ -9,8 +9,6 @@ import numpy as np
 
 from keras_facealign.data.images import read_image
 
-__all__ = ["ImagePair", "ListedPair", "read_pair"]
-
 ListedPair = tuple[str, int, bool, str, str]
 """A line of a list: what error messages call it, fold, whether both are one person, two images."""
 

@@ -16,8 +16,6 @@ from keras_facealign.data.readers.image_pairs import ImagePair, ListedPair, read
 from keras_facealign.data.valid_items import reader
 from keras_facealign.errors import FaceAlignError
 
-__all__ = ["NUM_LANDMARKS", "PUBLISHED", "load_samples", "survey"]
-
 NUM_LANDMARKS = 0
 
 PUBLISHED = {"test": 6000, "dev_train": 2200, "dev_test": 1000}

@@ -21,8 +21,6 @@ from keras_facealign.data.pts import read_pts
 from keras_facealign.data.valid_items import reader
 from keras_facealign.errors import FaceAlignError
 
-__all__ = ["POSES", "PUBLISHED", "find_samples", "load_samples", "survey"]
-
 POSES = {"semi_frontal": 68, "profile": 39}
 """The two kinds of faces and their number of landmarks."""
 

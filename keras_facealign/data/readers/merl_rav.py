@@ -20,16 +20,6 @@ from keras_facealign.data.files import Survey, check_choice
 from keras_facealign.data.valid_items import reader
 from keras_facealign.errors import FaceAlignError
 
-__all__ = [
-    "NUM_LANDMARKS",
-    "POSES",
-    "PUBLISHED",
-    "SPLITS",
-    "find_samples",
-    "load_samples",
-    "survey",
-]
-
 _logger = logging.getLogger(__name__)
 
 NUM_LANDMARKS = 68

@@ -21,16 +21,6 @@ from keras_facealign.data.mat import read_mat
 from keras_facealign.data.valid_items import reader
 from keras_facealign.errors import FaceAlignError
 
-__all__ = [
-    "LABELS",
-    "NUM_LANDMARKS",
-    "PUBLISHED",
-    "list_stems",
-    "load_samples",
-    "read_parameters",
-    "survey",
-]
-
 NUM_LANDMARKS = 68
 
 SETS = {"AFW": 5207, "HELEN": 37676, "IBUG": 1786, "LFPW": 16556}

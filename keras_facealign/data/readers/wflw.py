@@ -23,8 +23,6 @@ from keras_facealign.data.files import Survey, check_choice, read_bytes, resolve
 from keras_facealign.data.valid_items import reader
 from keras_facealign.errors import FaceAlignError
 
-__all__ = ["ATTRIBUTES", "NUM_LANDMARKS", "PUBLISHED", "load_samples", "survey"]
-
 NUM_LANDMARKS = 98
 
 PUBLISHED = {

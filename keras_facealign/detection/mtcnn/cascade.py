@@ -17,8 +17,6 @@ import numpy as np
 
 from keras_facealign.runtimes.litert import TFLiteGraph
 
-__all__ = ["Cascade", "find_faces", "load_cascade"]
-
 Cascade = tuple[Callable[[np.ndarray], dict[str, np.ndarray]], ...]
 """PNet, RNet and ONet: functions from float32 images to `boxes` and `scores` (see README.md)."""
 

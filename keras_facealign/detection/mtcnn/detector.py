@@ -11,8 +11,6 @@ from keras_facealign.detection.detector import Detection, shift_and_scale_box
 from keras_facealign.detection.mtcnn.cascade import find_faces, load_cascade
 from keras_facealign.errors import FaceAlignError
 
-__all__ = ["MTCNNDetector"]
-
 
 class MTCNNDetector:
     """Finds faces with MTCNN (Zhang et al., 2016).

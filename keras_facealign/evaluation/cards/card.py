@@ -40,8 +40,6 @@ from keras_facealign.storage.preset_folders import CALIBRATION, CONFIG, METADATA
 if TYPE_CHECKING:
     from keras_facealign.networks import Architecture
 
-__all__ = ["CARD", "FIGURE", "card_text", "write_card"]
-
 CARD, FIGURE = "README.md", "card.png"
 
 _FILES = {

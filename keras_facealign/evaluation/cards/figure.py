@@ -12,8 +12,6 @@ from keras_facealign.evaluation.plots import new_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["draw_trials", "palette_png"]
-
 _TRUTH, _FAILURE = "#ff4040", "#d01818"
 # Standard deviations at the ends of the colors, in percent of the crop's side.
 _SIGMA_RANGE = (1.0, 6.0)

@@ -25,16 +25,6 @@ from keras_facealign.inference.synthetic_faces import render_synthetic_faces
 if TYPE_CHECKING:
     from keras_facealign.models import FaceAlignModel
 
-__all__ = [
-    "Head",
-    "HeadView",
-    "drawn_head",
-    "fitted_head",
-    "head_surface",
-    "lifted_head",
-    "photo_head",
-]
-
 # Of a mean face (x right, y down, z away from the viewer) and a head (x right, y up, z near).
 _FLIP = np.array([1.0, -1.0, -1.0])
 _SIDE = 384  # of the images that are laid over heads

@@ -7,8 +7,6 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = ["block", "code", "escape", "facts", "label", "number", "section", "table"]
-
 # Characters with a meaning anywhere in a line; $ starts a formula on GitHub. An underscore within a
 # word has none.
 _SPECIAL = re.compile(r"[\\`*<>\[\]|~&$]|(?<![^\W_])_|_(?![^\W_])")

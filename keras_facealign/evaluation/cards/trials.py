@@ -17,18 +17,6 @@ from keras_facealign.landmarks import IBUG68
 if TYPE_CHECKING:
     from keras_facealign.models import FaceAlignModel
 
-__all__ = [
-    "CORRUPTIONS",
-    "CORRUPTION_STRENGTHS",
-    "FAILED",
-    "YAWS",
-    "Trial",
-    "corrupted_trials",
-    "judge",
-    "try_preset",
-    "turned_trials",
-]
-
 YAWS = (0, 15, 30, 45, 60, 75, 90)
 """Degrees, without sign."""
 

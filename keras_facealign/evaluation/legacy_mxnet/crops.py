@@ -12,20 +12,6 @@ import numpy as np
 
 from keras_facealign.errors import FaceAlignError
 
-__all__ = [
-    "CROP_SIZE",
-    "MAP_SIZE",
-    "RECORD_SIZE",
-    "align_matrix",
-    "box_matrix",
-    "decode_maps",
-    "landmarks_matrix",
-    "move",
-    "rotation_matrix",
-    "to_record",
-    "warp",
-]
-
 RECORD_SIZE, CROP_SIZE, MAP_SIZE = 384, 128, 64
 
 # Eyes, nose and mouth corners of ArcFace's 112 x 112 template.

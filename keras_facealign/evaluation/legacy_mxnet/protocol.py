@@ -33,8 +33,6 @@ from keras_facealign.evaluation.predictions import Predictions
 from keras_facealign.evaluation.report import EvaluationReport
 from keras_facealign.geometry import compose, invert
 
-__all__ = ["MXNetProtocol"]
-
 _NUM_LANDMARKS = 68
 _FIRST_SCALE, _SCALE_STEP, _TRIES = 256, 20, 6
 

@@ -12,8 +12,6 @@ from keras_facealign.networks.tracing.graph import Graph, Node
 from keras_facealign.networks.tracing.lowering import trace
 from keras_facealign.networks.tracing.simplification import simplify
 
-__all__ = ["fold_batch_norm", "to_keras"]
-
 
 def fold_batch_norm(model: keras.Model) -> keras.Model:
     """Makes an equivalent network for inference, with batch norm folded into the convolutions.

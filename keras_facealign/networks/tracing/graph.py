@@ -37,8 +37,6 @@ from typing import Any
 
 from keras_facealign.errors import FaceAlignError
 
-__all__ = ["Graph", "Node", "Shape", "UnsupportedLayerError"]
-
 Shape = tuple[int, int, int]
 
 

@@ -13,8 +13,6 @@ import numpy as np
 from keras_facealign.layers.batch_norm import BatchNormalization
 from keras_facealign.networks.tracing.graph import Graph, Node, Shape, UnsupportedLayerError
 
-__all__ = ["trace"]
-
 
 def trace(model: keras.Model, keep_layers: bool = False) -> Graph:
     """Makes a graph for inference from a model.

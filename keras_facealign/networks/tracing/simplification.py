@@ -9,8 +9,6 @@ import numpy as np
 
 from keras_facealign.networks.tracing.graph import Graph, Node
 
-__all__ = ["merge_upsampling", "simplify"]
-
 _CONVOLUTIONS = ("conv", "depthwise", "deconv")
 
 

@@ -23,17 +23,6 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = [
-    "BuildError",
-    "build_library",
-    "cache_folder",
-    "compile_command",
-    "cpu_level",
-    "find_headers",
-    "find_library",
-    "source_tag",
-]
-
 SOURCES = Path(__file__).resolve().parent
 INSTALLED = SOURCES / "built"  # libraries that were built by the installation
 PACKAGES = {"tensorflow": "tensorflow", "jax": "jaxlib"}

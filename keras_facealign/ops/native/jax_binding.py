@@ -14,8 +14,6 @@ from keras_facealign.ops.native import probe
 from keras_facealign.ops.native.build import BuildError, build_library, source_tag
 from keras_facealign.ops.native.probe import Attributes
 
-__all__ = ["device", "load", "run"]
-
 HANDLERS = {
     "cpu": ("sample", "sample_gradient", "convolve", "convolve_gradient"),
     "cuda": ("sample", "sample_gradient"),

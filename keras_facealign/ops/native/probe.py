@@ -9,8 +9,6 @@ import numpy as np
 
 from keras_facealign.ops.native.build import BuildError
 
-__all__ = ["ATTRIBUTES", "Attributes", "check", "gradient_attributes"]
-
 Attributes = tuple[tuple[str, int], ...]
 
 # A convolution of one tap: sampled at the center of the pixels 0, 1, 2 and 3.

@@ -19,8 +19,6 @@ from keras_facealign.ops.native import probe
 from keras_facealign.ops.native.build import BuildError, build_library, source_tag
 from keras_facealign.ops.native.probe import Attributes
 
-__all__ = ["device", "load", "run"]
-
 OLDEST = (2, 18)  # the first whose FFI accepts handlers of other libraries
 XLA_LIBRARIES = ("libtensorflow_cc.so.2", "libtensorflow_cc.2.dylib")
 GET_API = "_ZN3xla3ffi12GetXlaFfiApiEv"  # xla::ffi::GetXlaFfiApi()
