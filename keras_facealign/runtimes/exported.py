@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from keras_facealign.prediction import (
     one_or_many,
     predict_outputs,
 )
-from keras_facealign.runtimes.litert import TFLiteGraph, available_cores
+from keras_facealign.prediction.concurrency import PerProcess, available_cores
+from keras_facealign.runtimes.litert import TFLiteGraph
 from keras_facealign.runtimes.metadata import read_metadata
 
 FILE_RUNTIMES = {".tflite": "litert", ".onnx": "onnx"}
@@ -199,6 +201,8 @@ def _fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
 class OnnxGraph:
     """An ONNX file on ONNX Runtime, with the interface of `TFLiteGraph`.
 
+    Any number of threads may call it. It pickles as the file's content.
+
     Args:
         content: Content of the file.
         name: Name for error messages.
@@ -210,26 +214,34 @@ class OnnxGraph:
     """
 
     def __init__(self, content: bytes, name: str, threads: int | None = None) -> None:
-        onnxruntime = importlib.import_module("onnxruntime")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or min(available_cores(), 4)
+        self._session = PerProcess(partial(_session, content, name, threads))
+        session = self._session.get()
         try:
-            self._session = onnxruntime.InferenceSession(
-                content, options, providers=["CPUExecutionProvider"]
-            )
-            (self._input,) = self._session.get_inputs()
-        except Exception as error:  # the errors of ONNX Runtime have no common base class
-            reason = " ".join(str(error).split())[:200]
-            raise FaceAlignError(f"{name}: cannot be run as an ONNX model ({reason})") from error
-        self.input_shape = _sizes(self._input.shape)
+            (only,) = session.get_inputs()
+        except ValueError as error:
+            raise FaceAlignError(f"{name}: an ONNX model with one input is needed") from error
+        self._input = only.name
+        self.input_shape = _sizes(only.shape)
         kinds = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
-        self.input_type = np.dtype(kinds.get(self._input.type, "O"))
-        self._names = [output.name for output in self._session.get_outputs()]
-        self.output_shapes = {o.name: _sizes(o.shape) for o in self._session.get_outputs()}
+        self.input_type = np.dtype(kinds.get(only.type, "O"))
+        self.output_shapes = {o.name: _sizes(o.shape) for o in session.get_outputs()}
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        values = self._session.run(self._names, {self._input.name: images})
-        return dict(zip(self._names, values, strict=True))
+        names = list(self.output_shapes)
+        values = self._session.get().run(names, {self._input: images})
+        return dict(zip(names, values, strict=True))
+
+
+def _session(content: bytes, name: str, threads: int | None) -> Any:
+    """Makes a session of ONNX Runtime, which any number of threads may run."""
+    onnxruntime = importlib.import_module("onnxruntime")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or min(available_cores(), 4)
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the errors of ONNX Runtime have no common base class
+        reason = " ".join(str(error).split())[:200]
+        raise FaceAlignError(f"{name}: cannot be run as an ONNX model ({reason})") from error
 
 
 def _sizes(shape: Any) -> tuple[int, ...]:

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import importlib
-import os
+import threading
 import warnings
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.prediction.concurrency import WorkerPool, available_cores
 from keras_facealign.runtimes.metadata import SIGNATURE
 
 # LiteRT itself, and the same interpreter inside of TensorFlow.
 _HOMES = (("ai_edge_litert.interpreter", "Interpreter"), ("tensorflow", "lite.Interpreter"))
 # Networks of this size are no faster with more threads.
 _MOST_THREADS = 4
-
-
-def available_cores() -> int:
-    """Processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+# Warning filters belong to the whole process, so only one thread at a time may change them.
+_filters = threading.Lock()
 
 
 def find_interpreter() -> Any:
@@ -50,6 +47,10 @@ def find_interpreter() -> Any:
 class TFLiteGraph:
     """A TFLite file as a function from an array to arrays by name.
 
+    Any number of threads may call it: each gets an interpreter of its own, of which there are at
+    most as many as cores. They share the file's content, so that a further one takes about 10 MB
+    for `sat1_cab_mobile`. It pickles as the file's content.
+
     Args:
         content: Content of the file.
         name: Name for error messages.
@@ -66,41 +67,15 @@ class TFLiteGraph:
     """
 
     def __init__(self, content: bytes, name: str, threads: int | None = None) -> None:
-        interpreter = find_interpreter()
         self.name = name
-        try:
-            with warnings.catch_warnings():
-                # TensorFlow's interpreter recommends LiteRT, which is used where it is installed.
-                warnings.filterwarnings("ignore", category=UserWarning, module="tensorflow")
-                self._interpreter = interpreter(
-                    model_content=content,
-                    num_threads=threads or min(available_cores(), _MOST_THREADS),
-                )
-            runner = self._interpreter.get_signature_runner(SIGNATURE)
-            inputs, self._outputs = runner.get_input_details(), runner.get_output_details()
-            (self._input,) = inputs.values()
-        except (ValueError, RuntimeError, TypeError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise FaceAlignError(f"{name}: cannot be run as a TFLite model ({reason})") from error
-        self._shape: tuple[int, ...] = ()
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        """Shape of the input in the file, -1 for any size."""
-        return tuple(int(side) for side in self._input["shape_signature"])
-
-    @property
-    def input_type(self) -> np.dtype:
-        """Dtype of the input."""
-        return np.dtype(self._input["dtype"])
-
-    @property
-    def output_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shapes of the outputs by name, -1 where they depend on the input."""
-        return {
-            name: tuple(int(side) for side in details["shape_signature"])
-            for name, details in self._outputs.items()
-        }
+        self._interpreters = WorkerPool(partial(_Interpreter, content, name, threads))
+        with self._interpreters.borrow() as interpreter:
+            self.input_shape = interpreter.input_shape
+            """Shape of the input in the file, -1 for any size."""
+            self.input_type = interpreter.input_type
+            """Dtype of the input."""
+            self.output_shapes = interpreter.output_shapes
+            """Shapes of the outputs by name, -1 where they depend on the input."""
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Runs the graph.
@@ -114,19 +89,53 @@ class TFLiteGraph:
         Raises:
             FaceAlignError: If the graph fails on it.
         """
-        index = self._input["index"]
+        with self._interpreters.borrow() as interpreter:
+            return interpreter.run(images)
+
+
+class _Interpreter:
+    """An interpreter, for one thread at a time; the arguments are those of `TFLiteGraph`."""
+
+    def __init__(self, content: bytes, name: str, threads: int | None) -> None:
+        interpreter = find_interpreter()
+        self._name = name
+        try:
+            with _filters, warnings.catch_warnings():
+                # TensorFlow's interpreter recommends LiteRT, which is used where it is installed.
+                warnings.filterwarnings("ignore", category=UserWarning, module="tensorflow")
+                self._interpreter = interpreter(
+                    model_content=content,
+                    num_threads=threads or min(available_cores(), _MOST_THREADS),
+                )
+            runner = self._interpreter.get_signature_runner(SIGNATURE)
+            inputs, outputs = runner.get_input_details(), runner.get_output_details()
+            (details,) = inputs.values()
+        except (ValueError, RuntimeError, TypeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise FaceAlignError(f"{name}: cannot be run as a TFLite model ({reason})") from error
+        self._input = details["index"]
+        self._outputs = {output: found["index"] for output, found in outputs.items()}
+        self.input_shape = _signature(details)
+        self.input_type = np.dtype(details["dtype"])
+        self.output_shapes = {output: _signature(found) for output, found in outputs.items()}
+        self._shape: tuple[int, ...] = ()
+
+    def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
         try:
             if images.shape != self._shape:
-                self._shape = ()
-                self._interpreter.resize_tensor_input(index, images.shape)
+                self._interpreter.resize_tensor_input(self._input, images.shape)
                 self._interpreter.allocate_tensors()
                 self._shape = images.shape
-            self._interpreter.set_tensor(index, np.ascontiguousarray(images, self.input_type))
+            self._interpreter.set_tensor(self._input, np.ascontiguousarray(images, self.input_type))
             self._interpreter.invoke()
         except (ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:200]
             raise FaceAlignError(
-                f"{self.name}: fails on input of shape {images.shape} ({reason})"
+                f"{self._name}: fails on input of shape {images.shape} ({reason})"
             ) from error
         get = self._interpreter.get_tensor
-        return {name: get(details["index"]) for name, details in self._outputs.items()}
+        return {name: get(index) for name, index in self._outputs.items()}
+
+
+def _signature(details: dict[str, Any]) -> tuple[int, ...]:
+    return tuple(int(side) for side in details["shape_signature"])

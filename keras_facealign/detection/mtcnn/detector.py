@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
 
 from keras_facealign.detection.detector import Detection, shift_and_scale_box
-from keras_facealign.detection.mtcnn.cascade import find_faces, load_cascade
+from keras_facealign.detection.mtcnn.cascade import Cascade, find_faces, load_cascade
 from keras_facealign.errors import FaceAlignError
 
 
@@ -60,7 +58,6 @@ class MTCNNDetector:
         self.min_face_size = min_face_size
         self.threshold = threshold
         self.max_side = max_side
-        self._cascade: Any = None
 
     def load(self) -> None:
         """Loads the networks now instead of on the first call.
@@ -68,14 +65,17 @@ class MTCNNDetector:
         Raises:
             FaceAlignError: If neither LiteRT nor TensorFlow is installed.
         """
-        if self._cascade is None:
-            try:
-                self._cascade = load_cascade()
-            except ImportError as error:
-                raise FaceAlignError(
-                    f"MTCNN needs LiteRT or TensorFlow ({error}); run: pip install "
-                    '"keras_facealign[litert]", or give boxes or another detector'
-                ) from error
+        self._networks()
+
+    def _networks(self) -> Cascade:
+        # Shared by all detectors of the process, so that copies and pickles of one carry none.
+        try:
+            return load_cascade()
+        except ImportError as error:
+            raise FaceAlignError(
+                f"MTCNN needs LiteRT or TensorFlow ({error}); run: pip install "
+                '"keras_facealign[litert]", or give boxes or another detector'
+            ) from error
 
     def raw_boxes(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Finds MTCNN's own boxes, before the conversion to landmark boxes.
@@ -90,7 +90,7 @@ class MTCNNDetector:
         Raises:
             FaceAlignError: If neither LiteRT nor TensorFlow is installed.
         """
-        self.load()
+        networks = self._networks()
         height, width = image.shape[:2]
         scale = min(self._NATIVE_FACE / self.min_face_size, self.max_side / max(height, width))
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -99,7 +99,7 @@ class MTCNNDetector:
         bottom, right = (max(0, self._MIN_SIDE - side) for side in resized.shape[:2])
         if bottom or right:
             resized = cv2.copyMakeBorder(resized, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
-        boxes, scores = find_faces(resized, self._cascade, self.threshold)
+        boxes, scores = find_faces(resized, networks, self.threshold)
         factor = np.array([width / size[0], height / size[1]] * 2)
         # Half-pixel centers: pixel x of the resized image is (x + 0.5) * factor - 0.5 here.
         return (boxes + 0.5) * factor - 0.5, scores

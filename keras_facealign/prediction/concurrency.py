@@ -1,0 +1,131 @@
+"""What lets a network run in any thread, and in forked and spawned processes.
+
+Interpreters and compiled networks may be used by one thread at a time, cannot be pickled, and do
+not survive a fork, which copies their memory but not their threads. So nothing holds them directly:
+`PerProcess` makes a value once in every process, and `WorkerPool` lends objects to one thread at a
+time. Both travel to other processes as the function that makes the value.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import ctypes
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+_MISSING: Any = object()
+_living: weakref.WeakSet[PerProcess[Any]] = weakref.WeakSet()
+
+
+def available_cores() -> int:
+    """Counts the processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class PerProcess(Generic[T]):
+    """A value that each process makes for itself, once, when a thread first asks for it.
+
+    Pickling and copying take along `make`, not the value.
+
+    Args:
+        make: Makes the value.
+
+    Example:
+        >>> numbers = PerProcess(list)
+        >>> numbers.get() is numbers.get()
+        True
+    """
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._renew()
+        _living.add(self)
+
+    def _renew(self) -> None:
+        self._value: T = _MISSING
+        self._lock = threading.Lock()
+
+    def get(self) -> T:
+        """Returns the value; the first thread makes it while others wait."""
+        value = self._value
+        if value is _MISSING:
+            with self._lock:
+                value = self._value
+                if value is _MISSING:
+                    value = self._value = self._make()
+        return value
+
+    def after_fork(self) -> None:
+        """Forgets the parent's value, and a lock that one of its other threads held."""
+        if self._value is not _MISSING:
+            # Never destroyed: that would wait for threads which do not exist in this process.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._value))
+        self._renew()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._make,)
+
+
+class WorkerPool(Generic[T]):
+    """Lends objects that only one thread at a time may use.
+
+    They are made when all others are lent; a single thread always gets the same one.
+
+    Args:
+        make: Makes an object. For pickling the pool it has to pickle, too.
+        most: Largest number of objects; further threads wait. Default: the number of cores.
+
+    Example:
+        >>> pool = WorkerPool(list)
+        >>> with pool.borrow() as mine, pool.borrow() as other:
+        ...     mine is other
+        False
+    """
+
+    def __init__(self, make: Callable[[], T], most: int | None = None) -> None:
+        self._make, self._most = make, most
+        self._shelf = PerProcess(partial(_Shelf, most))
+
+    @contextlib.contextmanager
+    def borrow(self) -> Iterator[T]:
+        """Lends an object for the length of a `with` block.
+
+        One whose block ends with an error is dropped, since its state is unknown.
+        """
+        shelf: _Shelf = self._shelf.get()
+        with shelf.places:
+            try:
+                worker = shelf.idle.pop()
+            except IndexError:
+                worker = self._make()
+            yield worker
+            shelf.idle.append(worker)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._make, self._most)
+
+
+class _Shelf:
+    """What a pool has in one process: places for threads, and the objects that are not lent."""
+
+    def __init__(self, most: int | None) -> None:
+        self.places = threading.Semaphore(most or available_cores())
+        self.idle: collections.deque[Any] = collections.deque()
+
+
+def _after_fork() -> None:
+    for value in list(_living):
+        value.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
