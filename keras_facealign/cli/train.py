@@ -38,6 +38,7 @@ def train(
     coherent_weight: Weight = None,
     foreground_weight: Weight = None,
     landmark_weight: Weight = None,
+    rotation: Annotated[float | None, typer.Option(min=0, max=180)] = None,
     boxes: common.CropBoxes = None,
     jitter: bool = True,
     fine_tune: Annotated[bool, typer.Option("--fine-tune")] = False,
@@ -76,6 +77,8 @@ def train(
         foreground_weight: Extra weight of the pixels near a landmark; default: 0 in recipes, or 9.
         landmark_weight: Weight of the distance of the decoded position; default: 0 in recipes, or
             0.01.
+        rotation: Largest in-plane rotation of the training views in degrees either way, up to 180 for
+            faces at any angle; default: the recipe's, or 40.
         jitter: Shift and scale boxes at random as detectors do.
         fine_tune: Start from the preset's trained weights.
         ema_momentum: Momentum of a moving average of the weights, such as 0.999, which is validated
@@ -95,13 +98,17 @@ def train(
         "landmark_weight": landmark_weight,
     }
     given = {name: value for name, value in weights.items() if value is not None}
+    compiled = {**defaults["compile"], **given, "jit_compile": "auto" if jit is None else jit}
+    if rotation is not None:
+        base = {"base": {"rotation": rotation}}
+        compiled["augmentation"] = {**compiled.get("augmentation", {}), **base}
     config = TrainingConfig(
         epochs=epochs,
         batch_size=batch_size,
         learning_rate=defaults["learning_rate"] if learning_rate is None else learning_rate,
         jitter=jitter,
         seed=seed,
-        compile={**defaults["compile"], **given, "jit_compile": "auto" if jit is None else jit},
+        compile=compiled,
         optimizer=optimizer or defaults["optimizer"],
         ema_momentum=ema_momentum,
     )

@@ -166,6 +166,30 @@ def test_recipe_and_what_replaces_its_parts(command, options, expected, compiled
         assert settings == compiled
 
 
+@pytest.mark.parametrize(
+    ("recipe", "flip", "pair", "erase"),
+    [([], 0.5, 40.0, 0.5), (["--recipe", "dfa"], 0.0, 0.0, 0.0)],
+)
+def test_rotation_replaces_that_of_the_recipe_alone(
+    command, recipe, flip, pair, erase, monkeypatch
+):
+    from keras_facealign import training
+
+    seen = []
+
+    def note(model, train, validation, output, config, *rest, **options):
+        model.compile(training.make_optimizer(config, 10), **config.compile)
+        seen.append(model.augmentation)
+        return {"seconds": 0.0}
+
+    monkeypatch.setattr(training, "fit", note)
+    assert main([*command, *recipe, "--rotation", "180"]) == 0
+    assert (seen[0].base.rotation, seen[0].base.flip) == (180.0, flip)
+    assert seen[0].pair.rotation == pair
+    assert seen[0].corruptions.erase == erase
+    assert main([*command, "--rotation", "181"]) == 2
+
+
 @pytest.mark.parametrize("faster", ["float32", "mixed_bfloat16"])
 def test_precision_is_measured_and_printed(command, faster, monkeypatch, capsys):
     import keras
