@@ -77,8 +77,8 @@ def train(
         foreground_weight: Extra weight of the pixels near a landmark; default: 0 in recipes, or 9.
         landmark_weight: Weight of the distance of the decoded position; default: 0 in recipes, or
             0.01.
-        rotation: Largest in-plane rotation of the training views in degrees either way, up to 180 for
-            faces at any angle; default: the recipe's, or 40.
+        rotation: Largest in-plane rotation of the training views in degrees either way; 180 for
+            faces at any angle. Default: the recipe's, or 40.
         jitter: Shift and scale boxes at random as detectors do.
         fine_tune: Start from the preset's trained weights.
         ema_momentum: Momentum of a moving average of the weights, such as 0.999, which is validated

@@ -9,7 +9,7 @@ from keras_facealign.models.families import (
     SATFaceAlign,
     UNetFaceAlign,
 )
-from keras_facealign.models.widening import deepen, widen
+from keras_facealign.models.widening import deepen, rescale, widen
 
 __all__ = [
     "DLAFaceAlign",
@@ -19,6 +19,7 @@ __all__ = [
     "SATFaceAlign",
     "UNetFaceAlign",
     "deepen",
+    "rescale",
     "widen",
 ]
 

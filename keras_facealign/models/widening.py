@@ -1,4 +1,6 @@
-"""Grows trained networks without changing what they compute, to continue training from there.
+"""Grows trained networks, to continue training from there.
+
+`widen` and `deepen` don't change what a network computes; `rescale` keeps the weights.
 
 A widened network has several adjacent copies of every channel, and every convolution spreads its
 kernel over the copies of its input. Adjacent copies stay adjacent when blocks concatenate, so each
@@ -19,6 +21,8 @@ from keras_facealign.errors import FaceAlignError
 from keras_facealign.layers import DeformableConv2D
 from keras_facealign.models.face_align_model import FaceAlignModel
 from keras_facealign.networks.architecture import Architecture
+
+_STEM_LAYERS = ("conv", "bn", "res")
 
 _Model = TypeVar("_Model", bound=FaceAlignModel)
 
@@ -129,8 +133,62 @@ def deepen(model: _Model, stacks: int = 2) -> _Model:
     return deeper
 
 
-def _like(model: _Model, **changes: float) -> _Model:
-    """Builds an untrained network of another size."""
+def rescale(
+    model: _Model,
+    *,
+    input_size: int | None = None,
+    map_size: int | None = None,
+    stem: str | None = None,
+) -> _Model:
+    """Makes a network for other input or map sizes, or with another stem, from the same weights.
+
+    The stacks of a network for larger maps apply the same kernels at a finer scale. Its heatmaps
+    are therefore not the old ones, but close enough to need a fraction of the training. A stem of
+    another kind, or for another ratio of input and maps, starts untrained; `examples/grow_2d.py`
+    fits it to the old one's features.
+
+    Args:
+        model: The trained network; it is not changed.
+        input_size: Side of the input in pixels; default: the model's.
+        map_size: Side of the heatmaps in pixels; default: the model's.
+        stem: Kind of stem, see `Architecture`; default: the model's.
+
+    Returns:
+        A new network of the same class and decoding method, not compiled. `landmark_offset` keeps
+        its length relative to the input.
+
+    Raises:
+        FaceAlignError: If the sizes are not possible; or the model has a spatial transformer, whose
+            weights depend on the size of its input.
+
+    Example:
+        >>> from keras_facealign import SATFaceAlign
+        >>> small = SATFaceAlign(stacks=1, width=0.125, stem="light", map_size=32)
+        >>> rescale(small, map_size=64).architecture.map_size
+        64
+    """
+    old = model.architecture
+    if old.spatial_transformer:
+        raise FaceAlignError("A network with spatial_transformer=True cannot be rescaled.")
+    given = {"input_size": input_size, "map_size": map_size, "stem": stem}
+    other = _like(model, **{name: value for name, value in given.items() if value is not None})
+    x, y = (offset * other.input_size / old.input_size for offset in model.landmark_offset)
+    other.landmark_offset = (x, y)
+    source = _weights(model)
+    same_stem = _stem_kind(other.architecture) == _stem_kind(old)
+    for path, variable in _weights(other).items():
+        if same_stem or not path.startswith(_STEM_LAYERS):
+            variable.assign(_array(source[path]))
+    return other
+
+
+def _stem_kind(architecture: Architecture) -> tuple[str, float]:
+    """What decides the layers of a network's stem, besides its width."""
+    return architecture.stem, architecture.input_size / architecture.map_size
+
+
+def _like(model: _Model, **changes: float | str) -> _Model:
+    """Builds an untrained network of another size or kind."""
     config = model.get_config()
     config["architecture"] = {**config["architecture"], **changes}
     other = type(model).from_config(config)

@@ -1,4 +1,4 @@
-"""Widened and deepened networks compute what the trained one did, and go on learning."""
+"""Grown networks compute what the trained one did, or keep its weights, and go on learning."""
 
 from __future__ import annotations
 
@@ -7,9 +7,17 @@ import numpy as np
 import pytest
 
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.models import DenseUNetFaceAlign, FaceAlignModel, SATFaceAlign, deepen, widen
+from keras_facealign.models import (
+    DenseUNetFaceAlign,
+    FaceAlignModel,
+    SATFaceAlign,
+    deepen,
+    rescale,
+    widen,
+)
 from keras_facealign.networks import Architecture
 from tests.models.tiny import MAP, SIZE, as_numpy, faces, fix_weights
+from tests.paths import ROOT
 
 LIGHT = {"topology": "sat", "stacks": 1, "depth": 1, "width": 0.0625, "stem": "light"}
 
@@ -223,3 +231,97 @@ def test_deeper_and_wider_together():
 def test_what_cannot_be_deepened(fields, stacks, message):
     with pytest.raises(FaceAlignError, match=message):
         deepen(network(**fields), stacks)
+
+
+# ---- rescaling ------------------------------------------------------------------------------
+
+
+STEM = ("conv", "bn", "res")
+
+
+def differing(one, other):
+    """The layers of the second network whose weights are not those of the first."""
+    values = {v.path: as_numpy(v) for v in one.weights}
+    return {
+        v.path.partition("/")[0]
+        for v in other.weights
+        if v.path not in values or not np.array_equal(values[v.path], as_numpy(v))
+    }
+
+
+def test_twice_the_input_and_maps_keep_all_weights():
+    small = network()
+    small.decode_method, small.landmark_offset = "argmax", (0.5, -0.25)
+    large = rescale(small, input_size=2 * SIZE, map_size=2 * MAP)
+    assert not differing(small, large)
+    assert (large.decode_method, tuple(large.landmark_offset)) == ("argmax", (1.0, -0.5))
+    images = np.random.default_rng(1).integers(0, 256, (1, 2 * SIZE, 2 * SIZE, 3))
+    (maps,) = large(images.astype("float32"), training=False)
+    assert tuple(maps.shape) == (1, 2 * MAP, 2 * MAP, 68)
+
+
+@pytest.mark.parametrize(
+    ("before", "change"),
+    [
+        ({"map_size": SIZE // 4}, {"map_size": SIZE // 2}),
+        ({}, {"stem": "full"}),
+        ({"map_size": SIZE // 4, "stacks": 2}, {"map_size": SIZE // 2, "stem": "full"}),
+    ],
+    ids=["ratio", "kind", "both"],
+)
+def test_another_stem_starts_untrained_and_learns_with_the_rest(before, change):
+    small = network(**before)
+    other = rescale(small, **change)
+    assert other.architecture == Architecture(
+        **{**small.architecture.to_dict(), **change}  # nothing else changes
+    )
+    changed = differing(small, other)
+    assert changed and all(name.startswith(STEM) for name in changed)
+    kept = {v.path.partition("/")[0] for v in other.weights} - changed
+    assert not any(name.startswith(STEM) for name in kept)
+    assert all(np.abs(values).max() > 0 for values in step(other).values())
+
+
+@pytest.mark.parametrize(
+    ("fields", "change", "message"),
+    [
+        ({"spatial_transformer": True}, {"map_size": SIZE // 4}, "cannot be rescaled"),
+        ({}, {"map_size": 3}, "map_size=3"),
+        ({}, {"stem": "heavy"}, "'heavy'"),
+    ],
+)
+def test_what_cannot_be_rescaled(fields, change, message):
+    with pytest.raises(FaceAlignError, match=message):
+        rescale(network(**fields), **change)
+
+
+@pytest.mark.slow
+def test_the_example_fits_a_stem_and_trains_on_single_views(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "examples")
+    import grow_2d
+
+    small = network(map_size=SIZE // 4)
+    teacher = rescale(small, input_size=2 * SIZE, map_size=SIZE // 2)
+    model = rescale(small, map_size=SIZE // 2, stem="full")
+    model.augmentation.configure({"base": {"rotation": 10.0}, "seed": 1})
+    fit = grow_2d.StemFit(model, teacher)
+    fit.compile(keras.optimizers.Adam(3e-3))
+    losses = [float(fit.train_on_batch(faces(4))) for _ in range(12)]
+    assert losses[-1] < 0.7 * losses[0]
+    assert not differing(small, teacher)
+    assert all(name.startswith(STEM) for name in differing(small, model))
+
+    single = grow_2d.one_view(model)
+    for new, old in zip(logits(single), logits(model), strict=True):
+        assert_same(new, old)
+    seen, original = [], single.heatmaps_and_frames
+
+    def note(images, training=None):
+        seen.append(images.shape[0])
+        return original(images, training)
+
+    single.heatmaps_and_frames = note
+    single.compile("sgd", coherent_weight=0.0, jit_compile=False)
+    logs = single.train_on_batch(faces(3), return_dict=True)
+    assert seen == [3]  # a pair would be 6 images
+    assert np.isfinite(logs["loss"]) and np.isfinite(logs["nme"])
