@@ -85,7 +85,7 @@ def bn(width):
     return np.array([2 * width, 2 * width])
 
 
-@pytest.mark.parametrize("f", [16, 64, 256])
+@pytest.mark.parametrize("f", [16, 64])
 def test_parameter_counts(f):
     q, e = f // 4, f // 8
     half = f // 2
