@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
@@ -39,15 +41,17 @@ def video(
     """Track the faces of a video and write their landmarks, head poses and an annotated video.
 
     Faces are found by the detector and tracked by their landmarks; each keeps its number while it
-    is tracked. Give at least one of --output, --json, --csv and --coco. A file appears only when it
-    is complete; an interrupted run leaves none.
+    is tracked. Give at least one of --output, --json, --csv and --coco. The files appear at the
+    end. A run that is interrupted by Ctrl-C writes them with the frames so far, and "complete" is
+    false in JSON; one that is killed leaves none.
 
-    If a video is truncated, the frames before that point are written, with a message; the exit code
-    is then 0 (with --strict: 2). A video without a readable frame is an error.
+    If a video is truncated or damaged, the readable frames are written, with a message; the exit
+    code is then 0 (with --strict: 2). A video without a readable frame is an error.
 
     Args:
         source: Video file, or folder of frames as images.
-        output: Video with the landmarks drawn: .mp4, .mov, .mkv or .avi; no sound.
+        output: Video with the landmarks drawn: .mp4, .mov, .mkv or .avi; no sound. It has the size
+            of the first frame and the timing of the input; .avi has a constant frame rate.
         json_file: Landmarks as one JSON document (.json) or JSON Lines (.jsonl).
         csv_file: Landmarks as CSV, one line per face and frame.
         coco_file: Landmarks as COCO keypoints, in JSON.
@@ -98,82 +102,167 @@ def _check(targets: dict[str, Path], source: Path) -> None:
         common.check_output_file(path, *extensions[kind])
 
 
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Delays Ctrl-C until the end of the block, so that all files get a frame or none does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed: list[int] = []
+    previous = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    if pressed:
+        raise KeyboardInterrupt
+
+
+@dataclass
+class _Outputs:
+    """The files that are written; a fault of one does not end the others."""
+
+    open: dict[str, tuple[ExitStack, Any]] = field(default_factory=dict)
+    errors: list[FaceAlignError] = field(default_factory=list)
+
+    def add(self, kind: str, context: Any) -> None:
+        stack = ExitStack()
+        self.open[kind] = stack, stack.enter_context(context)
+
+    def each(self, act: Callable[[str, Any], object], close: bool = False) -> None:
+        """Calls a function for each file that is still written, and may close it then."""
+        for kind, (stack, writer) in list(self.open.items()):
+            try:
+                try:
+                    act(kind, writer)
+                except Exception as error:
+                    # The context removes the file, and says why it could not be written.
+                    stack.__exit__(type(error), error, error.__traceback__)
+                    raise
+                if close:
+                    stack.close()
+            except FaceAlignError as error:
+                self.errors.append(error)
+                del self.open[kind]
+
+    def discard(self) -> None:
+        """Removes all files that are still written."""
+        error = KeyboardInterrupt()
+        for stack, _ in self.open.values():
+            stack.__exit__(type(error), error, None)
+
+
 @dataclass
 class _Run:
     """Reads, tracks and writes the frames of a video, and reports on them."""
 
     reader: VideoReader
     targets: dict[str, Path]
+    outputs: _Outputs = field(default_factory=_Outputs)
+    num_done: int = 0
     ids: set[int] = field(default_factory=set)
     without_face: list[int] = field(default_factory=list)
     size: tuple[int, int] = (0, 0)
-    changed: tuple[int, tuple[int, int]] | None = None
+    sizes: list[tuple[int, tuple[int, int]]] = field(default_factory=list)
+    video: Any = None
 
     def track(
         self, load: Callable[[], FaceAligner], make_tracker: Callable[[FaceAligner], FaceTracker]
     ) -> None:
         """Processes all frames; networks are loaded when the first one has been read."""
-        tracker, writers, drawing = None, [], None
-        with ExitStack() as stack:
-            # Closed before the files are renamed, so that the bar is complete when they are.
-            with common.progress_bar("Tracking", self.reader.num_frames) as advance:
-                for frame in self.reader:
-                    if tracker is None:
-                        tracker = make_tracker(load())
-                        writers, drawing = self._open(stack, frame, tracker.aligner.model.scheme)
-                    self._process(frame, tracker, writers, drawing)
-                    advance()
-            if tracker is None:
-                raise FaceAlignError(
-                    f"{self.reader.path}: contains no readable frame; check the file"
-                )
-            for writer in writers:
-                writer.finish(self.reader.num_read, not self.reader.cut_off)
+        try:
+            self._track(load, make_tracker)
+        except BaseException:
+            # Whatever ended the run: what is done is kept.
+            if self.num_done:
+                self._finish(complete=False)
+                self.report()
+            else:
+                self.outputs.discard()
+            raise
+        self._finish(complete=not self.reader.cut_off)
 
-    def _open(self, stack: ExitStack, frame: Frame, scheme: Any) -> tuple[list[Any], Any]:
+    def _track(
+        self, load: Callable[[], FaceAligner], make_tracker: Callable[[FaceAligner], FaceTracker]
+    ) -> None:
+        tracker = None
+        with common.progress_bar("Tracking", self.reader.num_frames) as advance:
+            for frame in self.reader:
+                if tracker is None:
+                    tracker = make_tracker(load())
+                    self._open(frame, tracker.aligner.model.scheme)
+                self._process(frame, tracker)
+                advance()
+        if tracker is None:
+            raise FaceAlignError(
+                self.reader.fault
+                or f"{self.reader.path}: contains no readable frame; check the file"
+            )
+
+    def _open(self, frame: Frame, scheme: Any) -> None:
         """Opens the files: the writers of landmarks, and that of the annotated video."""
         from keras_facealign.formats import VideoInfo, coco_writer, frame_writer
         from keras_facealign.video import video_writer
 
         self.size = (frame.image.shape[1], frame.image.shape[0])
+        self.sizes = [(0, self.size)]
         name, rate = self.reader.path.name, self.reader.frame_rate
         info = VideoInfo(name, rate, self.size, scheme.name, scheme.num_landmarks)
-        writers: list[Any] = []
-        drawing = None
         for kind, path in self.targets.items():
             if kind == "output":
-                drawing = stack.enter_context(video_writer(path, rate, self.size))
+                writer = video_writer(path, rate, self.size, self.reader.pixel_aspect)
             elif kind == "coco":
-                writers.append(stack.enter_context(coco_writer(path, scheme, video=info)))
+                writer = coco_writer(path, scheme, video=info)
             else:
-                writers.append(stack.enter_context(frame_writer(path, info)))
-        return writers, drawing
+                writer = frame_writer(path, info)
+            self.outputs.add(kind, writer)
+        self.video = self.outputs.open["output"][1] if "output" in self.targets else None
 
-    def _process(
-        self, frame: Frame, tracker: FaceTracker, writers: list[Any], drawing: Any
-    ) -> None:
+    def _process(self, frame: Frame, tracker: FaceTracker) -> None:
         from keras_facealign.inference.drawing import draw_tracked
 
         faces = tracker.update(frame.image, frame.time, frame.name)
-        self.ids.update(face.id for face in faces)
-        if not faces:
-            self.without_face.append(frame.index)
         size = (frame.image.shape[1], frame.image.shape[0])
-        if size != self.size and self.changed is None:
-            self.changed = frame.index, size
-        for writer in writers:
-            writer.write(frame.index, frame.time, size, faces)
-        if drawing is not None:
-            drawing.write(draw_tracked(frame.image, faces, tracker.aligner.model.scheme))
+
+        def write(kind: str, writer: Any) -> None:
+            if kind == "output":
+                drawn = draw_tracked(frame.image, faces, tracker.aligner.model.scheme)
+                writer.write(drawn, frame.time)
+            else:
+                writer.write(frame.index, frame.time, size, faces)
+
+        with _uninterrupted():
+            self.outputs.each(write)
+            if not self.outputs.open:
+                raise self.outputs.errors[0]
+            self.num_done += 1
+            self.ids.update(face.id for face in faces)
+            if not faces:
+                self.without_face.append(frame.index)
+            if size != self.sizes[-1][1]:
+                self.sizes.append((frame.index, size))
+
+    def _finish(self, complete: bool) -> None:
+        """Ends and closes the files."""
+
+        def finish(kind: str, writer: Any) -> None:
+            if kind != "output":
+                writer.finish(self.num_done, complete)
+
+        with _uninterrupted():
+            self.outputs.each(finish, close=True)
 
     def report(self) -> None:
-        """Prints what was found, and warnings about the video."""
+        """Prints what was found, and warnings about the video.
+
+        Raises:
+            FaceAlignError: If a file could not be written.
+        """
         reader = self.reader
-        written = ", ".join(map(str, self.targets.values()))
-        counts = (
-            f"{common.count(len(self.ids), 'face')} in {common.count(reader.num_read, 'frame')}"
-        )
-        common.say(f"{counts}; written to {written}")
+        written = ", ".join(str(self.targets[kind]) for kind in self.outputs.open)
+        counts = f"{common.count(len(self.ids), 'face')} in {common.count(self.num_done, 'frame')}"
+        if written:
+            common.say(f"{counts}; written to {written}")
         if self.without_face:
             # Consecutive indices have the same difference from their position.
             groups = groupby(enumerate(self.without_face), lambda pair: pair[1] - pair[0])
@@ -183,20 +272,28 @@ class _Run:
                 where = f"frame {longest[0]}"
             frames = common.count(len(self.without_face), "frame")
             common.say(f"no face in {frames}, the longest time {where}")
-        if self.changed is not None:
-            index, (width, height) = self.changed
-            drawn = ", and the annotated video shows such frames scaled"
-            typer.echo(
-                f"{reader.path}: from frame {index} on, frames are {width}x{height} instead of "
-                f"{self.size[0]}x{self.size[1]} pixels; landmarks are in pixels of their frame"
-                + (drawn if "output" in self.targets else ""),
-                err=True,
-            )
+        for line in [*reader.notes, *self._notes()]:
+            typer.echo(line, err=True)
         if reader.fault is not None:
-            typer.echo(f"{reader.fault}; the {reader.num_read} frames before are written", err=True)
-        elif reader.cut_off:
-            typer.echo(
-                f"{reader.path}: ends after {reader.num_read} of {reader.num_frames} frames, so it "
-                "is truncated or damaged; the frames before are written",
-                err=True,
+            frames = common.count(self.num_done, "readable frame")
+            typer.echo(f"{reader.fault}; {frames} written", err=True)
+        if self.outputs.errors:
+            raise self.outputs.errors[0]
+
+    def _notes(self) -> Iterator[str]:
+        """Yields what is special about this run's files."""
+        if len(self.sizes) > 1:
+            index, (width, height) = self.sizes[1]
+            more = f" (and {len(self.sizes) - 2} more changes)" if len(self.sizes) > 2 else ""
+            drawn = f"; {self.targets['output']} shows them fitted into it" if self.video else ""
+            yield (
+                f"{self.reader.path}: from frame {index} on, frames are {width}x{height} instead "
+                f"of {self.size[0]}x{self.size[1]} pixels{more}; landmarks are in pixels of their "
+                f"frame{drawn}"
+            )
+        if self.video and self.video.largest_shift > 0.5 / self.video.frame_rate:
+            yield (
+                f"{self.targets['output']}: the frames of .avi have equal distances in time, so "
+                f"some are up to {self.video.largest_shift:.2f} s off; write .mp4 or .mkv to keep "
+                "their times"
             )

@@ -4,82 +4,190 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.storage.atomic import atomic_path
-from keras_facealign.video.reading import silent_opencv
+from keras_facealign.video.decoding import import_av
 
-CODECS = {".mp4": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
+__all__ = ["CODECS", "VideoWriter", "video_writer"]
+
+CODECS = {".mp4": "h264", ".mov": "h264", ".mkv": "h264", ".avi": "mjpeg"}
 """Extension of a video file, and the codec it is written with."""
 
-# Containers estimate their number of frames, off by up to this many.
-_FRAMES_SHORT = 2
+# Encoders in order of preference: builds of FFmpeg that are free of the GPL have no libx264.
+_ENCODERS = {"h264": ("libx264", "libopenh264", "mpeg4"), "mjpeg": ("mjpeg",)}
+_FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".avi": "avi"}
+# The fastest preset, at a quality without visible loss. Without B-frames, no frame waits for
+# later ones, and players that go by the order of decoding get the durations right.
+_OPTIONS = {
+    "libx264": {"preset": "ultrafast", "crf": "21", "bf": "0"},
+    "libopenh264": {"qmin": "10", "qmax": "24"},
+    "mpeg4": {"qmin": "2", "qmax": "4"},
+    "mjpeg": {"qmin": "2", "qmax": "3"},
+}
+_TICKS = 60_000  # of the clock of timestamps, a second; MPEG-4 has at most 65535
+_BT601 = 6  # what cv2.cvtColor converts by
+_LIMITED, _FULL = 1, 2
 
 
 class VideoWriter:
-    """Writes frames of one size to a video file; created by `video_writer`.
+    """Writes frames to a video file of one size; created by `video_writer`.
 
     Args:
         path: The file.
         name: Path of the final file, which decides the codec and appears in error messages.
         frame_rate: Frames per second.
         size: (width, height) in pixels.
+        pixel_aspect: Width of a displayed pixel over its height; None for square pixels.
+
+    Attributes:
+        num_written: Number of frames written so far.
+        num_resized: Number of them that had another size.
+        largest_shift: Largest difference between a frame's time and the one it was written with,
+            in seconds. It matters only for .avi, which has a constant frame rate.
 
     Raises:
-        FaceAlignError: If OpenCV lacks the codec.
+        FaceAlignError: If PyAV is not installed or cannot write such a video.
     """
 
-    def __init__(self, path: Path, name: Path, frame_rate: float, size: tuple[int, int]) -> None:
-        self.size = size
-        self.num_written = 0
-        self.num_resized = 0
-        codec = CODECS[name.suffix.lower()]
-        code = cv2.VideoWriter.fourcc(*codec)
-        with silent_opencv():
-            self._writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, code, frame_rate, size)
-        if not self._writer.isOpened():
-            self._writer.release()
+    def __init__(
+        self,
+        path: Path,
+        name: Path,
+        frame_rate: float,
+        size: tuple[int, int],
+        pixel_aspect: Fraction | None = None,
+    ) -> None:
+        av = import_av()
+        self._av, self._name = av, name
+        self.size, self.frame_rate = size, frame_rate
+        self.num_written = self.num_resized = 0
+        self.largest_shift = 0.0
+        self._last_tick = -1
+        suffix = name.suffix.lower()
+        rate = Fraction(frame_rate).limit_denominator(65535)
+        self._tick = 1 / rate if suffix == ".avi" else Fraction(1, _TICKS)
+        self._reformatter = av.video.reformatter.VideoReformatter()
+        # A file of Python reports a full disk as every other file does.
+        self._file = path.open("wb")
+        try:
+            self._container = av.open(self._file, "w", format=_FORMATS[suffix])
+            self._stream = self._add_stream(_encoder(CODECS[suffix], size), rate, pixel_aspect)
+            self._container.start_encoding()
+        except (av.FFmpegError, ValueError) as error:
+            self._file.close()
             raise FaceAlignError(
-                f"{name}: this OpenCV cannot write {codec} video of {size[0]}x{size[1]} pixels; "
-                "install opencv-python-headless from PyPI, or write .avi, or only landmarks"
-            )
+                f"{name}: this PyAV cannot write a video of {size[0]}x{size[1]} pixels ({error}); "
+                "write .avi, or only landmarks"
+            ) from error
 
-    def write(self, image: np.ndarray) -> None:
-        """Writes a frame, uint8 (H, W, 3) RGB; frames of another size are fitted, on black."""
+    def _add_stream(self, encoder: str, rate: Fraction, pixel_aspect: Fraction | None) -> Any:
+        stream = self._container.add_stream(encoder, rate=rate, options=_OPTIONS[encoder])
+        stream.width, stream.height = self.size
+        odd = any(side % 2 for side in self.size)
+        # H.264 stores odd sizes only with colors at full resolution.
+        formats = {"mjpeg": "yuvj420p", "libx264": "yuv444p" if odd else "yuv420p"}
+        stream.pix_fmt = self._format = formats.get(encoder, "yuv420p")
+        context = stream.codec_context
+        context.time_base = self._tick
+        context.colorspace = _BT601
+        context.color_range = _FULL if encoder == "mjpeg" else _LIMITED
+        if pixel_aspect is not None:
+            context.sample_aspect_ratio = pixel_aspect
+        return stream
+
+    def write(self, image: np.ndarray, time: float | None = None) -> None:
+        """Writes a frame.
+
+        Args:
+            image: uint8 (H, W, 3) RGB; frames of another size are fitted, on black.
+            time: Seconds since the first frame; must increase. Default: one frame of the frame
+                rate after another.
+
+        Raises:
+            FaceAlignError: If FFmpeg refuses the frame.
+            OSError: If the file cannot be written, for example because the disk is full.
+        """
         if (image.shape[1], image.shape[0]) != self.size:
             image = _fit(image, self.size)
             self.num_resized += 1
-        self._writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        seconds = self.num_written / self.frame_rate if time is None else time
+        tick = max(round(seconds / self._tick), self._last_tick + 1)
+        self.largest_shift = max(self.largest_shift, abs(float(tick * self._tick) - seconds))
+        frame = self._convert(image)
+        frame.pts, frame.time_base = tick, self._tick
+        # Of the last frame, whose end no other frame gives.
+        frame.duration = max(1, round(1 / (self.frame_rate * self._tick)))
+        self._last_tick = tick
+        self._encode(frame)
         self.num_written += 1
 
+    def _convert(self, image: np.ndarray) -> Any:
+        """Converts an RGB image to a frame of the encoder's pixel format."""
+        make = self._av.VideoFrame.from_ndarray
+        if self._format == "yuv420p" and not any(side % 2 for side in self.size):
+            # Several times faster than FFmpeg's conversion.
+            return make(cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420), format="yuv420p")
+        frame = make(np.ascontiguousarray(image), format="rgb24")
+        return self._reformatter.reformat(frame, format=self._format)
+
+    def _encode(self, frame: Any) -> None:
+        try:
+            for packet in self._stream.encode(frame):
+                self._container.mux(packet)
+        except (self._av.FFmpegError, ValueError) as error:
+            if isinstance(error, OSError):
+                raise
+            raise FaceAlignError(
+                f"{self._name}: frame {self.num_written} cannot be encoded ({error}); write .avi, "
+                "or only landmarks"
+            ) from error
+
     def close(self) -> None:
-        """Closes the file."""
-        self._writer.release()
+        """Ends the video and closes the file."""
+        try:
+            self._encode(None)
+            self._container.close()
+        finally:
+            self._file.close()
+
+    def discard(self) -> None:
+        """Closes the file without ending the video."""
+        with suppress(Exception):
+            self._container.close()
+        with suppress(OSError):
+            self._file.close()
 
 
 @contextmanager
 def video_writer(
-    path: str | os.PathLike[str], frame_rate: float, size: tuple[int, int]
+    path: str | os.PathLike[str],
+    frame_rate: float,
+    size: tuple[int, int],
+    pixel_aspect: Fraction | None = None,
 ) -> Iterator[VideoWriter]:
     """Opens a video for writing; the file appears only when the block ends without an error.
 
     Args:
-        path: The file; its extension decides the codec: MPEG-4 for .mp4, .mov and .mkv, Motion JPEG
-            for .avi. The video has no sound.
+        path: The file; its extension decides the codec: H.264 for .mp4, .mov and .mkv (MPEG-4 if
+            this FFmpeg has no encoder for it), Motion JPEG for .avi. The video has no sound.
         frame_rate: Frames per second.
         size: (width, height) in pixels.
+        pixel_aspect: Width of a displayed pixel over its height; None for square pixels.
 
     Yields:
         A `VideoWriter`.
 
     Raises:
-        FaceAlignError: If the extension is unknown, OpenCV lacks the codec, or the file cannot be
-            written.
+        FaceAlignError: If the extension is unknown, PyAV is not installed or cannot write such a
+            video, or the file cannot be written.
 
     Example:
         >>> with video_writer("out.mp4", 25, (640, 480)) as writer:  # doctest: +SKIP
@@ -91,25 +199,22 @@ def video_writer(
             f"{path}: unknown video format {path.suffix!r}; use one of {', '.join(CODECS)}"
         )
     with atomic_path(path) as temporary:
-        writer = VideoWriter(temporary, path, frame_rate, size)
+        writer = VideoWriter(temporary, path, frame_rate, size, pixel_aspect)
         try:
             yield writer
-        finally:
-            writer.close()
-        _check_written(temporary, path, writer.num_written)
+        except BaseException:
+            writer.discard()
+            raise
+        writer.close()
 
 
-def _check_written(temporary: Path, path: Path, expected: int) -> None:
-    """Counts the frames in the file, because OpenCV does not report a full disk."""
-    with silent_opencv():
-        capture = cv2.VideoCapture(str(temporary), cv2.CAP_FFMPEG)
-    count = capture.get(cv2.CAP_PROP_FRAME_COUNT) if capture.isOpened() else 0
-    capture.release()
-    if count < expected - _FRAMES_SHORT:
-        raise FaceAlignError(
-            f"{path}: only {max(0, int(count))} of {expected} frames could be written; check the "
-            "free disk space"
-        )
+def _encoder(codec: str, size: tuple[int, int]) -> str:
+    available = import_av().codecs_available
+    odd = any(side % 2 for side in size)
+    names = [n for n in _ENCODERS[codec] if n in available and not (odd and n == "libopenh264")]
+    if not names:
+        raise ValueError(f"it has no encoder for {codec}")
+    return names[0]
 
 
 def _fit(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

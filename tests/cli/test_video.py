@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
+import signal
+import sys
 from pathlib import Path
 
-import cv2
+import av
 import numpy as np
 import pytest
 from PIL import Image
 
 from keras_facealign import detection, inference
 from keras_facealign.cli import main
-from keras_facealign.video import VideoReader, tracking, video_writer
+from keras_facealign.video import VideoReader, VideoWriter, tracking, video_writer
 from tests.inference.dots import DotModel, LeaningModel, dots_in, draw_dots
+from tests.video.clips import mux_clip, set_display_matrix
 
 SIZE = (240, 160)
 
@@ -170,7 +174,10 @@ def test_of_a_video_that_is_cut_off_the_beginning_is_kept(strict, tmp_path, caps
     count = record["num_frames"]
     assert 3 < count < 28 and len(record["frames"]) == count and record["complete"] is False
     error = capsys.readouterr().err
-    assert f"ends after {count} of 30 frames" in error and "the frames before are written" in error
+    assert (
+        f"ends after {count} of 30 frames" in error
+        and f"; {count} readable frames written" in error
+    )
     assert error.count("\n") == 1
 
 
@@ -182,7 +189,7 @@ def test_a_folder_with_a_broken_image_gives_the_frames_before_it(tmp_path, capsy
     assert json.loads(out.read_text())["complete"] is False
     assert len(frames_of(out)) == 3
     error = capsys.readouterr().err
-    assert "f003.png" in error and "the 3 frames before are written" in error
+    assert "f003.png" in error and "; 3 readable frames written" in error
 
 
 def test_frames_that_change_their_size_are_tracked_and_reported(tmp_path, capsys):
@@ -200,7 +207,7 @@ def test_frames_that_change_their_size_are_tracked_and_reported(tmp_path, capsys
 
 
 def write_no_frames(path: Path) -> None:
-    cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"MJPG"), 20, SIZE).release()
+    save_video(path, [])
 
 
 @pytest.mark.parametrize(
@@ -239,19 +246,148 @@ def test_unusable_outputs_are_refused_before_any_work(tmp_path, capsys, network)
     assert clip.read_bytes() == before and network == []
 
 
-def test_an_interrupted_run_leaves_no_file(tmp_path, monkeypatch):
+def stop_at(monkeypatch, number: int, error: BaseException) -> None:
+    """Raises an error in a tracker's call of a number."""
+    update, calls = tracking.FaceTracker.update, []
+
+    def stopped(self, *arguments, **options):
+        calls.append(1)
+        if len(calls) == number:
+            raise error
+        return update(self, *arguments, **options)
+
+    monkeypatch.setattr(tracking.FaceTracker, "update", stopped)
+
+
+def all_files(folder: Path) -> list[str]:
+    names = {"--output": "o.mp4", "--json": "f.json", "--csv": "t.csv", "--coco": "c.json"}
+    return [word for option, name in names.items() for word in (option, str(folder / name))]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("of the network")])
+def test_a_run_that_is_interrupted_keeps_what_is_done(error, tmp_path, monkeypatch, capsys):
     source = save_folder(tmp_path / "frames", [picture(i) for i in range(6)])
     out = tmp_path / "out"
     out.mkdir()
-    update, calls = tracking.FaceTracker.update, []
+    stop_at(monkeypatch, 4, error)
+    command = ["video", str(source), *all_files(out)]
+    if isinstance(error, KeyboardInterrupt):
+        assert main(command) == 130
+    else:
+        with pytest.raises(RuntimeError):
+            main(command)
+    assert sorted(os.listdir(out)) == ["c.json", "f.json", "o.mp4", "t.csv"]
+    record = json.loads((out / "f.json").read_text())
+    assert (record["num_frames"], record["complete"], len(record["frames"])) == (3, False, 3)
+    assert len(list(VideoReader(out / "o.mp4"))) == 3
+    assert len(json.loads((out / "c.json").read_text())["images"]) == 3
+    assert (out / "t.csv").read_text().count("\n") == 4
+    assert "1 face in 3 frames" in capsys.readouterr().out
 
-    def interrupted(self, *arguments, **options):
+
+def test_control_c_while_files_are_written_waits_for_the_frame(tmp_path, monkeypatch):
+    source = save_folder(tmp_path / "frames", [picture(i) for i in range(5)])
+    out = tmp_path / "out"
+    out.mkdir()
+    write, calls = VideoWriter.write, []
+
+    def pressed(self, *arguments):
         calls.append(1)
-        if len(calls) == 4:
-            raise KeyboardInterrupt
-        return update(self, *arguments, **options)
+        if len(calls) == 3:
+            signal.raise_signal(signal.SIGINT)
+        write(self, *arguments)
 
-    monkeypatch.setattr(tracking.FaceTracker, "update", interrupted)
-    words = ["-o", str(out / "o.mp4"), "--json", str(out / "f.json"), "--coco", str(out / "c.json")]
-    assert main(["video", str(source), *words]) == 130
+    monkeypatch.setattr(VideoWriter, "write", pressed)
+    assert main(["video", str(source), *all_files(out)]) == 130
+    record = json.loads((out / "f.json").read_text())
+    assert (record["num_frames"], record["complete"], len(record["frames"])) == (3, False, 3)
+    assert len(list(VideoReader(out / "o.mp4"))) == 3
+
+
+def test_a_run_that_is_interrupted_at_once_leaves_nothing(tmp_path, monkeypatch):
+    source = save_folder(tmp_path / "frames", [picture(0)])
+    out = tmp_path / "out"
+    out.mkdir()
+    stop_at(monkeypatch, 1, KeyboardInterrupt())
+    assert main(["video", str(source), *all_files(out)]) == 130
     assert os.listdir(out) == []
+
+
+def test_a_file_that_cannot_be_written_does_not_end_the_others(tmp_path, monkeypatch, capsys):
+    source = save_folder(tmp_path / "frames", [picture(i) for i in range(6)])
+    out = tmp_path / "out"
+    out.mkdir()
+    write = VideoWriter.write
+
+    def full(self, *arguments):
+        if self.num_written == 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(self, *arguments)
+
+    monkeypatch.setattr(VideoWriter, "write", full)
+    assert main(["video", str(source), *all_files(out)]) == 2
+    assert sorted(os.listdir(out)) == ["c.json", "f.json", "t.csv"]
+    record = json.loads((out / "f.json").read_text())
+    assert record["complete"] is True and len(record["frames"]) == 6
+    captured = capsys.readouterr()
+    assert "o.mp4: cannot be written (No space left on device)" in captured.err
+    assert "o.mp4" not in captured.out and "f.json" in captured.out
+    # Where nothing else is written, the run ends at once.
+    capsys.readouterr()
+    assert main(["video", str(source), "--output", str(out / "o.mp4")]) == 2
+    assert len(os.listdir(out)) == 3
+    assert "No space left on device" in capsys.readouterr().err
+
+
+def test_times_of_an_uneven_video_come_through_to_all_files(tmp_path, capsys):
+    times = [0.0, 0.04, 0.1, 0.5, 1.5, 1.6]
+    images = [picture(i) for i in range(6)]
+    source = mux_clip(tmp_path / "v.mkv", times, images=images, encode={"crf": "10"})
+    out = tmp_path / "out"
+    out.mkdir()
+    assert main(["video", str(source), *all_files(out), "--strict"]) == 0
+    assert capsys.readouterr().err == ""
+    record = json.loads((out / "f.json").read_text())
+    assert record["complete"] is True
+    assert [f["time"] for f in record["frames"]] == pytest.approx(times, abs=1e-3)
+    drawn = list(VideoReader(out / "o.mp4"))
+    assert [f.time for f in drawn] == pytest.approx(times, abs=1e-3)
+    assert main(["video", str(source), "--output", str(out / "o.avi")]) == 0
+    assert "the frames of .avi have equal distances in time" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("ending", [".mp4", ".mkv", ".avi"])
+def test_a_turned_video_of_odd_size_is_drawn_upright_at_its_size(ending, tmp_path):
+    # The face stands on its side in the file: a quarter turn clockwise makes it upright.
+    images = [np.rot90(picture(i)[:159]).copy() for i in range(3)]
+    source = mux_clip(
+        tmp_path / "v.mp4", np.arange(3) / 25, pixels="yuv444p", images=images, encode={"crf": "5"}
+    )
+    set_display_matrix(source, 0, 1, -1, 0)
+    out, drawn = tmp_path / "f.json", tmp_path / f"o{ending}"
+    command = ["video", str(source), "--json", str(out), "-o", str(drawn), "--no-smooth"]
+    assert main(command) == 0
+    record = json.loads(out.read_text())
+    assert record["image_size"] == [240, 159]
+    for index, item in enumerate(record["frames"]):
+        (face,) = item["faces"]
+        np.testing.assert_allclose(face["landmarks"], dots_in(box(index)), atol=1.5)
+    with av.open(str(drawn)) as container:
+        (first, *_) = container.decode(video=0)
+        assert (first.width, first.height, first.rotation) == (240, 159, 0)
+    shown = next(iter(VideoReader(drawn))).image
+    assert np.abs(shown.astype(int) - picture(0)[:159]).mean() < 12
+
+
+def test_without_pyav_folders_work_and_files_name_what_to_install(tmp_path, monkeypatch, capsys):
+    clip = save_video(tmp_path / "clip.mp4", [picture(0)])
+    folder = save_folder(tmp_path / "frames", [picture(0)])
+    out = tmp_path / "f.json"
+    monkeypatch.setitem(sys.modules, "av", None)
+    assert main(["video", str(folder), "--json", str(out)]) == 0
+    assert len(frames_of(out)) == 1
+    capsys.readouterr()
+    for words in ([str(clip), "--json", str(out)], [str(folder), "-o", str(tmp_path / "o.mp4")]):
+        assert main(["video", *words]) == 2
+        error = capsys.readouterr().err
+        assert 'pip install "keras_facealign[video]"' in error and error.count("\n") == 1

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import resource
+import signal
+import sys
+from fractions import Fraction
 
-import cv2
+import av
 import numpy as np
 import pytest
 
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.video import VideoReader, video_writer
+from keras_facealign.video import CODECS, VideoReader, video_writer
 from tests.video.clips import SIZE, frame, write_clip
 
 
@@ -34,34 +38,35 @@ def test_a_run_that_fails_leaves_nothing_and_an_old_file_as_it_was(tmp_path):
     assert os.listdir(tmp_path) == ["clip.mp4"]
 
 
-class NoWriter:
-    """An OpenCV without codecs, or one whose disk is full."""
+def test_a_full_disk_is_reported_and_leaves_nothing(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, hard))
+    try:
+        for ending in CODECS:
+            path = tmp_path / f"clip{ending}"
+            with (
+                pytest.raises(FaceAlignError, match="cannot be written .* and space"),
+                video_writer(path, 25, SIZE) as writer,
+            ):
+                for _ in range(20):
+                    writer.write(noise)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert os.listdir(tmp_path) == []
 
-    def __init__(self, opened: bool) -> None:
-        self.opened = opened
 
-    def isOpened(self) -> bool:
-        return self.opened
-
-    def write(self, image) -> None: ...
-
-    def release(self) -> None: ...
-
-
-def test_a_missing_codec_and_a_full_disk_are_reported(tmp_path, monkeypatch):
-    path = tmp_path / "clip.mp4"
-    for opened, complaint in ((False, "cannot write mp4v video"), (True, "only 0 of 9 frames")):
-
-        class Writer:
-            fourcc = staticmethod(cv2.VideoWriter.fourcc)
-
-            def __new__(cls, *_, opened=opened):
-                return NoWriter(opened)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(cv2, "VideoWriter", Writer)
-            with pytest.raises(FaceAlignError, match=complaint):
-                write_clip(path, 9)
+def test_what_cannot_be_written_is_named(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(av, "codecs_available", set())
+        with pytest.raises(FaceAlignError, match=r"clip\.mp4: .* has no encoder for h264"):
+            write_clip(tmp_path / "clip.mp4", 9)
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "av", None)
+        with pytest.raises(FaceAlignError, match=r'pip install "keras_facealign\[video\]"'):
+            write_clip(tmp_path / "clip.mp4", 9)
     assert os.listdir(tmp_path) == []
     with (
         pytest.raises(
@@ -72,3 +77,80 @@ def test_a_missing_codec_and_a_full_disk_are_reported(tmp_path, monkeypatch):
         pass
     with pytest.raises(FaceAlignError, match="frame_rate is 0"):
         VideoReader(tmp_path, frame_rate=0)
+
+
+def picture(size: tuple[int, int]) -> np.ndarray:
+    """A dark image with a bright right border of two pixels."""
+    image = np.full((size[1], size[0], 3), 30, np.uint8)
+    image[:, -2:] = 220
+    return image
+
+
+@pytest.mark.parametrize("encoder", ["libx264", "mpeg4"])
+@pytest.mark.parametrize("ending", list(CODECS))
+@pytest.mark.parametrize("size", [(97, 65), (96, 65), (97, 64), (1, 3)])
+def test_odd_sizes_lose_no_pixel(ending, size, encoder, tmp_path, monkeypatch):
+    if encoder != "libx264":
+        monkeypatch.setattr(av, "codecs_available", av.codecs_available - {"libx264"})
+    path = tmp_path / f"clip{ending}"
+    with video_writer(path, 20, size) as writer:
+        for _ in range(2):
+            writer.write(picture(size))
+    for item in VideoReader(path):
+        assert item.image.shape == (size[1], size[0], 3)
+        assert np.abs(item.image[:, -1].astype(int) - 220).max() < 30
+        if size[0] > 16:
+            assert np.abs(item.image[:, :-16].astype(int) - 30).max() < 12
+
+
+@pytest.mark.parametrize("encoder", ["libx264", "mpeg4"])
+@pytest.mark.parametrize("ending", [".mp4", ".mov", ".mkv"])
+def test_frames_keep_their_times(ending, encoder, tmp_path, monkeypatch):
+    if encoder != "libx264":
+        monkeypatch.setattr(av, "codecs_available", av.codecs_available - {"libx264"})
+    times = [0.0, 0.04, 0.08, 0.2, 0.21, 0.5, 0.9, 1.0, 2.0, 2.5]
+    path = tmp_path / f"clip{ending}"
+    with video_writer(path, 25, SIZE) as writer:
+        for index, time in enumerate(times):
+            writer.write(frame(index), time)
+    assert writer.largest_shift < 1e-4
+    with av.open(str(path)) as container:
+        stored = [float(f.pts * f.time_base) for f in container.decode(video=0)]
+        assert container.streams.video[0].codec_context.codec.id == (
+            27 if encoder != "mpeg4" else 12
+        )
+    assert stored == pytest.approx(times, abs=6e-4)
+    reader = VideoReader(path)
+    for item in reader:
+        np.testing.assert_allclose(item.image[32, 48], frame(item.index)[0, 0], atol=6)
+    assert reader.fault is None
+
+
+def test_the_even_rate_of_avi_moves_frames_and_tells_how_far(tmp_path):
+    path = tmp_path / "clip.avi"
+    with video_writer(path, 10, SIZE) as writer:
+        for index, time in enumerate([0.0, 0.1, 0.33, 0.35, 1.0]):
+            writer.write(frame(index), time)
+    # 0.33 and 0.35 become 0.3 and 0.4.
+    assert writer.largest_shift == pytest.approx(0.05)
+    assert [f.time for f in VideoReader(path)] == pytest.approx([0, 0.1, 0.3, 0.4, 1.0])
+
+
+@pytest.mark.parametrize("ending", [".mp4", ".mkv"])
+def test_pixels_that_are_not_square_stay_so(ending, tmp_path):
+    path = tmp_path / f"clip{ending}"
+    with video_writer(path, 10, SIZE, pixel_aspect=Fraction(16, 11)) as writer:
+        writer.write(frame(0))
+    assert VideoReader(path).pixel_aspect == Fraction(16, 11)
+
+
+def test_noise_and_a_still_frame_both_come_back(tmp_path):
+    noise = np.random.default_rng(0).integers(60, 190, (64, 96, 1), np.uint8).repeat(3, axis=2)
+    path = tmp_path / "clip.mp4"
+    with video_writer(path, 10, SIZE) as writer:
+        for image in (noise, noise, frame(0)):
+            writer.write(image)
+    first, second, third = (f.image.astype(int) for f in VideoReader(path))
+    for item in (first, second):
+        assert np.abs(item - noise).mean() < 8
+    assert np.abs(third - frame(0)).mean() < 4
