@@ -22,13 +22,12 @@ CODECS = {".mp4": "h264", ".mov": "h264", ".mkv": "h264", ".avi": "mjpeg"}
 """Extension of a video file, and the codec it is written with."""
 
 # Encoders in order of preference: builds of FFmpeg that are free of the GPL have no libx264.
-_ENCODERS = {"h264": ("libx264", "libopenh264", "mpeg4"), "mjpeg": ("mjpeg",)}
+_ENCODERS = {"h264": ("libx264", "mpeg4"), "mjpeg": ("mjpeg",)}
 _FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".avi": "avi"}
 # The fastest preset, at a quality without visible loss. Without B-frames, no frame waits for
 # later ones, and players that go by the order of decoding get the durations right.
 _OPTIONS = {
     "libx264": {"preset": "ultrafast", "crf": "21", "bf": "0"},
-    "libopenh264": {"qmin": "10", "qmax": "24"},
     "mpeg4": {"qmin": "2", "qmax": "4"},
     "mjpeg": {"qmin": "2", "qmax": "3"},
 }
@@ -79,7 +78,7 @@ class VideoWriter:
         self._file = path.open("wb")
         try:
             self._container = av.open(self._file, "w", format=_FORMATS[suffix])
-            self._stream = self._add_stream(_encoder(CODECS[suffix], size), rate, pixel_aspect)
+            self._stream = self._add_stream(_encoder(CODECS[suffix]), rate, pixel_aspect)
             self._container.start_encoding()
         except (av.FFmpegError, ValueError) as error:
             self._file.close()
@@ -208,10 +207,9 @@ def video_writer(
         writer.close()
 
 
-def _encoder(codec: str, size: tuple[int, int]) -> str:
+def _encoder(codec: str) -> str:
     available = import_av().codecs_available
-    odd = any(side % 2 for side in size)
-    names = [n for n in _ENCODERS[codec] if n in available and not (odd and n == "libopenh264")]
+    names = [name for name in _ENCODERS[codec] if name in available]
     if not names:
         raise ValueError(f"it has no encoder for {codec}")
     return names[0]

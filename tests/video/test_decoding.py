@@ -9,6 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 from PIL import Image
 
 from keras_facealign.errors import FaceAlignError
@@ -210,7 +211,7 @@ def test_a_cover_picture_is_not_a_video(tmp_path):
     with av.open(str(path), "w") as container:
         audio, cover = container.add_stream("aac", rate=8000), container.add_stream("mjpeg", rate=1)
         cover.width, cover.height = SIZE
-        cover.pix_fmt, cover.disposition = "yuvj420p", av.stream.Disposition.attached_pic
+        cover.pix_fmt, cover.disposition = "yuvj420p", Disposition.attached_pic
         sound = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
         sound.sample_rate = 8000
         for stream, item in ((audio, sound), (cover, av.VideoFrame.from_ndarray(frame(0)))):
