@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from numbers import Real
 from os import PathLike
 from pathlib import Path
@@ -17,7 +18,8 @@ from keras_facealign.data.images import read_image
 from keras_facealign.detection import Detection, Detector, as_detections, get_detector
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.geometry import crop_face
-from keras_facealign.prediction import LandmarkModel, check_flip_pairs
+from keras_facealign.prediction import check_flip_pairs
+from keras_facealign.prediction.concurrency import PerProcess
 from keras_facealign.runtimes import check_runtime, choose_runtime, load_model
 
 
@@ -116,8 +118,8 @@ class FaceAligner:
         self.detector = get_detector(detector)
         # The metadata of an exported file states the crops that its network was trained on.
         self._crop_scale = getattr(model, "crop_scale", geometry.CROP_SCALE)
-        self._wanted_runtime = runtime
-        self._running: tuple[str, LandmarkModel] | None = None
+        # Compiled lazily: it takes about 1 s and may not be needed.
+        self._network = PerProcess(partial(choose_runtime, model, runtime))
 
     @property
     def runtime(self) -> str:
@@ -126,13 +128,7 @@ class FaceAligner:
         Raises:
             FaceAlignError: If the requested runtime is not installed or cannot run this model.
         """
-        return self._network()[0]
-
-    def _network(self) -> tuple[str, LandmarkModel]:
-        # Compiled lazily: it takes about 1 s and may not be needed.
-        if self._running is None:
-            self._running = choose_runtime(self.model, self._wanted_runtime)
-        return self._running
+        return self._network.get()[0]
 
     @classmethod
     @renamed_arguments(mirror="flip_test")
@@ -263,7 +259,7 @@ class FaceAligner:
     def _predict(self, batch: list[_Pending], faces: list[list[Face]]) -> None:
         """Runs the network once and appends the faces to the lists of their photos."""
         crops = np.stack([item.crop for item in batch])
-        _, network = self._network()
+        _, network = self._network.get()
         outputs = network.predict_outputs(crops, len(crops), self.flip_test)
         # float64 stays accurate to a tenth of a pixel in images 100 000 pixels wide.
         inverse = geometry.invert(np.stack([item.matrix for item in batch]).astype(np.float64))

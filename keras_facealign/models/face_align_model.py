@@ -18,6 +18,7 @@ from keras_facealign.networks.stacked import build_network
 from keras_facealign.objective import PairedAugmentation
 from keras_facealign.objective.metrics import NormalizedMeanError
 from keras_facealign.objective.recipes import CoherentTerm, TrainingSettings
+from keras_facealign.prediction.concurrency import start_keras
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -66,6 +67,7 @@ class FaceAlignModel(LandmarkPrediction, TrainingStep, keras.Model):
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
+        start_keras()
         if isinstance(architecture, dict):
             architecture = Architecture.from_dict(architecture)
         landmark_scheme = get_scheme(scheme)
@@ -98,6 +100,7 @@ class FaceAlignModel(LandmarkPrediction, TrainingStep, keras.Model):
         return self.architecture.num_landmarks
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        start_keras()
         if isinstance(inputs, dict):
             # A batch of labeled faces, for which Keras's input checks and casts are not made.
             return self.call(inputs, *args, **kwargs)
@@ -234,6 +237,20 @@ class FaceAlignModel(LandmarkPrediction, TrainingStep, keras.Model):
         self._training = settings
         self._nme_tracker.normalizer = settings.nme_normalizer
         super().compile(optimizer=optimizer, **kwargs)
+
+    # Where Keras would wait forever, its loops raise an error.
+
+    def fit(self, *args: Any, **kwargs: Any) -> Any:
+        start_keras()
+        return super().fit(*args, **kwargs)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        start_keras()
+        return super().evaluate(*args, **kwargs)
+
+    def predict(self, *args: Any, **kwargs: Any) -> Any:
+        start_keras()
+        return super().predict(*args, **kwargs)
 
     def get_compile_config(self) -> dict[str, Any] | None:
         config = super().get_compile_config()

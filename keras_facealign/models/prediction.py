@@ -18,6 +18,7 @@ from keras_facealign.prediction import (
     power_of_two,
     predict_outputs,
 )
+from keras_facealign.prediction.concurrency import WorkerPool, start_keras
 
 if TYPE_CHECKING:
     from keras_facealign.landmarks import LandmarkScheme
@@ -156,6 +157,11 @@ class LandmarkPrediction:
             landmark_offset=self.landmark_offset,
         )
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles and copies the model as Keras does, with what its configuration does not hold."""
+        rebuild, content = super().__reduce__()[:2]  # pyright: ignore[reportGeneralTypeIssues]
+        return _restore, (rebuild, content, self.decode_method, self.calibration)
+
     def _predict(
         self,
         key: tuple[Any, ...],
@@ -165,14 +171,25 @@ class LandmarkPrediction:
         flip_test: bool = False,
     ) -> LandmarkOutputs:
         """Runs the network with `outputs` at its end; `key` says what its trace depends on."""
-        # Set around Keras's attribute tracking, which would save all weights twice.
-        predictors: dict[tuple[Any, ...], _Predictor] = self.__dict__.setdefault("_predictors", {})
-        if key not in predictors:
-            predictors[key] = _Predictor(self, outputs)
-        predictor = predictors[key]
-        sizes = power_of_two if predictor.jit_compile else any_size
+        start_keras()
+        # One thread at a time: Keras traces functions, and on JAX moves all variables, without a
+        # lock. Set around Keras's attribute tracking, which would save all weights twice.
+        pool: WorkerPool[dict[tuple[Any, ...], _Predictor]]
+        pool = self.__dict__.setdefault("_predictors", WorkerPool(dict, most=1))
+
+        def predictor(made: dict[tuple[Any, ...], _Predictor]) -> _Predictor:
+            if key not in made:
+                made[key] = _Predictor(self, outputs)
+            return made[key]
+
+        def run(batch: np.ndarray) -> Any:
+            with pool.borrow() as made:
+                return predictor(made).predict_on_batch(batch.astype(np.float32))
+
+        with pool.borrow() as made:
+            sizes = power_of_two if predictor(made).jit_compile else any_size
         return predict_outputs(
-            lambda batch: predictor.predict_on_batch(batch.astype(np.float32)),
+            run,
             images,
             sizes(2 * batch_size if flip_test else batch_size),
             input_size=self.input_size,
@@ -180,6 +197,15 @@ class LandmarkPrediction:
             scheme=self.scheme,
             landmark_offset=self.landmark_offset,
         )
+
+
+def _restore(
+    rebuild: Callable[..., Any], content: Any, decode_method: str, calibration: Calibration | None
+) -> Any:
+    start_keras()
+    model = rebuild(*content)
+    model.decode_method, model.calibration = decode_method, calibration
+    return model
 
 
 class _Predictor(keras.Model):

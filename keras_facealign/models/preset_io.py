@@ -16,6 +16,7 @@ from keras_facealign.calibration import (
 )
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.networks import count_macs
+from keras_facealign.prediction.concurrency import start_keras
 from keras_facealign.storage.preset_folders import (
     CALIBRATION,
     CONFIG,
@@ -43,6 +44,7 @@ def load_preset(base: type, name: str | Path, load_weights: bool = True) -> Any:
         FaceAlignError: If the preset is unknown, damaged, of another class, or has no trained
             weights.
     """
+    start_keras()
     folder = find_preset(name)
     class_name, config = read_config(folder)
     family = keras.saving.get_registered_object(f"{_PACKAGE}>{class_name}")

@@ -12,16 +12,21 @@ import collections
 import contextlib
 import ctypes
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Generic, TypeVar
 
+from keras_facealign.errors import FaceAlignError
+
 T = TypeVar("T")
 
 _MISSING: Any = object()
 _living: weakref.WeakSet[PerProcess[Any]] = weakref.WeakSet()
+# Whether Keras has computed in this process; and whether it had in one that this was forked from.
+_keras_started = _keras_lost = False
 
 
 def available_cores() -> int:
@@ -122,7 +127,32 @@ class _Shelf:
         self.idle: collections.deque[Any] = collections.deque()
 
 
+def start_keras() -> None:
+    """Notes that Keras is going to compute in this process.
+
+    Raises:
+        FaceAlignError: In a process that was forked from one in which Keras had computed: the
+            threads of its backend are missing here, and it would wait for them forever.
+    """
+    global _keras_started
+    if _keras_lost:
+        raise FaceAlignError(
+            "Keras has computed before this process was forked, and would hang in it; start the "
+            "process with multiprocessing.get_context('spawn'), or use an exported file "
+            "(runtime='litert'), which works in forked processes"
+        )
+    _keras_started = True
+
+
+def _tensorflow_started() -> bool:
+    """Whether TensorFlow has started its threads, for whatever purpose."""
+    context = getattr(sys.modules.get("tensorflow.python.eager.context"), "_context", None)
+    return bool(getattr(context, "_initialized", False))
+
+
 def _after_fork() -> None:
+    global _keras_lost
+    _keras_lost = _keras_lost or _keras_started or _tensorflow_started()
     for value in list(_living):
         value.after_fork()
 

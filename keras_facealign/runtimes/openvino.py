@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from keras_facealign.networks.tracing.graph import Graph, Node
 from keras_facealign.networks.tracing.lowering import trace
 from keras_facealign.networks.tracing.simplification import merge_upsampling, simplify
 from keras_facealign.prediction import LandmarkOutputs, one_or_many, predict_outputs
+from keras_facealign.prediction.concurrency import PerProcess, WorkerPool
 
 if TYPE_CHECKING:
     import keras
@@ -30,6 +32,9 @@ _BFLOAT16_SHARE = 0.7
 
 class OpenVINONetwork:
     """A compiled copy of a network: images in, heatmaps of the last stack out.
+
+    Any number of threads may call it: they share the compiled network, and each gets a request of
+    its own. It pickles as the graph with its weights.
 
     Args:
         model: A functional model from one image to heatmaps. Its weights are copied.
@@ -52,7 +57,6 @@ class OpenVINONetwork:
     def __init__(
         self, model: keras.Model, precision: str = "float32", threads: int | None = None
     ) -> None:
-        openvino = _openvino()
         if precision not in ("float32", "bfloat16"):
             raise FaceAlignError(f"precision is {precision!r}; choose float32 or bfloat16.")
         if precision == "bfloat16" and not has_bfloat16():
@@ -61,16 +65,12 @@ class OpenVINONetwork:
             )
         graph = merge_upsampling(simplify(trace(model)))
         graph.outputs = graph.outputs[-1:]
-        low = _largest_convolutions(graph, _BFLOAT16_SHARE) if precision == "bfloat16" else set()
-        # By default OpenVINO uses the lowest precision that the CPU supports.
-        options: dict[str, Any] = {
-            "INFERENCE_PRECISION_HINT": "f32",
-            "PERFORMANCE_HINT": "LATENCY",
-        }
-        if threads is not None:
-            options["INFERENCE_NUM_THREADS"] = threads
-        compiled = openvino.Core().compile_model(to_openvino(graph, low), "CPU", options)
-        self._request = compiled.create_infer_request()
+        self._compiled = PerProcess(partial(_compile, graph, precision, threads))
+        self._compiled.get()
+        self._requests = WorkerPool(self._new_request)
+
+    def _new_request(self) -> Any:
+        return self._compiled.get().create_infer_request()
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Computes heatmaps.
@@ -82,7 +82,8 @@ class OpenVINONetwork:
             float32 (B, M, M, K): logits. In memory the channels come first, as OpenVINO has them.
         """
         batch = np.ascontiguousarray(images, np.float32)
-        return self._request.infer([batch], share_inputs=True)[0].transpose(0, 2, 3, 1)
+        with self._requests.borrow() as request:
+            return request.infer([batch], share_inputs=True)[0].transpose(0, 2, 3, 1)
 
 
 class OpenVINOModel:
@@ -121,6 +122,16 @@ class OpenVINOModel:
 def _openvino(part: str = "") -> Any:
     """Imports OpenVINO or a module of it, out of sight of type checkers."""
     return importlib.import_module(f"openvino{part}")
+
+
+def _compile(graph: Graph, precision: str, threads: int | None) -> Any:
+    """Compiles a plain graph for this processor."""
+    low = _largest_convolutions(graph, _BFLOAT16_SHARE) if precision == "bfloat16" else set()
+    # By default OpenVINO uses the lowest precision that the CPU supports.
+    options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    if threads is not None:
+        options["INFERENCE_NUM_THREADS"] = threads
+    return _openvino().Core().compile_model(to_openvino(graph, low), "CPU", options)
 
 
 def has_bfloat16() -> bool:

@@ -7,7 +7,6 @@ and every few frames to find new faces.
 
 from __future__ import annotations
 
-import itertools
 import math
 from dataclasses import dataclass, field
 from typing import Any
@@ -133,7 +132,7 @@ class FaceTracker:
         self.min_confidence = min_confidence
         self.smoothing = smoothing
         self.frame_rate = frame_rate
-        self._ids = itertools.count()
+        self._next_id = 0
         self.reset()
 
     def reset(self) -> None:
@@ -233,7 +232,8 @@ class FaceTracker:
                 continue
             track = self._nearest(box, self._lost, _SAME_LOST_FACE)
             if track is None:
-                track = _Track(next(self._ids), score, face.landmarks, box, None)
+                track = _Track(self._next_id, score, face.landmarks, box, None)
+                self._next_id += 1
             else:
                 self._lost.remove(track)
             track.score, track.lost_for, track.box = score, 0, box

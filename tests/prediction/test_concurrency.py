@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import pickle
 import threading
 import time
@@ -12,8 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from keras_facealign.prediction.concurrency import PerProcess, WorkerPool
-
-needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+from tests.forking import in_child, needs_fork
 
 
 class Worker:
@@ -36,21 +34,6 @@ def use(pool: WorkerPool[Worker]) -> Worker:
     with pool.borrow() as worker:
         worker.work()
         return worker
-
-
-def in_child(work) -> int:
-    """Runs a function in a forked process; returns its exit code, -14 if it takes 20 seconds."""
-    import signal
-
-    child = os.fork()
-    if child == 0:
-        signal.alarm(20)
-        try:
-            work()
-        except BaseException:
-            os._exit(1)
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def test_a_value_is_made_once_for_all_threads():
