@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from numbers import Real
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -190,13 +191,35 @@ class FaceAligner:
         names = None if name is None else [name]
         return self.align_batch([image], [boxes], names, batch_size)[0]
 
+    @overload
     def align_batch(
         self,
         images: Iterable[Any],
         boxes: Sequence[Any] | None = None,
         names: Sequence[str] | None = None,
         batch_size: int = 32,
-    ) -> list[list[Face]]:
+    ) -> list[list[Face]]: ...
+
+    @overload
+    def align_batch(
+        self,
+        images: Iterable[Any],
+        boxes: Sequence[Any] | None = None,
+        names: Sequence[str] | None = None,
+        batch_size: int = 32,
+        *,
+        on_error: str,
+    ) -> list[list[Face] | Exception]: ...
+
+    def align_batch(
+        self,
+        images: Iterable[Any],
+        boxes: Sequence[Any] | None = None,
+        names: Sequence[str] | None = None,
+        batch_size: int = 32,
+        *,
+        on_error: str = "raise",
+    ) -> Any:
         """Finds the faces of many photos; faces of different photos share the network's batches.
 
         Photos are read one at a time, so `images` may be a generator over a large collection.
@@ -207,36 +230,66 @@ class FaceAligner:
                 None for all.
             names: Names of the photos in error messages.
             batch_size: Number of faces in one call of the network.
+            on_error: What happens to a photo that cannot be read or searched. "raise" stops there;
+                the error's `results` are the faces of all photos before it. "return" puts the error
+                in place of the photo's faces and goes on.
 
         Returns:
-            For each photo its faces, as from `align`.
+            For each photo its faces, as from `align`, or with `on_error="return"` an exception.
 
         Raises:
             FaceAlignError: As in `align`, naming the photo; or if `boxes` or `names` has another
-                length than `images`.
+                length than `images`, or `on_error` is unknown.
+
+        Example:
+            >>> found = aligner.align_batch(paths, on_error="return")  # doctest: +SKIP
+            >>> broken = [e for e in found if isinstance(e, Exception)]  # doctest: +SKIP
         """
+        if on_error not in ("raise", "return"):
+            raise FaceAlignError(f"on_error is {on_error!r}; choose raise or return")
         if batch_size < 1:
             raise FaceAlignError(f"batch_size is {batch_size}; give at least 1")
         one_image = isinstance(images, (str, bytes)) or not isinstance(images, Iterable)
         if one_image or (isinstance(images, np.ndarray) and images.ndim in (2, 3)):
             raise FaceAlignError("align_batch takes a list of images; use align for one image")
-        faces: list[list[Face]] = []
+        faces: list[Any] = []
         pending: list[_Pending] = []
-        for index, image in enumerate(images):
-            given = _item(boxes, index, "boxes")
-            name = _item(names, index, "names") or _default_name(image, index)
-            faces.append([])
-            pending += self._crops(image, given, name, index)
-            while len(pending) >= batch_size:
-                self._predict(pending[:batch_size], faces)
-                pending = pending[batch_size:]
-        for extra, label in ((boxes, "boxes"), (names, "names")):
-            if extra is not None and len(extra) != len(faces):
-                raise FaceAlignError(
-                    f"{label} has {len(extra)} entries for {len(faces)} images; give one for each"
-                )
+        try:
+            for index, image in enumerate(images):
+                given = _item(boxes, index, "boxes")
+                name = _item(names, index, "names") or _default_name(image, index)
+                try:
+                    crops = self._crops(image, given, name, index)
+                except Exception as error:
+                    if on_error == "raise":
+                        raise
+                    faces.append(_without_locals(error))
+                    continue
+                faces.append([])
+                pending += crops
+                while len(pending) >= batch_size:
+                    self._predict(pending[:batch_size], faces)
+                    del pending[:batch_size]
+            for extra, label in ((boxes, "boxes"), (names, "names")):
+                if extra is not None and len(extra) != len(faces):
+                    raise FaceAlignError(
+                        f"{label} has {len(extra)} entries for {len(faces)} images; give one for "
+                        "each"
+                    )
+            if pending:
+                self._predict(pending, faces)
+        except Exception as error:
+            error.results = self._complete(pending, faces)  # type: ignore[attr-defined]
+            raise
+        return faces
+
+    def _complete(self, pending: list[_Pending], faces: list[Any]) -> list[Any]:
+        """Finishes the photos before an error: all, unless it is the network that fails."""
         if pending:
-            self._predict(pending, faces)
+            try:
+                self._predict(pending, faces)
+            except Exception:
+                return faces[: pending[0].image_index]
         return faces
 
     def _crops(self, image: Any, boxes: Any, name: str, index: int) -> list[_Pending]:
@@ -256,7 +309,7 @@ class FaceAligner:
             pending.append(_Pending(crop, matrix, detection, index))
         return pending
 
-    def _predict(self, batch: list[_Pending], faces: list[list[Face]]) -> None:
+    def _predict(self, batch: list[_Pending], faces: list[Any]) -> None:
         """Runs the network once and appends the faces to the lists of their photos."""
         crops = np.stack([item.crop for item in batch])
         _, network = self._network.get()
@@ -273,6 +326,15 @@ class FaceAligner:
             faces[item.image_index].append(
                 Face(box=item.detection.box, score=item.detection.score, **fields)
             )
+
+
+def _without_locals(error: Exception) -> Exception:
+    """Frees the photo, which the frames of an error that is kept would hold on to."""
+    link: BaseException | None = error
+    while link is not None:
+        traceback.clear_frames(link.__traceback__)
+        link = link.__cause__ or link.__context__
+    return error
 
 
 def _area(box: np.ndarray) -> float:

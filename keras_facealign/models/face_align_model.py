@@ -13,6 +13,7 @@ from keras_facealign.landmarks import LandmarkScheme, get_scheme
 from keras_facealign.models.prediction import LandmarkPrediction
 from keras_facealign.models.preset_io import load_preset, save_preset
 from keras_facealign.models.training_step import TrainingStep
+from keras_facealign.models.weights_file import check_weights_file, note_architecture
 from keras_facealign.networks.architecture import Architecture
 from keras_facealign.networks.stacked import build_network
 from keras_facealign.objective import PairedAugmentation
@@ -317,6 +318,37 @@ class FaceAlignModel(LandmarkPrediction, TrainingStep, keras.Model):
         name_of = keras.saving.get_registered_name
         ours = (c for c in type(self).__mro__ if name_of(c) == f"keras_facealign>{c.__name__}")
         return save_preset(self, next(ours), folder, metadata)
+
+    def save_weights(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
+        """Saves the weights as Keras does, and in a `.weights.h5` file the architecture as well."""
+        super().save_weights(filepath, *args, **kwargs)
+        note_architecture(filepath, self.architecture.to_dict())
+
+    def load_weights(self, filepath: Any, skip_mismatch: bool = False, **kwargs: Any) -> None:
+        """Loads weights as Keras does, but not those of another architecture.
+
+        Args:
+            filepath: The file, see `keras.Model.load_weights`.
+            skip_mismatch: Whether to load what fits of another architecture's weights.
+            **kwargs: As in Keras.
+
+        Raises:
+            FaceAlignError: If the file cannot be read or belongs to another architecture.
+        """
+        start_keras()
+        if skip_mismatch:
+            super().load_weights(filepath, skip_mismatch=True, **kwargs)
+            return
+        try:
+            check_weights_file(filepath, self.weights, self.architecture.to_dict())
+            super().load_weights(filepath, **kwargs)
+        except FaceAlignError:
+            raise
+        except Exception as error:  # h5py meets damage with errors of every kind
+            reason = str(error).partition("\n")[0] or type(error).__name__
+            raise FaceAlignError(
+                f"{filepath} cannot be read ({reason}); restore the file."
+            ) from error
 
     # ---- serialization --------------------------------------------------------------------------
 

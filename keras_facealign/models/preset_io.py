@@ -79,11 +79,7 @@ def _load_weights(model: Any, folder: Path) -> None:
             f"Preset {folder.name!r} has no trained weights; load it with load_weights=False and "
             "train it."
         )
-    try:
-        model.load_weights(str(weights))
-    except Exception as error:  # h5py meets damage with errors of every kind
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise FaceAlignError(f"{weights} cannot be read ({reason}); restore the file.") from error
+    model.load_weights(str(weights))
     for variable in model.weights:
         if not np.isfinite(np.asarray(variable.numpy(), np.float32)).all():
             raise FaceAlignError(f"{weights}: {variable.path} is not finite; restore the file.")

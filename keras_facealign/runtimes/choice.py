@@ -17,6 +17,8 @@ from keras_facealign.prediction import (
     predict_outputs,
 )
 from keras_facealign.runtimes.exported import FILE_RUNTIMES, ExportedModel
+from keras_facealign.storage.json_files import read_json_object
+from keras_facealign.storage.preset_folders import CONFIG
 
 RUNTIMES = ("auto", "keras", "openvino", "openvino_bfloat16", "litert", "onnx")
 
@@ -45,14 +47,36 @@ def load_model(name: str | Path, runtime: str = "auto", load_weights: bool = Tru
     if Path(name).suffix.lower() in FILE_RUNTIMES:
         return _of_runtime(ExportedModel(name), runtime)
     if runtime in FILE_RUNTIMES.values():
-        return ExportedModel(_exported_file(name, runtime, load_weights))
+        return _of_preset(_exported_file(name, runtime, load_weights))
     if runtime == "auto" and load_weights and _is_for_litert(name):
-        return ExportedModel(_exported_file(name, "litert", load_weights))
+        return _of_preset(_exported_file(name, "litert", load_weights))
     if not _is_installed("keras"):
         raise FaceAlignError(_nothing_to_run_on(name))
     from keras_facealign.presets import from_preset
 
     return from_preset(name, load_weights=load_weights)
+
+
+def _of_preset(path: Path) -> ExportedModel:
+    """Loads an exported file of a preset, unless it was made from another network."""
+    model = ExportedModel(path)
+    config = _dict(read_json_object(path.with_name(CONFIG)).get("config"))
+    fields = _dict(config.get("architecture"))
+    for name, found, claimed in (
+        ("num_landmarks", model.num_landmarks, fields.get("num_landmarks")),
+        ("input_size", model.input_size, fields.get("input_size")),
+        ("scheme", model.scheme.name, config.get("scheme")),
+    ):
+        if claimed not in (None, found):
+            raise FaceAlignError(
+                f"{path} was made from another network: {name} is {found!r} there and {claimed!r} "
+                f"in {CONFIG}; export it again"
+            )
+    return model
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _nothing_to_run_on(name: str | Path) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import io
 import json
+import weakref
 
 import numpy as np
 import pytest
@@ -260,3 +262,87 @@ def test_every_runtime_finds_the_same_face():
         moved = np.abs(one.landmarks - other.landmarks).max(axis=-1)
         # Noise for a face: where two peaks are equal, rounding picks one.
         assert np.mean(moved < 0.01) > 0.95
+
+
+class TestBrokenPhotosAmongOthers:
+    """Photos 2 and 5 of seven are broken, and the faces of photo 3 do not fill a batch."""
+
+    BROKEN = (2, 5)
+
+    @pytest.fixture
+    def photos(self):
+        good = draw_dots(240, 200, [dots_in(BOX)], sigma=3)
+        return [b"no photo" if i in self.BROKEN else good for i in range(7)]
+
+    def assert_found(self, faces):
+        (face,) = faces
+        np.testing.assert_allclose(face.landmarks, dots_in(BOX), atol=0.05)
+
+    @pytest.mark.parametrize("batch_size", [1, 3, 32])
+    def test_errors_take_the_place_of_faces(self, photos, batch_size):
+        found = aligner(lambda image: [BOX]).align_batch(
+            iter(photos), names=list("abcdefg"), batch_size=batch_size, on_error="return"
+        )
+        assert len(found) == 7
+        for index, faces in enumerate(found):
+            if index in self.BROKEN:
+                assert isinstance(faces, FaceAlignError)
+                assert str(faces).startswith("abcdefg"[index] + ":")
+            else:
+                self.assert_found(faces)
+
+    @pytest.mark.parametrize("batch_size", [1, 3, 32])
+    def test_the_error_carries_the_faces_before_it(self, photos, batch_size):
+        with pytest.raises(FaceAlignError, match="image 2") as caught:
+            aligner(lambda image: [BOX]).align_batch(photos, batch_size=batch_size)
+        assert len(caught.value.results) == 2
+        for faces in caught.value.results:
+            self.assert_found(faces)
+
+    def test_a_detector_that_fails_is_a_broken_photo(self, photos):
+        def detector(image):
+            raise ZeroDivisionError("in the detector")
+
+        found = aligner(detector).align_batch([photos[0]], on_error="return")
+        assert isinstance(found[0], ZeroDivisionError)
+
+    def test_a_generator_that_fails_loses_nothing(self, photos):
+        def read():
+            yield photos[0]
+            raise OSError("the disk is gone")
+
+        with pytest.raises(OSError, match="disk") as caught:
+            aligner(lambda image: [BOX]).align_batch(read(), on_error="return")
+        (faces,) = caught.value.results
+        self.assert_found(faces)
+
+    def test_a_network_that_fails_gives_no_half_done_photos(self, photos):
+        class FailingModel(DotModel):
+            def predict_landmarks(self, images, batch_size=32):
+                if len(self.batches) == 1:
+                    raise RuntimeError("out of memory")
+                return super().predict_landmarks(images, batch_size)
+
+        subject = FaceAligner(FailingModel(), lambda image: [BOX, BOX])
+        with pytest.raises(RuntimeError, match="memory") as caught:
+            subject.align_batch([photos[0]] * 4, batch_size=3)
+        # Of the second photo's two faces only one had been in the batch that worked.
+        assert [len(faces) for faces in caught.value.results] == [2]
+
+    def test_kept_errors_do_not_keep_photos(self, photos):
+        seen = []
+
+        def detector(image):
+            seen.append(weakref.ref(image))
+            raise FaceAlignError("no")
+
+        stream = io.BytesIO()
+        Image.fromarray(photos[0]).save(stream, "PNG")
+        found = aligner(detector).align_batch([stream.getvalue()] * 2, on_error="return")
+        gc.collect()
+        assert len(found) == len(seen) == 2
+        assert all(reference() is None for reference in seen)
+
+    def test_other_answers_to_errors_are_refused(self, photos):
+        with pytest.raises(FaceAlignError, match="on_error is 'skip'; choose raise or return"):
+            aligner().align_batch(photos, on_error="skip")

@@ -185,7 +185,9 @@ def test_weights_of_another_network(preset):
     other = save_to_preset(tiny_model(stacks=2), preset.parent / "other")
     shutil.copy(other / "model.weights.h5", preset)
     change_config(preset, lambda c: c["config"]["architecture"].update(width=0.25))
-    with pytest.raises(FaceAlignError, match=r"model.weights.h5.*restore the file"):
+    with pytest.raises(
+        FaceAlignError, match=r"model.weights.h5.*another architecture.*width is 0.125 in the file"
+    ):
         from_preset(preset)
 
 

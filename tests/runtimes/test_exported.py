@@ -199,6 +199,21 @@ def test_a_preset_with_the_file(tmp_path, path):
     assert load_model(tmp_path, "litert").name == "dots"
 
 
+@pytest.mark.parametrize(
+    ("config", "match"),
+    [
+        ({"architecture": {"num_landmarks": 68}}, "num_landmarks is 5 there and 68 in config.json"),
+        ({"architecture": {"input_size": 128}}, "input_size is 32 there and 128"),
+        ({"scheme": "ibug68"}, "scheme is 'five' there and 'ibug68'"),
+    ],
+)
+def test_a_file_beside_the_configuration_of_another_network(tmp_path, path, config, match):
+    (tmp_path / "config.json").write_text(json.dumps({"class_name": "x", "config": config}))
+    (tmp_path / "model.tflite").write_bytes(path.read_bytes())
+    with pytest.raises(FaceAlignError, match=f"model.tflite was made from another.*{match}"):
+        load_model(tmp_path, "litert")
+
+
 def test_auto_takes_the_file_of_a_preset_but_on_a_gpu(tmp_path, path, monkeypatch):
     pytest.importorskip("ai_edge_litert", reason="is the runtime")
     (tmp_path / "config.json").write_text("{}")
