@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 from pathlib import Path
 
+from keras_facealign.data.csv_cells import unescape_cell
 from keras_facealign.data.files import read_text
 from keras_facealign.errors import FaceAlignError
 
@@ -20,7 +22,8 @@ def read_boxes(path: str | os.PathLike[str]) -> dict[str, list[list[float]]]:
             one face per line; pixels, tight around the landmarks.
 
     Returns:
-        The boxes of each image, in order; names are those of the file with forward slashes.
+        The boxes of each image, in order; names are those of the file with forward slashes, and
+        without the apostrophe that protects spreadsheets (see `csv_cells`).
 
     Raises:
         FaceAlignError: If the file cannot be read, a column is missing, or a box is not four
@@ -30,7 +33,9 @@ def read_boxes(path: str | os.PathLike[str]) -> dict[str, list[list[float]]]:
         >>> read_boxes("boxes.csv")  # doctest: +SKIP
         {'afw/1.jpg': [[10.0, 12.0, 90.0, 88.0]]}
     """
-    rows = csv.DictReader(read_text(path).splitlines(), skipinitialspace=True)
+    # Names may contain line breaks, inside quotes.
+    text = io.StringIO(read_text(path), newline="")
+    rows = csv.DictReader(text, skipinitialspace=True)
     missing = [name for name in ("image", *_COLUMNS) if name not in (rows.fieldnames or ())]
     if missing:
         raise FaceAlignError(
@@ -45,5 +50,5 @@ def read_boxes(path: str | os.PathLike[str]) -> dict[str, list[list[float]]]:
             raise FaceAlignError(
                 f"{path}: line {rows.line_num} has the box {values}; give four numbers"
             ) from None
-        boxes.setdefault(Path(row["image"] or "").as_posix(), []).append(box)
+        boxes.setdefault(Path(unescape_cell(row["image"] or "")).as_posix(), []).append(box)
     return boxes

@@ -17,12 +17,12 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
 
 import numpy as np
 
 from keras_facealign.data.files import read_bytes
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.storage.atomic import atomic_write
 
 MAX_COORDINATE = 1e6
 """Largest coordinate of a landmark in pixels; larger ones come from damaged files."""
@@ -106,12 +106,7 @@ def write_pts(path: str | os.PathLike[str], landmarks: np.ndarray) -> None:
         )
     rows = "\n".join(f"{x:.6f} {y:.6f}" for x, y in points + 1.0)
     text = f"version: 1\nn_points: {len(points)}\n{{\n{rows}\n}}\n"
-    try:
-        Path(path).write_bytes(text.encode("ascii"))
-    except OSError as error:
-        raise FaceAlignError(
-            f"{path}: cannot be written ({error.strerror}); check the folder and its permissions"
-        ) from error
+    atomic_write(path, lambda file: file.write(text.encode("ascii")))
 
 
 def _parse(content: bytes, num_landmarks: int | None, name: str) -> np.ndarray:

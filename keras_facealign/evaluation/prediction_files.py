@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_facealign.data.csv_cells import unescape_cell
 from keras_facealign.data.pts import read_pts
 from keras_facealign.errors import FaceAlignError
 
@@ -242,7 +243,7 @@ def _read_csv(path: Path) -> LandmarkFile:
     return _checked(
         path,
         np.stack([numbers("x"), numbers("y")], axis=-1),
-        None if name_column is None else [row[name_column] for row in rows],
+        None if name_column is None else [unescape_cell(row[name_column]) for row in rows],
         numbers("confidence") if has_confidence else None,
     )
 

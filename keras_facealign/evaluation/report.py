@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_facealign.data.csv_cells import escape_cell
 from keras_facealign.evaluation.statistics import ErrorStatistics
 from keras_facealign.storage.atomic import atomic_write
 
@@ -62,9 +63,9 @@ class EvaluationReport(ErrorStatistics):
         rows = zip(self.file_names, self.subsets, labeled, *columns.values(), strict=True)
         for name, subset, count, *values in rows:
             cells = ["" if np.isnan(value) else f"{value:.6f}" for value in values]
-            writer.writerow([name, subset, "ok", count, *cells])
+            writer.writerow([escape_cell(name), escape_cell(subset), "ok", count, *cells])
         for name in self.missed:
-            writer.writerow([name, "", "missed", "", *[""] * len(columns)])
+            writer.writerow([escape_cell(name), "", "missed", "", *[""] * len(columns)])
         return _write(path, text.getvalue())
 
     def to_html(self, path: str | os.PathLike[str], **options: Any) -> Path:
@@ -84,4 +85,6 @@ class EvaluationReport(ErrorStatistics):
 
 
 def _write(path: str | os.PathLike[str], text: str) -> Path:
-    return atomic_write(path, lambda file: file.write(text.encode()))
+    # Names of files that are not UTF-8 show their bytes as \udc80 to \udcff.
+    content = text.encode("utf-8", "backslashreplace")
+    return atomic_write(path, lambda file: file.write(content))

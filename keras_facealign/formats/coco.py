@@ -22,7 +22,7 @@ import numpy as np
 from keras_facealign import geometry
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.formats.frames import Faces, VideoInfo
-from keras_facealign.formats.json import dump
+from keras_facealign.formats.json import UNDECODABLE, dump
 from keras_facealign.inference.aligner import Face
 from keras_facealign.landmarks import IBUG68, LandmarkScheme
 from keras_facealign.storage.atomic import atomic_path
@@ -183,7 +183,7 @@ def coco_writer(
         head["videos"] = [{"id": 1, "name": video.name}]
     with (
         atomic_path(path) as temporary,
-        temporary.open("w", encoding="utf-8") as stream,
+        temporary.open("w", encoding="utf-8", errors=UNDECODABLE) as stream,
         tempfile.TemporaryFile("w+", encoding="utf-8", dir=Path(path).parent) as annotations,
     ):
         stream.write(dump(head)[:-1] + ', "images": [')

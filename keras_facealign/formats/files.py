@@ -15,9 +15,9 @@ from keras_facealign.data.pts import write_pts
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.formats.csv import CSVFrames, face_csv
 from keras_facealign.formats.frames import FrameWriter, VideoInfo
-from keras_facealign.formats.json import JSONFrames, face_json
+from keras_facealign.formats.json import UNDECODABLE, JSONFrames, face_json
 from keras_facealign.inference.aligner import Face
-from keras_facealign.storage.atomic import atomic_path
+from keras_facealign.storage.atomic import atomic_path, atomic_write
 
 FACE_FORMATS = ("json", "csv", "pts")
 """Formats of one face."""
@@ -71,13 +71,11 @@ def write_face(
     kind = path.suffix.lower().lstrip(".")
     if kind not in FACE_FORMATS:
         raise FaceAlignError(f"{path}: unknown format {path.suffix!r}; use .json, .csv or .pts")
-    with atomic_path(path) as temporary:
-        if kind == "pts":
-            write_pts(temporary, face.landmarks)
-        else:
-            text = face_csv(face) if kind == "csv" else face_json(face, scheme, image, image_size)
-            temporary.write_bytes(text.encode("utf-8"))
-    return path
+    if kind == "pts":
+        write_pts(path, face.landmarks)
+        return path
+    text = face_csv(face) if kind == "csv" else face_json(face, scheme, image, image_size)
+    return atomic_write(path, lambda file: file.write(text.encode()))
 
 
 @contextmanager
@@ -107,6 +105,6 @@ def frame_writer(path: str | os.PathLike[str], info: VideoInfo) -> Iterator[Fram
         raise FaceAlignError(f"{path}: unknown format {path.suffix!r}; use .json, .jsonl or .csv")
     with (
         atomic_path(path) as temporary,
-        temporary.open("w", encoding="utf-8", newline="") as stream,
+        temporary.open("w", encoding="utf-8", errors=UNDECODABLE, newline="") as stream,
     ):
         yield FRAME_FORMATS[path.suffix.lower()](stream, info)

@@ -14,6 +14,12 @@ from keras_facealign.landmarks import IBUG68
 FORMAT = "keras-facealign video 1"
 """Name of the format; the number increases when a field changes its meaning."""
 
+UNDECODABLE = "backslashreplace"
+"""How a stream of JSON encodes names of files that are not UTF-8.
+
+Python keeps their bytes as lone surrogates, which become JSON's escapes `\\udc80` to `\\udcff`.
+"""
+
 
 def dump(record: dict[str, Any]) -> str:
     """Converts a record to one line of JSON; numbers that are not finite raise `ValueError`."""

@@ -1,22 +1,37 @@
 """Writes files completely or not at all.
 
 A file is first written under a temporary name in the same folder and then renamed, so that no
-reader finds half a file, even if the program is killed.
+reader finds half a file, even if the program is killed. What killed programs leave behind is
+removed by the next program that writes into the folder.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
-import tempfile
+import platform
+import re
+import secrets
+import sys
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import IO
 
 from keras_facealign.errors import FaceAlignError
 
 PARTIAL = ".partial-"
-"""Prefix of temporary files. Those that a killed program left behind are never read."""
+"""Prefix of temporary files, which are never read."""
+
+# PARTIAL, the computer's tag, the process, and digits at random.
+_NAME = re.compile(re.escape(PARTIAL) + r"(?P<computer>[0-9a-f]{8})-(?P<process>\d+)-[0-9a-f]+")
+# Whether a process on another computer still runs cannot be told: its file counts as abandoned
+# when nothing has been written to it for this time.
+_ABANDONED_SECONDS = 24 * 3600.0
+_open: set[Path] = set()
+_cleaned: set[Path] = set()
 
 
 @contextmanager
@@ -32,17 +47,17 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         Path of the temporary file, which exists and is empty; it has the suffix of `path`.
 
     Raises:
-        FaceAlignError: If the file cannot be written.
+        FaceAlignError: If the file cannot be written; its cause is the `OSError`.
     """
     path = Path(path)
     temporary: Path | None = None
     try:
-        handle, name = tempfile.mkstemp(prefix=PARTIAL, suffix=path.suffix, dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
+        _clean_once(path.parent)
+        temporary = _create(path)
         yield temporary
-        # Temporary files are private; give the result the permissions of any other new file.
-        temporary.chmod(0o666 & ~_umask())
+        # Some file systems report a full disk or a quota only when the data have to be stored.
+        with open(temporary, "r+b") as file:
+            os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
         reason = error.strerror or str(error)
@@ -51,7 +66,9 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         ) from error
     finally:
         if temporary is not None:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            _open.discard(temporary)
 
 
 def atomic_write(path: str | os.PathLike[str], write: Callable[[IO[bytes]], object]) -> Path:
@@ -65,7 +82,7 @@ def atomic_write(path: str | os.PathLike[str], write: Callable[[IO[bytes]], obje
         The path.
 
     Raises:
-        FaceAlignError: If the file cannot be written.
+        FaceAlignError: If the file cannot be written; its cause is the `OSError`.
 
     Example:
         >>> atomic_write("note.txt", lambda file: file.write(b"whole"))  # doctest: +SKIP
@@ -75,7 +92,77 @@ def atomic_write(path: str | os.PathLike[str], write: Callable[[IO[bytes]], obje
     return Path(path)
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def remove_partial_files(folder: str | os.PathLike[str]) -> None:
+    """Removes the temporary files that killed programs left in a folder.
+
+    Those of running programs stay; so do those of other computers until they have not changed for a
+    day. `atomic_path` does this for each folder that it writes to, once a process.
+
+    Args:
+        folder: The folder; nothing happens if it cannot be read.
+    """
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(PARTIAL) and _is_abandoned(entry):
+                with suppress(OSError):
+                    os.unlink(entry.path)
+
+
+def _clean_once(folder: Path) -> None:
+    folder = Path(os.path.abspath(folder))
+    if folder not in _cleaned:
+        _cleaned.add(folder)
+        remove_partial_files(folder)
+
+
+def _create(path: Path) -> Path:
+    """Creates an empty file with the permissions of any other new file."""
+    while True:
+        name = f"{PARTIAL}{_computer()}-{os.getpid()}-{secrets.token_hex(4)}{path.suffix}"
+        temporary = path.parent / name
+        _open.add(temporary)
+        try:
+            os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+            return temporary
+        except FileExistsError:
+            continue
+        except BaseException:
+            _open.discard(temporary)
+            raise
+
+
+def _is_abandoned(entry: os.DirEntry[str]) -> bool:
+    with suppress(OSError):
+        if not entry.is_file(follow_symlinks=False):
+            return False
+        match = _NAME.match(entry.name)
+        # Windows has no signal that asks whether a process exists.
+        if match and match["computer"] == _computer() and sys.platform != "win32":
+            process = int(match["process"])
+            if process == os.getpid():
+                # Numbers of processes are used again.
+                return entry.name not in {path.name for path in list(_open)}
+            return not _is_running(process)
+        return time.time() - entry.stat(follow_symlinks=False).st_mtime > _ABANDONED_SECONDS
+    return False
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True  # another user's
+    return True
+
+
+@cache
+def _computer() -> str:
+    """Returns a tag of this computer, its start, and its container, which number processes."""
+    parts = [platform.node()]
+    with suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii"))
+    with suppress(OSError):
+        parts.append(os.readlink("/proc/self/ns/pid"))
+    return hashlib.sha256("|".join(parts).encode(errors="replace")).hexdigest()[:8]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
+import subprocess
+import sys
+import time
 
 import pytest
 
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.storage.atomic import atomic_path, atomic_write
+from keras_facealign.storage import atomic
+from keras_facealign.storage.atomic import PARTIAL, atomic_path, atomic_write, remove_partial_files
 
 
 def names(folder):
@@ -42,12 +47,87 @@ def test_the_temporary_file_ends_as_the_file_does_and_lies_beside_it(tmp_path):
 
 @pytest.mark.skipif(os.name == "nt", reason="file modes are POSIX's")
 def test_the_file_has_the_rights_of_any_other_new_file(tmp_path):
-    (tmp_path / "plain").touch()
-    path = atomic_write(tmp_path / "whole", lambda file: file.write(b""))
+    before = os.umask(0o027)
+    try:
+        (tmp_path / "plain").touch()
+        path = atomic_write(tmp_path / "whole", lambda file: file.write(b""))
+    finally:
+        os.umask(before)
     modes = [stat.S_IMODE(p.stat().st_mode) for p in (path, tmp_path / "plain")]
-    assert modes[0] == modes[1]
+    assert modes == [0o640, 0o640]
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):
     with pytest.raises(FaceAlignError, match=r"nowhere.*check the folder"):
         atomic_write(tmp_path / "nowhere" / "a.txt", lambda file: file.write(b""))
+
+
+@pytest.mark.parametrize("call", ["open", "fsync", "replace"])
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
+def test_errors_of_the_disk_are_named_and_leave_the_earlier_file(call, code, tmp_path, monkeypatch):
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"earlier")
+
+    def fail(*args, **kwargs):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(atomic.os, call, fail)
+    with pytest.raises(FaceAlignError) as caught:
+        atomic_write(path, lambda file: file.write(b"later"))
+    monkeypatch.undo()
+    assert f"a.txt: cannot be written ({os.strerror(code)})" in str(caught.value)
+    assert isinstance(caught.value.__cause__, OSError)
+    assert path.read_bytes() == b"earlier" and names(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux's full device")
+def test_a_full_disk_is_noticed_when_the_file_closes(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"earlier")
+    with (
+        pytest.raises(FaceAlignError, match="No space left"),
+        atomic_path(tmp_path / "a.txt"),
+        open("/dev/full", "wb") as file,
+    ):
+        file.write(b"buffered until it closes")
+    assert (tmp_path / "a.txt").read_bytes() == b"earlier"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="processes are asked for by POSIX signals")
+def test_files_of_killed_programs_go_and_those_of_running_ones_stay(tmp_path):
+    code = (
+        "import sys, time\n"
+        "from keras_facealign.storage.atomic import atomic_path\n"
+        "with atomic_path(sys.argv[1]) as path:\n"
+        "    print(path.name, flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    words = [sys.executable, "-c", code, str(tmp_path / "a.json")]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    left = process.stdout.readline().strip()
+    assert left.startswith(PARTIAL) and left.endswith(".json")
+    remove_partial_files(tmp_path)
+    assert names(tmp_path) == [left]
+    process.kill()
+    process.communicate()
+    atomic_write(tmp_path / "b.json", lambda file: file.write(b"{}"))
+    assert names(tmp_path) == ["b.json"]
+
+
+def test_own_files_stay_and_those_of_other_computers_for_a_day(tmp_path):
+    old, new = (tmp_path / f"{PARTIAL}{tag}" for tag in ("01234567-1-89.npz", "fedcba98-1-89.npz"))
+    for path in (old, new, tmp_path / f"{PARTIAL}folder"):
+        path.mkdir() if path.name.endswith("folder") else path.touch()
+    os.utime(old, (time.time() - 90_000,) * 2)
+    with atomic_path(tmp_path / "a.txt") as own:
+        remove_partial_files(tmp_path)
+        assert sorted(names(tmp_path)) == sorted([own.name, new.name, f"{PARTIAL}folder"])
+    remove_partial_files(tmp_path / "nowhere")
+
+
+def test_a_file_of_an_earlier_process_with_the_same_number_goes(tmp_path):
+    with atomic_path(tmp_path / "a.txt") as own:
+        left = tmp_path / own.name.replace(own.stem[-8:], "00000000")
+    left.touch()
+    remove_partial_files(tmp_path)
+    assert names(tmp_path) == ["a.txt"]
