@@ -1,4 +1,4 @@
-"""Options, progress bars, messages and errors that the commands share."""
+"""Options, checks, messages and errors that the commands share."""
 
 from __future__ import annotations
 
@@ -15,14 +15,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin, get_type_
 import typer
 from typer.core import TyperGroup
 
+from keras_facealign.cli.output import print_tables as print_tables
+from keras_facealign.cli.output import printable, robust_streams, say
+from keras_facealign.cli.output import progress_bar as progress_bar
 from keras_facealign.cli.quiet import quiet_loading
+from keras_facealign.cli.stopping import Terminated, terminable
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.storage.atomic import OutputError
 
 if TYPE_CHECKING:
     from keras_facealign.inference import FaceAligner
 
 EXIT_UNUSABLE_INPUT = 2
-EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+# 128 + SIGINT and 128 + SIGTERM, as shells report them.
+EXIT_INTERRUPTED, EXIT_TERMINATED = 130, 143
 
 DEFAULT_PRESET = "sat1_cab_mobile"
 
@@ -84,69 +90,28 @@ def add_command(app: typer.Typer, command: Callable[..., None]) -> None:
 # Output ------------------------------------------------------------------------------------------
 
 
-def say(line: str) -> None:
-    """Prints a line as it is, also while a progress bar is shown."""
-    from rich import get_console
-
-    get_console().print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-def print_tables(*tables: Any, min_width: int = 0) -> None:
-    """Prints tables; a pipe or a file, which has no width of its own, gets at least `min_width`."""
-    from rich.console import Console
-
-    console = Console()
-    if not console.is_terminal:
-        console.width = max(console.width, min_width)
-    for table in tables:
-        console.print(table)
-
-
-@contextmanager
-def progress_bar(
-    title: str, total: int | None = None, stderr: bool = False
-) -> Iterator[Callable[[], None]]:
-    """Shows a progress bar while the block runs.
-
-    Args:
-        title: Text before the bar.
-        total: Number of steps, if known.
-        stderr: Show the bar on standard error.
-
-    Yields:
-        A function to call after each step.
-    """
-    from rich import get_console, progress
-    from rich.console import Console
-
-    console = Console(stderr=True) if stderr else get_console()
-    columns = (
-        progress.TextColumn("{task.description}"),
-        progress.BarColumn(),
-        progress.MofNCompleteColumn(),
-        progress.TimeRemainingColumn(),
-    )
-    with progress.Progress(*columns, console=console, disable=total == 0) as bar:
-        task = bar.add_task(title, total=total)
-        yield lambda: bar.advance(task)
-        bar.update(task, total=bar.tasks[0].completed)
-
-
 @contextmanager
 def collect_errors(failures: list[str], name: str = "") -> Iterator[None]:
-    """Adds an error of the block to `failures` as one line that contains `name`."""
+    """Adds an error of the block to `failures` as one line that contains `name`.
+
+    Raises:
+        OutputError: If neither this nor any other file can be written.
+    """
     try:
         yield
     except FaceAlignError as error:
+        if isinstance(error, OutputError) and error.concerns_all:
+            raise
         line = one_line(error)
+        name = printable(name)
         failures.append(line if name in line else f"{name}: {line}")
 
 
 def report_failures(failures: Sequence[str], total: int, noun: str, strict: bool = False) -> None:
     """Lists failures on standard error, and exits with code 2 if nothing succeeded."""
     if failures:
-        lines = [f"{len(failures)} of {total} {noun} failed:", *failures]
-        typer.echo("\n  ".join(lines), err=True)
+        say(f"{len(failures)} of {total} {noun} failed:", err=True)
+        say(*(f"  {line}" for line in failures), err=True)
     if failures and (strict or len(failures) == total):
         raise typer.Exit(EXIT_UNUSABLE_INPUT)
 
@@ -154,7 +119,7 @@ def report_failures(failures: Sequence[str], total: int, noun: str, strict: bool
 def list_skipped(skipped: Iterable[str]) -> None:
     """Lists unusable samples on standard error, each once."""
     for line in dict.fromkeys(skipped):
-        typer.echo(f"skipped: {line}", err=True)
+        say(f"skipped: {line}", err=True)
 
 
 def count(number: int, noun: str) -> str:
@@ -163,8 +128,9 @@ def count(number: int, noun: str) -> str:
 
 
 def one_line(error: Exception) -> str:
-    """Formats the message of an error as one line."""
-    return " ".join(str(error).split())
+    """Formats the message of an error as one line; names in it keep all their characters."""
+    # A wrapped message has an indented second line, a name with a line break has not.
+    return printable(re.sub(r"\s*\n\s+", " ", str(error).strip()))
 
 
 # Input -------------------------------------------------------------------------------------------
@@ -180,6 +146,19 @@ def check_output_file(path: Path, *extensions: str) -> None:
         raise FaceAlignError(f"{path}: give a name that ends in {' or '.join(extensions)}")
     if not path.parent.is_dir():
         raise FaceAlignError(f"{path.parent}: there is no such folder; create it first")
+
+
+def make_folder(folder: Path) -> None:
+    """Creates a folder for results, with those above it, unless it exists.
+
+    Raises:
+        OutputError: If that is not possible.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        message = f"{folder}: the folder cannot be created ({error.strerror}); choose another one"
+        raise OutputError(message, error) from error
 
 
 def load_aligner(
@@ -240,14 +219,20 @@ def _explain(error: Exception) -> str | None:
         if missing in ("tensorflow", "jax", "torch"):
             line += ", or choose an installed backend with the variable KERAS_BACKEND"
         return line
-    # Typer exits silently when a reader such as `head` closes the pipe early.
-    if isinstance(error, OSError) and error.filename and error.errno != errno.EPIPE:
-        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.filename:
+        return one_line(OSError(f"{os.fsdecode(error.filename)}: {error.strerror}"))
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{error.strerror}; free some, or write to another disk"
     return None
 
 
 class CommandGroup(TyperGroup):
     """A group of commands that report errors in one line and accept renamed options."""
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Runs the application; its output and its end do not depend on the terminal."""
+        with robust_streams(), terminable():
+            return super().main(*args, **options)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Replaces the old names of options, with a warning."""
@@ -255,7 +240,7 @@ class CommandGroup(TyperGroup):
             name, equals, value = word.partition("=")
             if name in _RENAMED_OPTIONS:
                 new = _RENAMED_OPTIONS[name]
-                typer.echo(f"{name} is now {new}; the old name goes in version 0.3.", err=True)
+                say(f"{name} is now {new}; the old name goes in version 0.3.", err=True)
                 args[index] = new + equals + value
         return super().parse_args(ctx, args)
 
@@ -263,12 +248,14 @@ class CommandGroup(TyperGroup):
         """Runs a command; errors become one line on standard error and an exit code."""
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            typer.echo("keras-facealign: interrupted", err=True)
-            raise typer.Exit(EXIT_INTERRUPTED) from None
+        except KeyboardInterrupt as stop:
+            terminated = isinstance(stop, Terminated)
+            done = f"; {stop}" if str(stop) else ""
+            say(f"keras-facealign: {'terminated' if terminated else 'interrupted'}{done}", err=True)
+            raise typer.Exit(EXIT_TERMINATED if terminated else EXIT_INTERRUPTED) from None
         except Exception as error:
             line = _explain(error)
             if line is None or os.environ.get("KERAS_FACEALIGN_TRACEBACK"):
                 raise
-            typer.echo(f"keras-facealign: {line}", err=True)
+            say(f"keras-facealign: {line}", err=True)
             raise typer.Exit(EXIT_UNUSABLE_INPUT) from None

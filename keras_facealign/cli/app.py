@@ -20,6 +20,7 @@ from keras_facealign.cli.convert import convert_mxnet
 from keras_facealign.cli.datasets import datasets
 from keras_facealign.cli.evaluate import evaluate
 from keras_facealign.cli.export import export
+from keras_facealign.cli.output import say
 from keras_facealign.cli.pack import pack
 from keras_facealign.cli.pack_head import pack_head
 from keras_facealign.cli.presets import presets
@@ -39,7 +40,7 @@ app = typer.Typer(
 
 def _print_version(requested: bool) -> None:
     if requested:
-        typer.echo(f"keras-facealign {__version__}")
+        say(f"keras-facealign {__version__}")
         raise typer.Exit()
 
 

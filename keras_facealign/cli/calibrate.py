@@ -114,17 +114,18 @@ def _finish(
     """Writes the calibration and the report, and prints the tables."""
     from keras_facealign.calibration import write_calibration
     from keras_facealign.calibration.plot import plot_quality
+    from keras_facealign.storage.atomic import atomic_write
     from keras_facealign.storage.preset_folders import CALIBRATION
 
     if write:
         write_calibration(calibration, folder / CALIBRATION)
     common.print_tables(*quality.to_tables(title))
     if report is not None:
-        report.mkdir(parents=True, exist_ok=True)
+        common.make_folder(report)
         plot_quality(report / "calibration.png", quality, title)
         record = {"measured": title, "fitted_on": calibration.fitted_on, **quality.to_dict()}
         text = json.dumps(record, indent=2) + "\n"
-        (report / "quality.json").write_text(text, encoding="utf-8")
+        atomic_write(report / "quality.json", lambda file: file.write(text.encode()))
         common.say(f"The report is in {report}")
     if write:
         common.say(f"Wrote {folder / CALIBRATION}")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from keras_facealign.cli._common import Preset
+from keras_facealign.cli.output import say
 from keras_facealign.cli.quiet import import_keras
 
 
@@ -41,4 +42,4 @@ def card(
     from keras_facealign.evaluation.cards.card import write_card
 
     for path in write_card(preset, output, figure, photo, head_model):
-        typer.echo(f"Wrote {path}")
+        say(f"Wrote {path}")

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from keras_facealign.cli._common import OutputFolder, print_tables
+from keras_facealign.cli._common import OutputFolder
+from keras_facealign.cli.output import print_tables, say
 from keras_facealign.cli.quiet import import_keras
 
 
@@ -43,13 +44,13 @@ def convert_mxnet(
 
     path = find_params(source, epoch)
     if path != source:
-        typer.echo(f"Reading {path}")
+        say(f"Reading {path}")
     model = load_mxnet(path, gate, scheme)
     arch = model.architecture
-    typer.echo(f"Recognized in {path.name}:")
+    say(f"Recognized in {path.name}:")
     print_tables(_table(model), min_width=100)
     if gate is None and can_have_gate(arch) and symbol_has_gate(path) is None:
-        typer.echo(
+        say(
             "The arrays do not show whether this network has the gate (net_sat 2), and there is no "
             "PREFIX-symbol.json; it is assumed to have none. If it has one, convert with --gate."
         )
@@ -60,7 +61,7 @@ def convert_mxnet(
         "license": "unknown; ask those who published the checkpoint",
     }
     save_to_preset(model, output, metadata)
-    typer.echo(f"Wrote the preset to {output}; use it with --preset {output}")
+    say(f"Wrote the preset to {output}; use it with --preset {output}")
 
 
 def _table(model: Any) -> Any:

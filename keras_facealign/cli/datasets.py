@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-import typer
-
-from keras_facealign.cli._common import AsJSON, print_tables
+from keras_facealign.cli._common import AsJSON
+from keras_facealign.cli.output import print_json, print_tables
 from keras_facealign.errors import FaceAlignError
 
 
@@ -27,7 +25,7 @@ def datasets(manual_dir: Path | None = None, as_json: AsJSON = False) -> None:
         raise FaceAlignError(f"{manual_dir}: there is no such folder; give that of your downloads")
     rows = [_describe(data_set, manual_dir) for data_set in CATALOG]
     if as_json:
-        typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        print_json(rows)
     else:
         print_tables(_table(rows, manual_dir), min_width=140)
 
@@ -49,7 +47,6 @@ def _describe(data_set: Any, folder: Path | None) -> dict[str, Any]:
 
 
 def _table(rows: list[dict[str, Any]], folder: Path | None) -> Any:
-    from rich.markup import escape
     from rich.table import Table
 
     table = Table(title="Data sets", title_justify="left")
@@ -71,7 +68,7 @@ def _table(rows: list[dict[str, Any]], folder: Path | None) -> Any:
         else:
             found = row["found"]
             here = (f"{found[split]:,}" if split in found else "-" for split in published)
-            cells += ["\n".join(here), escape(_remark(row))]
+            cells += ["\n".join(here), _remark(row)]
         table.add_row(*cells, end_section=True)
     return table
 

@@ -69,7 +69,7 @@ def evaluate(
         kept, info = _run_preset(preset, task, boxes, batch_size, flip_test, output)
     else:
         kept, info = _from_file(predictions, task), {"predictions": predictions.name}
-        output.mkdir(parents=True, exist_ok=True)
+        common.make_folder(output)
     report = task.report(kept, info)
     name = Path(preset).name or preset if predictions is None else predictions.stem
     title = f"{name} on {task.title}"
@@ -159,7 +159,7 @@ def _run_preset(
     examples = task.examples(task.skipped)
     # The first face is read before the network is loaded, so that missing data is reported early.
     examples = chain(list(islice(examples, 1)), examples)
-    output.mkdir(parents=True, exist_ok=True)
+    common.make_folder(output)
     import_keras()
 
     from keras_facealign.evaluation import Predictions, predict
@@ -213,7 +213,7 @@ def _collect(faces: Any, kept: Predictions, total: int | None, output: Path) -> 
         if len(kept):
             kept.save(partial)
             done = f"{len(kept)} of {total or 'all'} faces"
-            typer.echo(f"Stopped after {done}; they are in {partial}", err=True)
+            common.say(f"Stopped after {done}; they are in {partial}", err=True)
         raise
     kept.save(output / "predictions.npz")
     partial.unlink(missing_ok=True)
@@ -260,7 +260,7 @@ def _write(report: EvaluationReport, task: _Task, title: str, name: str, output:
 
 def _list(heading: str, lines: Any) -> None:
     if lines:
-        common.say("\n  ".join([heading, *lines]))
+        common.say(heading, *(f"  {line}" for line in lines))
 
 
 def _list_protocols() -> None:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from keras_facealign.cli._common import Preset
+from keras_facealign.cli.output import say
 from keras_facealign.cli.quiet import import_keras
 from keras_facealign.errors import FaceAlignError
 
@@ -46,5 +47,5 @@ def export(
     if isinstance(size, str) and size != "dynamic":
         raise FaceAlignError(f"--batch is {batch!r}; give a number or dynamic.")
     report = export_model(preset, output, format, quantize, decode, size, calibration)
-    typer.echo(f"Parity: {report.parity}")
-    typer.echo(f"Wrote {report.path} ({report.size / 1e6:.2f} MB)")
+    say(f"Parity: {report.parity}")
+    say(f"Wrote {report.path} ({report.size / 1e6:.2f} MB)")

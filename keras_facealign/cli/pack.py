@@ -49,7 +49,7 @@ def pack(
     size = round(max_mib * _MIB)
     number = packed.pack(chain.from_iterable(faces), output, quality, side, input_size, crops, size)
     common.list_skipped(skipped)
-    typer.echo(f"{number} faces, {output.stat().st_size / _MIB:.1f} MiB: {output}")
+    common.say(f"{number} faces, {output.stat().st_size / _MIB:.1f} MiB: {output}")
 
 
 def _open(source: str, skipped: list[str]) -> Any:

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from keras_facealign.cli._common import check_output_file, progress_bar
+from keras_facealign.cli._common import check_output_file
+from keras_facealign.cli.output import progress_bar, say
 
 
 def pack_head(
@@ -29,7 +30,7 @@ def pack_head(
     meshes = len(list(kit.glob("*.obj"))) or len(list(kit.glob("FaceXModel/*.obj")))
     with progress_bar("Reading", meshes) as advance:
         model = pack_kit(kit, output, on_file=lambda name: advance())
-    typer.echo(
+    say(
         f"{len(model.identity)} identities and {len(model.expression)} expressions of "
         f"{len(model.neutral)} vertices of skin: {output}"
     )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from keras_facealign.cli._common import AsJSON, print_tables
+from keras_facealign.cli._common import AsJSON
+from keras_facealign.cli.output import print_json, print_tables
 from keras_facealign.cli.quiet import import_keras
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def presets(
 
     known = list_presets()
     if as_json:
-        typer.echo(json.dumps(known, indent=2, ensure_ascii=False))
+        print_json(known)
     elif table1:
         import_keras()
         tables = [_published(TABLE1, known, *_TABLE1), _published(MXNET_MODELS, known, *_MXNET)]

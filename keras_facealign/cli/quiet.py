@@ -11,6 +11,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from typing import Any
 
 _LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 _ERRORS_ONLY = "3"
@@ -37,12 +38,15 @@ def quiet_loading() -> Iterator[None]:
         yield
         return
     sys.stderr.flush()
+    is_native = _descriptor(sys.stderr) == 2
     terminal = os.dup(2)
-    with tempfile.TemporaryFile() as hidden, open(terminal, "w") as python_stderr:
+    with (
+        tempfile.TemporaryFile() as hidden,
+        open(terminal, "w", encoding=sys.stderr.encoding, errors="backslashreplace") as python_own,
+    ):
         os.dup2(hidden.fileno(), 2)
-        is_native = sys.stderr is sys.__stderr__
         try:
-            with contextlib.redirect_stderr(python_stderr if is_native else sys.stderr):
+            with contextlib.redirect_stderr(python_own if is_native else sys.stderr):
                 yield
         except ImportError:
             hidden.seek(0)
@@ -50,3 +54,10 @@ def quiet_loading() -> Iterator[None]:
             raise
         finally:
             os.dup2(terminal, 2)
+
+
+def _descriptor(stream: Any) -> int | None:
+    try:
+        return stream.fileno()
+    except (OSError, ValueError, AttributeError):  # A stream in memory has none.
+        return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from keras_facealign.cli import _common as common
+from keras_facealign.cli.stopping import stoppable
 from keras_facealign.errors import FaceAlignError
 
 if TYPE_CHECKING:
@@ -70,22 +72,24 @@ def synthesize_poses(
     profiling.open_output(output, record | {"seed": seed})
 
     made, failures = 0, []
-    with common.progress_bar("Rotating", len(samples)) as advance:
+    with common.progress_bar("Rotating", len(samples)) as advance, stoppable() as stop:
         for sample in samples:
+            stop.check()
             file_name, name = str(sample.file_name), _name(sample)
             if not profiling.is_written(output, name):
                 with common.collect_errors(failures, file_name):
                     example = read_sample(sample, num_landmarks=68)
                     # Seeded for each face, so that a resumed run gives the same results.
-                    rng = np.random.default_rng([seed, zlib.crc32(file_name.encode())])
+                    rng = np.random.default_rng([seed, zlib.crc32(os.fsencode(file_name))])
                     views = profiling.turned_views(example, fitter, settings, rng)
                     profiling.write_views(output, name, views, file_name)
                     made += 1
             advance()
+    stop.finish(f"{made} faces made; run the command again to resume")
     done = len(samples) - len(failures)
-    typer.echo(f"{made} faces made, {done - made} existed; the views are in {output}")
+    common.say(f"{made} faces made, {done - made} existed; the views are in {output}")
     if sheet and done:
-        typer.echo(f"See {_write_sheet(samples, output, sheet)}")
+        common.say(f"See {_write_sheet(samples, output, sheet)}")
     common.report_failures(failures, len(samples), "faces")
 
 

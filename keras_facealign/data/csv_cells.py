@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["escape_cell", "unescape_cell"]
-
 # The wide forms are formulas, too, in East Asian versions.
 _FORMULA = re.compile("'*[=+\\-@\t\n＝＋－＠]")
 _ESCAPED_FORMULA = re.compile("'+[=+\\-@\t\n＝＋－＠]")

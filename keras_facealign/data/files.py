@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from keras_facealign.data.photo_formats import foreign_format, photo_suffixes
 from keras_facealign.errors import FaceAlignError
 
 
@@ -85,8 +86,82 @@ def list_names(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
             for entry in entries
             if not entry.name.startswith(".")
             and entry.name.lower().endswith(suffixes)
-            and entry.is_file()
+            and _may_be_file(entry)
         )
+
+
+def _may_be_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # Such as a link that leads to itself: an error where it is read.
+        return True
+
+
+@dataclass(frozen=True)
+class SkippedFile:
+    """A file of a folder of photos that is left out.
+
+    Attributes:
+        path: The file.
+        reason: Why, in words that follow its name.
+        is_photo: Whether it is a photo, which has to be converted first.
+    """
+
+    path: Path
+    reason: str
+    is_photo: bool = False
+
+
+def find_photos(
+    folder: Path,
+    recursive: bool = False,
+    exclude: Path | None = None,
+    on_error: Callable[[OSError], object] | None = None,
+) -> tuple[list[Path], list[SkippedFile]]:
+    """Finds the photos of a folder that can be read here, by the endings of their names.
+
+    Links to files are followed, links to folders are not.
+
+    Args:
+        folder: The folder.
+        recursive: Search its subfolders, too, except hidden ones.
+        exclude: A subfolder to leave out, such as that of results.
+        on_error: Called with the error of a folder that cannot be read; it is then left out.
+
+    Returns:
+        The photos, sorted, and the files that look like photos but are left out, sorted.
+
+    Example:
+        >>> photos, skipped = find_photos(Path("holidays"))  # doctest: +SKIP
+    """
+    photos: list[Path] = []
+    skipped: list[SkippedFile] = []
+    suffixes = photo_suffixes()
+    for place, folders, names in os.walk(folder, onerror=on_error):
+        here = Path(place)
+        for name in names:
+            foreign = foreign_format(name)
+            if Path(name).suffix.lower() not in suffixes and foreign is None:
+                continue
+            if name.startswith("."):
+                skipped.append(SkippedFile(here / name, "is a hidden file"))
+            elif foreign is not None:
+                skipped.append(SkippedFile(here / name, foreign, is_photo=True))
+            else:
+                photos.append(here / name)
+        subfolders = [here / name for name in folders if not name.startswith(".")]
+        for path in subfolders:
+            if recursive and path.is_symlink():
+                skipped.append(SkippedFile(path, "is a link to a folder"))
+            elif not recursive and path.suffix.lower() in suffixes:
+                skipped.append(SkippedFile(path, "is a folder"))
+        entered = (p for p in subfolders if exclude is None or not _same_folder(p, exclude))
+        folders[:] = [path.name for path in entered] if recursive else []
+    return sorted(photos), sorted(skipped, key=lambda file: file.path)
+
+
+def _same_folder(one: Path, other: Path) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)
 
 
 def read_bytes(path: str | os.PathLike[str], max_bytes: int, name: str | None = None) -> bytes:

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from keras_facealign.data.files import one_line
+from keras_facealign.data.photo_formats import foreign_format
 from keras_facealign.errors import FaceAlignError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".gif")
@@ -30,7 +31,8 @@ def read_image(
 ) -> np.ndarray:
     """Reads an image as RGB with values 0 to 255.
 
-    Files and PIL images: every raster format Pillow reads. The rotation in the EXIF data is
+    Files and PIL images: every raster format Pillow reads, and HEIC if pillow-heif is installed
+    (extra `heif`). The rotation in the EXIF data is
     applied, so a portrait photo from a phone comes out upright. Grayscale is repeated over the
     three channels, transparency is blended with white, 16-bit values are scaled to 8 bits (65535
     becomes 255), and the first frame of an animation is read. The size is checked in the header,
@@ -122,6 +124,10 @@ def _from_stream(stream: Any, max_pixels: int, name: str) -> np.ndarray:
 
 
 def _decode(stream: Any, max_pixels: int, name: str) -> np.ndarray:
+    advice = foreign_format(name, stream.read(64))
+    if advice:
+        raise FaceAlignError(f"{name}: {advice}")
+    stream.seek(0)
     try:
         picture = Image.open(stream)
     except Image.DecompressionBombError as error:

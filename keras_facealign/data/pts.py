@@ -106,7 +106,7 @@ def write_pts(path: str | os.PathLike[str], landmarks: np.ndarray) -> None:
         )
     rows = "\n".join(f"{x:.6f} {y:.6f}" for x, y in points + 1.0)
     text = f"version: 1\nn_points: {len(points)}\n{{\n{rows}\n}}\n"
-    atomic_write(path, lambda file: file.write(text.encode("ascii")))
+    atomic_write(path, lambda file: file.write(text.encode("ascii")), sync=False)
 
 
 def _parse(content: bytes, num_landmarks: int | None, name: str) -> np.ndarray:

@@ -75,7 +75,8 @@ def write_face(
         write_pts(path, face.landmarks)
         return path
     text = face_csv(face) if kind == "csv" else face_json(face, scheme, image, image_size)
-    return atomic_write(path, lambda file: file.write(text.encode()))
+    # One of many small files, which take little time to make again.
+    return atomic_write(path, lambda file: file.write(text.encode()), sync=False)
 
 
 @contextmanager

@@ -11,8 +11,12 @@ from PIL import Image
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.storage.atomic import atomic_path
 
+WRITTEN_BY = "keras_facealign"
+"""Value of the EXIF tag "Software" of images that `write_image` writes."""
+
 # The longest side that a JPEG can have.
 _JPEG_SIDE = 65_500
+_EXIF_SOFTWARE = 0x0131
 
 
 def write_image(path: str | os.PathLike[str], image: np.ndarray, quality: int = 92) -> Path:
@@ -40,6 +44,24 @@ def write_image(path: str | os.PathLike[str], image: np.ndarray, quality: int = 
     kind = Image.registered_extensions().get(path.suffix.lower())
     if kind not in Image.SAVE:
         raise FaceAlignError(f"{path}: unknown image format {path.suffix!r}; use .jpg or .png")
-    with atomic_path(path) as temporary:
-        Image.fromarray(image).save(temporary, format=kind, quality=quality)
+    about = Image.Exif()
+    about[_EXIF_SOFTWARE] = WRITTEN_BY
+    # One of many files, which take little time to make again.
+    with atomic_path(path, sync=False) as temporary:
+        Image.fromarray(image).save(temporary, format=kind, quality=quality, exif=about)
     return path
+
+
+def is_own_image(path: str | os.PathLike[str]) -> bool:
+    """Returns whether an image was written by `write_image`, without decoding its pixels.
+
+    Args:
+        path: Any file; False if it is no image, or cannot be read.
+    """
+    if not os.path.isfile(path):
+        return False
+    try:
+        with Image.open(path) as image:
+            return image.getexif().get(_EXIF_SOFTWARE) == WRITTEN_BY
+    except Exception:  # Pillow's plugins raise many kinds of error.
+        return False

@@ -7,6 +7,7 @@ removed by the next program that writes into the folder.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import platform
@@ -34,20 +35,43 @@ _open: set[Path] = set()
 _cleaned: set[Path] = set()
 
 
+# Errors of a single name; after others, such as a full disk's, the next file fails, too.
+_OF_ONE_NAME = {errno.EEXIST, errno.EILSEQ, errno.EINVAL, errno.EISDIR, errno.ELOOP}
+_OF_ONE_NAME |= {errno.ENAMETOOLONG, errno.ENOTDIR, errno.ENOTEMPTY}
+
+
+class OutputError(FaceAlignError):
+    """Raised where a file or folder cannot be written; its cause is the `OSError`.
+
+    Args:
+        message: The file, the reason, and what to do.
+        error: The cause.
+
+    Attributes:
+        concerns_all: Whether other files cannot be written either, as on a full disk.
+    """
+
+    def __init__(self, message: str, error: OSError) -> None:
+        super().__init__(message)
+        self.concerns_all = error.errno not in _OF_ONE_NAME
+
+
 @contextmanager
-def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_path(path: str | os.PathLike[str], sync: bool = True) -> Iterator[Path]:
     """Yields a temporary file next to `path`, which replaces it when the block succeeds.
 
     If the block raises, the temporary file is removed and `path` stays as it was.
 
     Args:
         path: The file to write; an older one is replaced. Its folder must exist.
+        sync: Wait until the disk has stored the file, about 10 ms, so that a power failure cannot
+            lose it and no late error of the disk is missed.
 
     Yields:
         Path of the temporary file, which exists and is empty; it has the suffix of `path`.
 
     Raises:
-        FaceAlignError: If the file cannot be written; its cause is the `OSError`.
+        OutputError: If the file cannot be written, a `FaceAlignError`.
     """
     path = Path(path)
     temporary: Path | None = None
@@ -55,15 +79,17 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         _clean_once(path.parent)
         temporary = _create(path)
         yield temporary
-        # Some file systems report a full disk or a quota only when the data have to be stored.
-        with open(temporary, "r+b") as file:
-            os.fsync(file.fileno())
+        if sync:
+            # Some file systems report a full disk or a quota only when the data have to be stored.
+            with open(temporary, "r+b") as file:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise FaceAlignError(
+        message = (
             f"{path}: cannot be written ({reason}); check the folder, its permissions and space"
-        ) from error
+        )
+        raise OutputError(message, error) from error
     finally:
         if temporary is not None:
             with suppress(OSError):
@@ -71,23 +97,26 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
             _open.discard(temporary)
 
 
-def atomic_write(path: str | os.PathLike[str], write: Callable[[IO[bytes]], object]) -> Path:
+def atomic_write(
+    path: str | os.PathLike[str], write: Callable[[IO[bytes]], object], sync: bool = True
+) -> Path:
     """Writes a file completely or not at all.
 
     Args:
         path: The file; its folder must exist.
         write: Called with the binary file to write to.
+        sync: As of `atomic_path`.
 
     Returns:
         The path.
 
     Raises:
-        FaceAlignError: If the file cannot be written; its cause is the `OSError`.
+        OutputError: If the file cannot be written, a `FaceAlignError`.
 
     Example:
         >>> atomic_write("note.txt", lambda file: file.write(b"whole"))  # doctest: +SKIP
     """
-    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+    with atomic_path(path, sync) as temporary, open(temporary, "wb") as file:
         write(file)
     return Path(path)
 

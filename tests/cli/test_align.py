@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import errno
+import importlib
 import json
 import os
+import signal
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,8 +17,13 @@ from PIL import Image
 
 from keras_facealign import detection, inference
 from keras_facealign.cli import main
+from keras_facealign.cli.photo_results import PhotoResults
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.storage.atomic import atomic_path
 from tests.inference.dots import DotModel, LeaningModel, dots_in, draw_dots
+
+# The function of the same name hides the module.
+cli_align = importlib.import_module("keras_facealign.cli.align")
 
 BOX = (60.0, 40.0, 160.0, 140.0)
 SIZE = (240, 200)
@@ -345,3 +353,163 @@ def test_names_with_markup_are_printed_as_they_are(tmp_path, capsys):
 def test_help_tells_the_exit_code(capsys):
     assert main(["align", "--help"]) == 0
     assert "exit code" in " ".join(capsys.readouterr().out.split())
+
+
+ODD_NAMES = ["b\udcff.png", "two\nlines.png", "人🙂.png", "a\u202eb.png", "-f.png", "=1.png"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names of POSIX")
+@pytest.mark.parametrize("kind", ["json", "coco"])
+def test_odd_names_are_names(kind, tmp_path, capsys):
+    folder, out = tmp_path / "[red]", tmp_path / "out"
+    for number, name in enumerate([*ODD_NAMES, "x" * 251 + ".png"]):
+        save(folder / name, FACE if number % 2 else np.zeros_like(FACE))
+    (folder / "broken\n\udcff\x1b[31m.png").write_bytes(b"x")
+    words = ["align", str(folder), "--format", kind, "--output", str(out)]
+    assert main(words) == 0
+    captured = capsys.readouterr()
+    assert "3 faces in 7 photos" in captured.out
+    assert r"b\udcff.png: no face found" in captured.out
+    assert r"broken\n\udcff\x1b[31m.png: " in captured.err
+    assert "\x1b" not in captured.out + captured.err
+    assert len([name for name in results(out) if name.endswith("overlay.jpg")]) == 3
+    if kind == "coco":
+        listed = json.loads((out / "coco.json").read_text(encoding="utf-8"))["images"]
+        names = {image["file_name"].rpartition("/")[2] for image in listed}
+        assert names == {*ODD_NAMES, "x" * 251 + ".png"}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links and pipes of POSIX")
+def test_odd_files_of_a_folder_fail_alone(tmp_path, capsys):
+    folder, out = tmp_path / "photos", tmp_path / "photos" / "out"
+    save(folder / "a.png")
+    save(folder / "late.png")
+    (folder / "loop.png").symlink_to("loop.png")
+    (folder / "gone.png").symlink_to("nowhere.png")
+    os.mkfifo(folder / "pipe.png")
+    (folder / "folder.png").mkdir()
+    (folder / "._a.png").write_bytes(b"x")
+    (folder / "raw.nef").write_bytes(b"x")
+    (folder / "empty.png").touch()
+    assert main(["align", str(folder), "-o", str(out)]) == 0
+    captured = capsys.readouterr()
+    assert "2 faces in 2 photos" in captured.out
+    lines = captured.err.splitlines()
+    for name, reason in (
+        ("loop.png", "Too many levels of symbolic links"),
+        ("gone.png", "No such file"),
+        ("pipe.png", "is not a file"),
+        ("empty.png", "is empty"),
+        ("folder.png", "is a folder"),
+        ("._a.png", "is a hidden file"),
+        ("raw.nef", "is a camera's raw file; convert it"),
+    ):
+        assert sum(name in line and reason in line for line in lines) == 1, name
+    assert main(["align", str(folder), "-o", str(out), "--strict"]) == 2
+    assert main(["align", str(folder / "loop.png"), "-o", str(out)]) == 2
+    assert "Too many levels of symbolic links" in capsys.readouterr().err
+
+
+def test_a_photo_that_must_be_converted_fails_a_strict_run(tmp_path, capsys):
+    save(tmp_path / "in" / "a.png")
+    (tmp_path / "in" / "b.cr2").write_bytes(b"x")
+    words = ["align", str(tmp_path / "in"), "-o", str(tmp_path / "out")]
+    assert [main(words), main([*words, "--strict"])] == [0, 2]
+    (tmp_path / "in" / "a.png").unlink()
+    assert main(words) == 2
+    assert "b.cr2 is a camera's raw file; convert it" in capsys.readouterr().err
+
+
+def test_a_photo_that_vanishes_during_the_run(tmp_path, monkeypatch):
+    photos = [save(tmp_path / name) for name in ("a.png", "b.png", "c.png")]
+    write = PhotoResults.write
+
+    def write_and_delete(self, *args):
+        write(self, *args)
+        photos[1].unlink(missing_ok=True)
+
+    monkeypatch.setattr(PhotoResults, "write", write_and_delete)
+    words = ["align", *map(str, photos), "-o", str(tmp_path / "out"), "--no-overlay"]
+    assert main(words) == 0
+    assert results(tmp_path / "out") == ["a_face0.json", "c_face0.json"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.parametrize("kind", ["json", "csv", "pts", "coco"])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_run_keeps_what_is_done(kind, number, code, tmp_path, monkeypatch, capsys):
+    photos = [save(tmp_path / f"{i}.png") for i in range(4)]
+    read = cli_align.read_image
+
+    def read_and_stop(path):
+        if path == photos[1]:
+            os.kill(os.getpid(), number)
+        return read(path)
+
+    monkeypatch.setattr(cli_align, "read_image", read_and_stop)
+    words = ["align", *map(str, photos), "-o", str(tmp_path / "out"), "-f", kind, "--no-overlay"]
+    assert main(words) == code
+    captured = capsys.readouterr()
+    assert "2 faces in 2 photos" in captured.out
+    assert captured.err.strip().endswith("ed; 2 of 4 photos done")
+    found = results(tmp_path / "out")
+    assert found == (["coco.json"] if kind == "coco" else [f"{i}_face0.{kind}" for i in range(2)])
+    if kind == "coco":
+        record = json.loads((tmp_path / "out" / "coco.json").read_text())
+        assert len(record["images"]) == len(record["annotations"]) == 2
+
+
+@pytest.mark.parametrize("kind", ["json", "csv", "pts", "coco"])
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EFBIG])
+def test_a_full_disk_ends_the_run_and_counts_truly(kind, code, tmp_path, monkeypatch, capsys):
+    photos = [save(tmp_path / f"{i}.png") for i in range(5)]
+    out, replace, count = tmp_path / "out", os.replace, iter(range(100))
+    out.mkdir()
+    (out / "2_face0.json").write_text("earlier")
+    (out / "coco.json").write_text("earlier")
+
+    def fail(source, target):
+        # Each photo writes two files, of which the fifth and all later ones fail.
+        if next(count) >= (0 if kind == "coco" else 4):
+            raise OSError(code, os.strerror(code))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", fail)
+    words = ["align", *map(str, photos), "-o", str(out), "--format", kind]
+    assert main([*words, *(["--no-overlay"] if kind == "coco" else [])]) == 2
+    captured = capsys.readouterr()
+    assert os.strerror(code) in captured.err.splitlines()[-1]
+    assert sum(os.strerror(code) in line for line in captured.err.splitlines()) == 1
+    assert ("2 faces in 2 photos" in captured.out) == (kind != "coco")
+    assert (out / "coco.json").read_text() == "earlier"
+    assert (out / "2_face0.json").read_text() == "earlier"
+    new = [f"{i}_{part}" for i in range(2) for part in (f"face0.{kind}", "overlay.jpg")]
+    assert results(out) == sorted({"2_face0.json", "coco.json", *(new if kind != "coco" else [])})
+
+
+def test_results_of_one_photo_that_cannot_be_written_fail_the_run_at_its_end(tmp_path, capsys):
+    photos = [save(tmp_path / name) for name in ("a.png", "b.png", "c.png")]
+    (tmp_path / "out" / "b_face0.json" / "full").mkdir(parents=True)
+    words = ["align", *map(str, photos), "-o", str(tmp_path / "out"), "--no-overlay"]
+    assert main(words) == 2
+    captured = capsys.readouterr()
+    assert "2 faces in 2 photos" in captured.out
+    assert "1 of 3 inputs failed" in captured.err and "b_face0.json: cannot be" in captured.err
+    assert results(tmp_path / "out") == ["a_face0.json", "c_face0.json"]
+
+
+def test_an_output_that_is_a_file(tmp_path, capsys):
+    photo = save(tmp_path / "a.png")
+    assert main(["align", str(photo), "--output", str(photo)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "a.png: the folder cannot be created (File exists)" in line
+
+
+def test_partial_files_of_killed_runs_go(tmp_path):
+    photo, out = save(tmp_path / "a.png", np.zeros_like(FACE)), tmp_path / "out"
+    with atomic_path(tmp_path / "b.json") as partial:
+        pass
+    out.mkdir()
+    (out / partial.name).touch()
+    assert main(["align", str(photo), "--output", str(out)]) == 0
+    assert results(out) == []
