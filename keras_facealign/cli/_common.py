@@ -47,7 +47,14 @@ FlipTest = Annotated[
         "--flip-test", help="Average the results for each face and its mirror image; twice as slow."
     ),
 ]
-MinFace = Annotated[float, typer.Option(min=4, help="Smallest face to detect, in image pixels.")]
+MinFace = Annotated[
+    float | None,
+    typer.Option(
+        min=4,
+        help="Smallest face to detect, in pixels of the photo, however large it is. By default 20 "
+        "or a fiftieth of the longer side, unless a large face dominates the photo.",
+    ),
+]
 DataFolder = Annotated[Path, typer.Option(help="Folder of the data set in its official layout.")]
 OutputFolder = Annotated[
     Path, typer.Option("--output", "-o", help="Folder for the results; created if missing.")
@@ -162,16 +169,16 @@ def make_folder(folder: Path) -> None:
 
 
 def load_aligner(
-    preset: str, runtime: RuntimeName, flip_test: bool, min_face: float | None
+    preset: str, runtime: RuntimeName, flip_test: bool, detect: bool, min_face: float | None = None
 ) -> FaceAligner:
-    """Loads a preset and, with a smallest face size, the detector."""
-    from keras_facealign.detection import MTCNNDetector
+    """Loads a preset and, if faces are to be detected, the detector."""
+    from keras_facealign.detection import BlazeFaceDetector
     from keras_facealign.inference import FaceAligner
 
     with quiet_loading():
         detector = None
-        if min_face is not None:
-            detector = MTCNNDetector(min_face_size=min_face)
+        if detect:
+            detector = BlazeFaceDetector(min_face_size=min_face)
             detector.load()
         return FaceAligner.from_preset(preset, detector, runtime=runtime, flip_test=flip_test)
 

@@ -33,7 +33,7 @@ def align(
     boxes: Path | None = None,
     overlay: bool = True,
     recursive: Annotated[bool, typer.Option("--recursive", "-r")] = False,
-    min_face: common.MinFace = 20,
+    min_face: common.MinFace = None,
     runtime: common.Runtime = "auto",
     flip_test: common.FlipTest = False,
     strict: common.Strict = False,
@@ -68,8 +68,7 @@ def align(
         _check_names(given, found.photos, boxes)
     common.make_folder(output)
     results = PhotoResults(output, face_format, overlay)
-    detect = None if given is not None else min_face
-    load = partial(common.load_aligner, preset, runtime, flip_test, detect)
+    load = partial(common.load_aligner, preset, runtime, flip_test, given is None, min_face)
     run = _Run(results, load, given, found.failures)
     with (
         results.files,

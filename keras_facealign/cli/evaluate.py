@@ -29,7 +29,7 @@ def evaluate(
     split: str = "lfpw_test",
     data_set: str = "ibug_300w",
     predictions: Path | None = None,
-    boxes: Literal["ground-truth", "mtcnn"] = "ground-truth",
+    boxes: Literal["ground-truth", "blazeface", "mtcnn"] = "ground-truth",
     batch_size: common.BatchSize = 16,
     flip_test: common.FlipTest = False,
 ) -> None:
@@ -54,7 +54,7 @@ def evaluate(
             size for all but 300W.
         predictions: Instead of a preset: predictions.npz of an earlier run, or another library's
             predictions (.npz, .npy, .json, .csv, or a folder of .pts).
-        boxes: Crop by the labels' boxes, or by those that MTCNN detects.
+        boxes: Crop by the labels' boxes, or by those that BlazeFace or MTCNN detects.
     """
     if protocol == "list":
         return _list_protocols()
@@ -149,7 +149,7 @@ def _run_preset(
     preset: str, task: _Task, boxes: str, batch_size: int, flip_test: bool, output: Path
 ) -> tuple[Predictions, dict[str, Any]]:
     """Aligns all faces with a preset and saves the predictions in the output folder."""
-    detect, legacy = boxes == "mtcnn", task.legacy
+    detect, legacy = boxes != "ground-truth", task.legacy
     if legacy is not None and detect:
         raise FaceAlignError("legacy_mxnet crops by the labels, as the original code does")
     if legacy is not None and flip_test:
@@ -177,7 +177,7 @@ def _run_preset(
         kept.save(output / "predictions.npz")
         return kept, info
     kept = Predictions()
-    aligner = FaceAligner(model, "mtcnn" if detect else None, flip_test=flip_test)
+    aligner = FaceAligner(model, boxes if detect else None, flip_test=flip_test)
     convert = converter(model.scheme.name, task.scheme, preset)
     faces = predict(aligner, examples, detect, batch_size)
     _collect(((example, convert(face)) for example, face in faces), kept, task.total, output)

@@ -72,6 +72,10 @@ class PhotoResults:
             common.make_folder(photo.target.parent)
         else:
             common.say(f"{name}: no face found")
+        doubtful = [str(index) for index, face in enumerate(faces) if not face.reliable]
+        if doubtful:
+            which = f"face {', '.join(doubtful)}"
+            common.say(f"{name}: not reliable: {which}; likely no face, or mostly hidden")
         for index, face in enumerate(faces if self.face_format != "coco" else ()):
             path = photo.target.with_name(f"{photo.target.name}_face{index}.{self.face_format}")
             write_face(path, face, scheme=scheme.name, image=name, image_size=size)

@@ -32,7 +32,7 @@ def video(
     smooth: bool = True,
     max_faces: common.Count = 8,
     detect_every: common.Count = 15,
-    min_face: common.MinFace = 20,
+    min_face: common.MinFace = None,
     frame_rate: float | None = None,
     runtime: common.Runtime = "auto",
     flip_test: common.FlipTest = False,
@@ -68,7 +68,7 @@ def video(
     with VideoReader(source, frame_rate) as reader:
         run = _Run(reader, targets)
         run.track(
-            lambda: common.load_aligner(preset, runtime, flip_test, min_face),
+            lambda: common.load_aligner(preset, runtime, flip_test, True, min_face),
             partial(
                 FaceTracker,
                 max_faces=max_faces,

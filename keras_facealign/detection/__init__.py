@@ -1,5 +1,6 @@
 """Face detectors behind one interface."""
 
+from keras_facealign.detection.blazeface.detector import BlazeFaceDetector
 from keras_facealign.detection.detector import (
     Detection,
     Detector,
@@ -11,6 +12,7 @@ from keras_facealign.detection.mtcnn.detector import MTCNNDetector
 from keras_facealign.detection.registry import get_detector
 
 __all__ = [
+    "BlazeFaceDetector",
     "Detection",
     "Detector",
     "MTCNNDetector",

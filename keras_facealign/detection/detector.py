@@ -9,7 +9,7 @@ each in a few lines that shift and scale its boxes, as `MTCNNDetector` does.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,12 +25,18 @@ class Detection:
     """A face that a detector found.
 
     Args:
-        box: (4,) x0, y0, x1, y1 in image pixels, tight around the landmarks.
+        box: (4,) x0, y0, x1, y1 in image pixels, tight around the landmarks of the upright face.
         score: The detector's confidence, 0 to 1.
+        roll: Degrees by which the face leans clockwise on the screen: the box lies on the face
+            when it is turned about its center by this angle.
+        keypoints: (6, 2) x, y in image pixels of right eye, left eye, nose, mouth, right ear and
+            left ear (right and left are the person's own); None if the detector has none.
     """
 
     box: Any
     score: float = 1.0
+    roll: float = 0.0
+    keypoints: Any = None
 
 
 class Detector(Protocol):
@@ -119,7 +125,10 @@ def as_detections(found: Any, image_size: tuple[int, int], name: str) -> list[De
             f"{name}: {type(found).__name__} is not a list of boxes; give an empty list for no face"
         ) from None
     detections = [d if isinstance(d, Detection) else Detection(d) for d in items]
-    return [Detection(check_box(d.box, image_size, name), float(d.score)) for d in detections]
+    return [
+        replace(d, box=check_box(d.box, image_size, name), score=float(d.score), roll=float(d.roll))
+        for d in detections
+    ]
 
 
 def shift_and_scale_box(box: np.ndarray, shift: tuple[float, float], scale: float) -> np.ndarray:

@@ -2,7 +2,8 @@
 
 Format: https://cocodataset.org/#format-data, Keypoint Detection. Coordinates are 0-based pixels,
 (0, 0) the center of the top-left pixel, in COCO as in this library. The additional fields `score`
-and `keypoint_scores` contain the confidence of the face and of each landmark. A video's images also
+and `keypoint_scores` contain the confidence of the face and of each landmark, `reliable` is false
+where the face is not believed. A video's images also
 have `video_id` and `frame_id`, and its annotations `track_id`, as in CocoVID files.
 """
 
@@ -137,6 +138,7 @@ class COCOWriter:
             "num_keypoints": len(points),
             "keypoints": keypoints,
             "score": round(float(face.score), 4),
+            "reliable": bool(face.reliable),
             "keypoint_scores": scores.round(4).tolist(),
         }
         return record | ({"track_id": face.id} if isinstance(face, TrackedFace) else {})

@@ -28,8 +28,8 @@ def face_csv(face: Face) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     names, rows = _values(face)
-    writer.writerow(["landmark", *names])
-    writer.writerows([index, *row] for index, row in enumerate(rows))
+    writer.writerow(["landmark", *names, "reliable"])
+    writer.writerows([index, *row, int(face.reliable)] for index, row in enumerate(rows))
     return stream.getvalue()
 
 
@@ -51,7 +51,7 @@ class CSVFrames:
         points = [f"{name[0]}{i}" for i in range(self._num_landmarks) for name in names]
         box = ["box_x0", "box_y0", "box_x1", "box_y1"]
         angles = ["yaw", "pitch", "roll"]
-        self._writer.writerow(["frame", "time", "id", "score", *box, *angles, *points])
+        self._writer.writerow(["frame", "time", "id", "score", "reliable", *box, *angles, *points])
         self._has_header = True
 
     def write(self, index: int, time: float, size: tuple[int, int], faces: Faces) -> None:
@@ -64,7 +64,7 @@ class CSVFrames:
             angles = ["", "", ""]
             if pose is not None:
                 angles = [f"{angle:.2f}" for angle in (pose.yaw, pose.pitch, pose.roll)]
-            row = [index, f"{time:.4f}", face.id, f"{face.score:.4f}"]
+            row = [index, f"{time:.4f}", face.id, f"{face.score:.4f}", int(face.reliable)]
             row += [f"{side:.3f}" for side in face.box]
             self._writer.writerow([*row, *angles, *(value for point in rows for value in point)])
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         similarity,
         transform_points,
         translation_matrix,
+        turn_matrix,
     )
     from keras_facealign.geometry.boxes import CROP_SCALE, box_overlap, crop_matrix, landmarks_box
     from keras_facealign.geometry.crops import crop_face
@@ -32,6 +33,7 @@ __all__ = [
     "similarity",
     "transform_points",
     "translation_matrix",
+    "turn_matrix",
 ]
 
 __getattr__, __dir__ = attach(
@@ -45,6 +47,7 @@ __getattr__, __dir__ = attach(
             "similarity",
             "transform_points",
             "translation_matrix",
+            "turn_matrix",
         ),
         "boxes": ("CROP_SCALE", "box_overlap", "crop_matrix", "landmarks_box"),
         "crops": ("crop_face",),

@@ -126,6 +126,16 @@ def similarity(
     )
 
 
+def turn_matrix(degrees: float, center: tuple[float, float]) -> np.ndarray:
+    """The matrix, float64 (2, 3), that turns about a center (x, y), clockwise on the screen.
+
+    Example:
+        >>> transform_points(turn_matrix(90, (1, 1)), np.array([[2.0, 1.0]])).round(9)
+        array([[1., 2.]])
+    """
+    return similarity(np.float64(1), np.radians(np.float64(degrees)), (0.0, 0.0), center)
+
+
 def flip_matrix(flip: Any, width: int) -> Any:
     """The matrix that mirrors x in a frame of `width` pixels if `flip` is 1, else the identity.
 

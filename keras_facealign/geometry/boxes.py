@@ -6,6 +6,7 @@ import numpy as np
 
 from keras_facealign._deprecated import renamed_arguments
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.geometry.affine import compose, turn_matrix
 
 # Side of the square network crop in units of the face box's longer side.
 CROP_SCALE = 1.3
@@ -62,16 +63,20 @@ def box_overlap(first: np.ndarray, second: np.ndarray) -> float:
 
 
 @renamed_arguments(margin="crop_scale")
-def crop_matrix(box: np.ndarray, size: int = 128, crop_scale: float = CROP_SCALE) -> np.ndarray:
+def crop_matrix(
+    box: np.ndarray, size: int = 128, crop_scale: float = CROP_SCALE, roll: float = 0.0
+) -> np.ndarray:
     """Makes the matrix from image pixels to the pixels of a square crop around a face box.
 
     Args:
         box: float (4,): x0, y0, x1, y1 in image pixels; tight around the landmarks.
         size: Side of the crop in pixels.
         crop_scale: Side of the cropped square in units of the box's longer side.
+        roll: Degrees by which box and square are turned about the box's center, clockwise on the
+            screen: a face that leans by this angle is upright in the crop.
 
     Returns:
-        float32 (2, 3): scaling and translation only.
+        float32 (2, 3): scaling and translation, and rotation unless `roll` is 0.
 
     Raises:
         FaceAlignError: If the box is not four finite numbers or has no area.
@@ -93,10 +98,12 @@ def crop_matrix(box: np.ndarray, size: int = 128, crop_scale: float = CROP_SCALE
         )
     scale = size / (crop_scale * max(x1 - x0, y1 - y0))
     half = (size - 1) / 2
-    return np.array(
+    matrix = np.array(
         [
             [scale, 0.0, half - scale * (x0 + x1) / 2],
             [0.0, scale, half - scale * (y0 + y1) / 2],
-        ],
-        np.float32,
+        ]
     )
+    if roll:
+        matrix = compose(turn_matrix(-roll, (half, half)), matrix)
+    return matrix.astype(np.float32)

@@ -21,8 +21,8 @@ def crop_face(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
 
     Args:
         image: uint8 (H, W, 3).
-        matrix: float (2, 3), image pixels to crop pixels; scaling and translation only, such as
-            from `crop_matrix`.
+        matrix: float (2, 3), image pixels to crop pixels: a similarity, such as from
+            `crop_matrix`.
         size: Side of the crop in pixels.
 
     Returns:
@@ -35,7 +35,7 @@ def crop_face(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
         (128, 128, 3)
     """
     matrix = np.asarray(matrix, np.float64)
-    scale = matrix[0, 0]
+    scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
     if scale < _SAFE_SCALE:
         image, reduction = _reduce(image, matrix, size, scale / _SAFE_SCALE)
         matrix = geometry.compose(matrix, geometry.invert(reduction))
@@ -53,8 +53,9 @@ def _reduce(
         The smaller image, and the (2, 3) matrix from pixels of `image` to its pixels.
     """
     height, width = image.shape[:2]
-    corners = np.array([[-1.0, -1.0], [size, size]])
-    (x0, y0), (x1, y1) = geometry.transform_points(geometry.invert(matrix), corners)
+    corners = np.array([[-1.0, -1.0], [size, -1.0], [size, size], [-1.0, size]])
+    corners = geometry.transform_points(geometry.invert(matrix), corners)
+    (x0, y0), (x1, y1) = corners.min(axis=0), corners.max(axis=0)
     # One more pixel of the smaller image on each side, so that its border averages whole pixels.
     border = 1 / factor
     left, top = max(0, math.floor(x0 - border)), max(0, math.floor(y0 - border))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from numbers import Real
 from os import PathLike
@@ -19,6 +19,7 @@ from keras_facealign.data.images import read_image
 from keras_facealign.detection import Detection, Detector, as_detections, get_detector
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.geometry import crop_face
+from keras_facealign.inference.reliability import belief
 from keras_facealign.prediction import check_flip_pairs
 from keras_facealign.prediction.concurrency import PerProcess
 from keras_facealign.runtimes import check_runtime, choose_runtime, load_model
@@ -32,10 +33,15 @@ class Face:
         landmarks: float32 (K, 2), x before y, 0-based pixels of the upright image.
         confidence: float32 (K,), 0 to 1 for each landmark.
         box: float32 (4,), x0, y0, x1, y1 in the same pixels: the box that the crop was made from.
+            To lie on a face that leans, it has to be turned about its center by `roll`.
         score: Confidence of the detector, 0 to 1; 1 for given boxes.
         sigma: float32 (K,), standard deviation of each landmark in pixels; None if the model is not
             calibrated.
         visibility: float32 (K,), probability that each landmark is not hidden; None likewise.
+        roll: Degrees by which the crop was turned upright, -180 to 180: how far the face leans
+            clockwise on the screen. 0 for given boxes.
+        reliable: Whether confidence and visibility are those of a face. If not, this is likely no
+            face, or one that is mostly hidden, and its landmarks mean little.
     """
 
     landmarks: np.ndarray
@@ -44,12 +50,16 @@ class Face:
     score: float = 1.0
     sigma: np.ndarray | None = None
     visibility: np.ndarray | None = None
+    roll: float = 0.0
+    reliable: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """Converts to lists and numbers for JSON; pixels are rounded to three decimals."""
         record = {
             "box": _rounded(self.box, 3),
+            "roll": round(float(self.roll), 2),
             "score": round(float(self.score), 4),
+            "reliable": bool(self.reliable),
             "landmarks": _rounded(self.landmarks, 3),
             "confidence": _rounded(self.confidence, 4),
         }
@@ -72,6 +82,7 @@ class _Pending:
     matrix: np.ndarray
     detection: Detection
     image_index: int
+    detected: bool
 
 
 class FaceAligner:
@@ -80,8 +91,9 @@ class FaceAligner:
     Args:
         model: A `FaceAlignModel`, an `ExportedModel`, or any object with `input_size` and their
             `predict_landmarks` or `predict_outputs`.
-        detector: `"mtcnn"`, which is loaded when first needed; any callable from a `(H, W, 3)`
-            uint8 RGB image to a list of boxes or `Detection`s; or None if boxes are always given.
+        detector: `"auto"` for the best one here, BlazeFace; `"blazeface"` or `"mtcnn"`, which are
+            loaded when first needed; any callable from a `(H, W, 3)` uint8 RGB image to a list of
+            boxes or `Detection`s; or None if boxes are always given.
         runtime: "keras" is the model itself; "openvino" is a float32 copy on the CPU, equal up to
             rounding and faster; "openvino_bfloat16" is faster still on CPUs with AVX512_BF16 and
             moves landmarks by about 0.02 pixels of the crop; "litert" and "onnx" run exported files
@@ -107,7 +119,7 @@ class FaceAligner:
     def __init__(
         self,
         model: Any,
-        detector: str | Detector | None = "mtcnn",
+        detector: str | Detector | None = "auto",
         runtime: str = "auto",
         flip_test: bool = False,
     ) -> None:
@@ -136,7 +148,7 @@ class FaceAligner:
     def from_preset(
         cls,
         name: str | Path,
-        detector: str | Detector | None = "mtcnn",
+        detector: str | Detector | None = "auto",
         load_weights: bool = True,
         runtime: str = "auto",
         flip_test: bool = False,
@@ -179,8 +191,8 @@ class FaceAligner:
             batch_size: Maximum number of faces in one call of the network.
 
         Returns:
-            The faces: in the order of `boxes`, or, where the detector found them, the largest
-            first. Empty where there is none.
+            The faces: in the order of `boxes`, or, where the detector found them, the reliable
+            ones first, and the largest first among them. Empty where there is none.
 
         Raises:
             FaceAlignError: If the photo cannot be read, a box is unusable, or there are neither
@@ -304,28 +316,84 @@ class FaceAligner:
             detections.sort(key=lambda d: -_area(d.box))
         pending = []
         for detection in detections:
-            matrix = geometry.crop_matrix(detection.box, self.model.input_size, self._crop_scale)
+            matrix = geometry.crop_matrix(
+                detection.box, self.model.input_size, self._crop_scale, detection.roll
+            )
             crop = crop_face(pixels, matrix, self.model.input_size)
-            pending.append(_Pending(crop, matrix, detection, index))
+            pending.append(_Pending(crop, matrix, detection, index, boxes is None))
         return pending
 
     def _predict(self, batch: list[_Pending], faces: list[Any]) -> None:
-        """Runs the network once and appends the faces to the lists of their photos."""
-        crops = np.stack([item.crop for item in batch])
+        """Predicts the faces of a batch and appends them to the lists of their photos."""
+        outputs = self._outputs([item.crop for item in batch])
+        beliefs = _beliefs(outputs)
+        # A detector that misjudged the angle, or knows of none: search in turned crops.
+        doubtful = [k for k, item in enumerate(batch) if item.detected and not beliefs[k] >= 0]
+        if doubtful:
+            batch = list(batch)
+            turned = [_turned(batch[k], turns) for k in doubtful for turns in (1, 2, 3)]
+            others = self._outputs([item.crop for item in turned])
+            for place, index in enumerate(doubtful):
+                rated = _beliefs(others)[3 * place : 3 * place + 3]
+                if rated.max() > beliefs[index]:
+                    chosen = 3 * place + int(rated.argmax())
+                    batch[index] = turned[chosen]
+                    for name in outputs:
+                        outputs[name][index] = others[name][chosen]
+        self._append(batch, outputs, faces)
+
+    def _outputs(self, crops: list[np.ndarray]) -> dict[str, np.ndarray]:
+        """Runs the network once."""
         _, network = self._network.get()
-        outputs = network.predict_outputs(crops, len(crops), self.flip_test)
+        outputs = network.predict_outputs(np.stack(crops), len(crops), self.flip_test)
+        return {name: np.asarray(values).astype(np.float64) for name, values in outputs.items()}
+
+    @staticmethod
+    def _append(batch: list[_Pending], outputs: dict[str, np.ndarray], faces: list[Any]) -> None:
+        """Maps predictions back to the photos."""
         # float64 stays accurate to a tenth of a pixel in images 100 000 pixels wide.
         inverse = geometry.invert(np.stack([item.matrix for item in batch]).astype(np.float64))
-        points = np.asarray(outputs["landmarks"], np.float64)
         arrays = dict(outputs)
-        arrays["landmarks"] = geometry.transform_points(inverse, points)
+        arrays["landmarks"] = geometry.transform_points(inverse, outputs["landmarks"])
         if "sigma" in arrays:
-            arrays["sigma"] = arrays["sigma"] * inverse[:, :1, 0]
+            arrays["sigma"] = (
+                arrays["sigma"] * np.hypot(inverse[:, 0, 0], inverse[:, 1, 0])[:, None]
+            )
+        reliable = _beliefs(outputs) >= 0
         for index, item in enumerate(batch):
             fields = {name: np.asarray(v[index], np.float32) for name, v in arrays.items()}
-            faces[item.image_index].append(
-                Face(box=item.detection.box, score=item.detection.score, **fields)
+            found = item.detection
+            face = Face(
+                box=found.box,
+                score=found.score,
+                roll=found.roll,
+                reliable=bool(reliable[index]),
+                **fields,
             )
+            others = faces[item.image_index]
+            first = item.detected and face.reliable
+            others.insert(sum(f.reliable for f in others) if first else len(others), face)
+
+
+def _beliefs(outputs: dict[str, np.ndarray]) -> np.ndarray:
+    return belief(outputs["confidence"], outputs.get("visibility"))
+
+
+def _turned(item: _Pending, turns: int) -> _Pending:
+    """Turns the crop of a face counterclockwise by quarter turns; the box stays on the face."""
+    middle = (item.crop.shape[0] - 1) / 2
+    matrix = geometry.compose(geometry.turn_matrix(-90 * turns, (middle, middle)), item.matrix)
+    detection, box = item.detection, np.asarray(item.detection.box, np.float32)
+    if turns % 2:
+        center, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2])[::-1] / 2
+        box = np.concatenate([center - half, center + half])
+    roll = (detection.roll + 90 * turns + 180) % 360 - 180
+    return replace(
+        item,
+        crop=np.ascontiguousarray(np.rot90(item.crop, turns)),
+        matrix=matrix,
+        detection=replace(detection, box=box, roll=roll),
+    )
 
 
 def _without_locals(error: Exception) -> Exception:

@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from keras_facealign import geometry
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.inference.aligner import Face
 from keras_facealign.landmarks import IBUG68, LandmarkScheme
@@ -49,7 +50,7 @@ def draw_faces(
     """Draws landmarks, colored by facial region and scaled to the face.
 
     A landmark whose confidence is below `min_confidence` is drawn as a pale ring, and the lines
-    that end in it are drawn pale.
+    that end in it are drawn pale. So are all landmarks of a face that is not reliable.
 
     Args:
         image: uint8 (H, W, 3), RGB.
@@ -136,13 +137,15 @@ def _draw_face(
     for region, indices in scheme.regions.items():
         for index in indices:
             colors[index] = REGION_COLORS.get(region, _GRAY)
-    solid = np.asarray(face.confidence) >= min_confidence
+    solid = (np.asarray(face.confidence) >= min_confidence) & face.reliable
     size = float(np.ptp(points[known], axis=0).max())
     radius = max(1.2, size / 90) * thickness
     line = max(1, round(size / 220 * thickness))
     if boxes:
         x0, y0, x1, y1 = np.asarray(face.box, np.float64)
         corners = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
+        turn = geometry.turn_matrix(face.roll, ((x0 + x1) / 2, (y0 + y1) / 2))
+        corners = geometry.transform_points(turn, corners)
         cv2.polylines(canvas, [_fixed(corners, canvas)], True, _GRAY, line, cv2.LINE_AA, _BITS)
     fixed = _fixed(points, canvas)
     for a, b in scheme.edges if edges else ():

@@ -38,6 +38,8 @@ _DUPLICATE = 0.6
 _LARGEST_SHIFT, _LARGEST_GROWTH, _LARGEST_CHANGE = 0.6, 1.6, 0.12
 # A face with a smaller share of its landmarks inside the image has left it.
 _LEAST_INSIDE = 0.5
+# The crop is turned anew when the face leans by more degrees than this in it.
+_LEANING = 20.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,13 +66,14 @@ class TrackedFace(Face):
 
 @dataclass(eq=False)
 class _Track:
-    """State of a tracked face; `landmarks` and `box` are from the last frame it was seen in."""
+    """State of a tracked face; `landmarks`, `box` and `roll` are from the last frame it was in."""
 
     id: int
     score: float
     landmarks: np.ndarray
     box: np.ndarray
     smooth: OneEuroFilter | None
+    roll: float = 0.0
     lost_for: int = 0
 
 
@@ -193,7 +196,7 @@ class FaceTracker:
         """Aligns the tracked faces at their last places, and drops those that are lost."""
         if not self._tracks:
             return {}
-        boxes = [track.box for track in self._tracks]
+        boxes = [Detection(track.box, roll=track.roll) for track in self._tracks]
         found = self.aligner.align(image, boxes=boxes, name=name)
         faces: dict[_Track, Face] = {}
         for track, face in zip(self._tracks, found, strict=True):
@@ -236,7 +239,7 @@ class FaceTracker:
                 self._next_id += 1
             else:
                 self._lost.remove(track)
-            track.score, track.lost_for, track.box = score, 0, box
+            track.score, track.lost_for, track.box, track.roll = score, 0, box, face.roll
             track.smooth = None if self.smoothing is None else OneEuroFilter(self.smoothing)
             self._tracks.append(track)
             faces[track] = face
@@ -251,16 +254,38 @@ class FaceTracker:
         In later frames the box comes from the landmarks, too; with the detector's box alone, the
         landmarks would jump a little in the next frame.
         """
-        boxes = [detection.box for detection in detections]
+        boxes = detections
         scores = [detection.score for detection in detections]
         faces: list[Face] = []
         for _ in range(2):
             if boxes:
                 faces = self.aligner.align(image, boxes=boxes, name=name)
-            kept = [(f, s) for f, s in zip(faces, scores, strict=True) if self._is_face(f)]
+            pairs = zip(faces, scores, strict=True)
+            kept = [(f, s) for f, s in pairs if f.reliable and self._is_face(f)]
             faces, scores = [face for face, _ in kept], [score for _, score in kept]
-            boxes = [geometry.landmarks_box(face.landmarks) for face in faces]
+            boxes = [self._place(face.landmarks, face.roll) for face in faces]
         return list(zip(faces, scores, strict=True))
+
+    def _place(self, landmarks: np.ndarray, roll: float) -> Detection:
+        """The box of a face for the next crop, turned by its angle.
+
+        The angle stays as it is while the face leans little in the crop: the network is trained on
+        such faces, and the landmarks would jump a little with every turn.
+        """
+        regions = getattr(getattr(self.aligner.model, "scheme", None), "regions", {})
+        if "right_eye" in regions and "left_eye" in regions:
+            right, left = (landmarks[list(regions[f"{s}_eye"])].mean(0) for s in ("right", "left"))
+            angle = math.degrees(math.atan2(left[1] - right[1], left[0] - right[0]))
+            if abs((angle - roll + 180) % 360 - 180) > _LEANING:
+                roll = angle
+        if not roll:
+            return Detection(geometry.landmarks_box(landmarks))
+        center = landmarks.mean(axis=0)
+        upright = geometry.turn_matrix(-roll, (center[0], center[1]))
+        x0, y0, x1, y1 = geometry.landmarks_box(geometry.transform_points(upright, landmarks))
+        middle = np.array([(x0 + x1) / 2, (y0 + y1) / 2])
+        shift = geometry.transform_points(geometry.invert(upright), middle[None])[0] - middle
+        return Detection(np.array([x0, y0, x1, y1]) + np.tile(shift, 2), roll=roll)
 
     @staticmethod
     def _nearest(box: np.ndarray, tracks: list[_Track], least: float) -> _Track | None:
@@ -276,7 +301,8 @@ class FaceTracker:
             smoothed = track.smooth(landmarks, self._time, face.confidence)
             landmarks = smoothed.astype(np.float32)
         track.landmarks = face.landmarks
-        track.box = geometry.landmarks_box(landmarks)
+        place = self._place(landmarks, track.roll)
+        track.box, track.roll = place.box, place.roll
         scheme = getattr(getattr(self.aligner.model, "scheme", None), "name", None)
         return TrackedFace(
             **{**vars(face), "landmarks": landmarks, "score": track.score},

@@ -50,7 +50,7 @@ def network(monkeypatch) -> list[str]:
     """Puts the stand-ins in the place of preset and detector; gives the presets asked for."""
     asked: list[str] = []
 
-    def from_preset(name, detector="mtcnn", runtime="auto", flip_test=False):
+    def from_preset(name, detector="auto", runtime="auto", flip_test=False):
         asked.append(name)
         if name == "no_such_preset":
             raise FaceAlignError("Unknown preset 'no_such_preset'")
@@ -59,7 +59,7 @@ def network(monkeypatch) -> list[str]:
 
     BoxDetector.made.clear()
     monkeypatch.setattr(inference.FaceAligner, "from_preset", from_preset)
-    monkeypatch.setattr(detection, "MTCNNDetector", BoxDetector)
+    monkeypatch.setattr(detection, "BlazeFaceDetector", BoxDetector)
     return asked
 
 
@@ -91,6 +91,14 @@ def test_one_photo_gives_an_overlay_and_a_json(tmp_path, capsys, network):
         assert np.abs(np.asarray(overlay).astype(int) - FACE).max() > 50
     assert network == ["sat1_cab_mobile"]
     assert "1 face in 1 photo" in capsys.readouterr().out
+
+
+def test_faces_that_are_not_reliable_are_named(tmp_path, capsys):
+    dim = save(tmp_path / "dim.png", FACE // 4)
+    assert main(["align", str(dim), "--output", str(tmp_path / "out")]) == 0
+    assert f"{dim}: not reliable: face 0; likely no face" in capsys.readouterr().out
+    record = json.loads((tmp_path / "out" / "dim_face0.json").read_text(encoding="utf-8"))
+    assert record["reliable"] is False
 
 
 @pytest.mark.parametrize("kind", ["csv", "pts"])

@@ -67,13 +67,13 @@ def network(monkeypatch) -> list[str]:
     """Puts the stand-ins in the place of preset and detector; gives the presets asked for."""
     asked: list[str] = []
 
-    def from_preset(name, detector="mtcnn", runtime="auto", flip_test=False):
+    def from_preset(name, detector="auto", runtime="auto", flip_test=False):
         asked.append(name)
         model = LeaningModel() if name == "leaning" else CoreModel()
         return inference.FaceAligner(model, detector, flip_test=flip_test)
 
     monkeypatch.setattr(inference.FaceAligner, "from_preset", from_preset)
-    monkeypatch.setattr(detection, "MTCNNDetector", DotDetector)
+    monkeypatch.setattr(detection, "BlazeFaceDetector", DotDetector)
     return asked
 
 

@@ -24,6 +24,9 @@ def test_as_detections_accepts_boxes_and_detections():
     for detection in detections:
         assert detection.box.dtype == np.float32
         assert detection.box.tolist() == [1, 2, 30, 40]
+    points = np.zeros((6, 2))
+    (leaning,) = as_detections([Detection((1, 2, 30, 40), 0.5, 30, points)], (100, 100), "photo")
+    assert leaning.roll == 30.0 and leaning.keypoints is points
     assert len(as_detections(np.tile([1, 2, 30, 40], (5, 1)), (100, 100), "photo")) == 5
 
 

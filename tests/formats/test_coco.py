@@ -70,6 +70,7 @@ def test_images_and_their_faces(tmp_path):
         np.testing.assert_array_equal(points[:, 2] == 2, expected.confidence >= 0.5)
         np.testing.assert_allclose(item["keypoint_scores"], expected.confidence, atol=6e-5)
         assert item["score"] == 0.75 and "track_id" not in item
+        assert item["reliable"] is True
     assert os.listdir(tmp_path) == ["faces.json"]
 
 

@@ -30,6 +30,17 @@ def test_csv_holds_a_line_for_each_landmark(face, tmp_path):
     )
 
 
+def test_csv_says_whether_a_face_is_reliable(face, tmp_path):
+    for reliable in (True, False):
+        this = dataclasses.replace(face, reliable=reliable)
+        lines = write_face(tmp_path / "f.csv", this).read_text().splitlines()
+        assert lines[0].endswith(",reliable")
+        assert {line.rsplit(",")[-1] for line in lines[1:]} == {str(int(reliable))}
+    frames = [[dataclasses.replace(make_tracked(0, 1), reliable=False)], [make_tracked(0, 1)]]
+    with write_frames(tmp_path / "g.csv", frames).open(newline="") as file:
+        assert [row["reliable"] for row in csv.DictReader(file)] == ["0", "1"]
+
+
 def test_csv_has_a_line_for_each_face(tmp_path):
     path = write_frames(tmp_path / "f.csv")
     with path.open(newline="", encoding="utf-8") as file:

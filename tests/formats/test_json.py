@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -28,7 +29,11 @@ def test_json_holds_everything(face, tmp_path):
     assert record["box"] == [1.5, 2, 300, 400]
     np.testing.assert_allclose(record["landmarks"], face.landmarks, atol=6e-4)
     np.testing.assert_allclose(record["confidence"], face.confidence, atol=6e-5)
-    assert "image" not in json.loads(write_face(tmp_path / "g.json", face).read_text())
+    assert (record["roll"], record["reliable"]) == (0.0, True)
+    leaning = dataclasses.replace(face, roll=-33.333, reliable=False)
+    other = json.loads(write_face(tmp_path / "g.json", leaning).read_text())
+    assert "image" not in other
+    assert (other["roll"], other["reliable"]) == (-33.33, False)
 
 
 def test_json_of_ibugs_points_has_the_pose(tmp_path):

@@ -56,6 +56,25 @@ def test_crop_is_a_square_around_the_box(box, size, scale):
     np.testing.assert_allclose(moved, [[-0.5, -0.5], [size - 0.5, size - 0.5]], atol=2e-3)
 
 
+@pytest.mark.parametrize("roll", [0, 15, 90, -170])
+def test_a_turned_crop_shows_a_leaning_face_upright(roll):
+    box = np.array([10.0, 20, 110, 100])
+    matrix = geometry.crop_matrix(box, 64, 1.5, roll)
+    straight = geometry.crop_matrix(box, 64, 1.5)
+    center, angle = np.array([60.0, 60.0]), np.radians(roll)
+    assert matrix.dtype == np.float32
+    for offset in ([0.0, 0.0], [10.0, 0.0], [-3.0, 30.0]):
+        upright = center + offset
+        x, y = offset
+        turned = (np.cos(angle) * x - np.sin(angle) * y, np.sin(angle) * x + np.cos(angle) * y)
+        leaning = center + turned
+        np.testing.assert_allclose(
+            geometry.transform_points(matrix, leaning[None]),
+            geometry.transform_points(straight, upright[None]),
+            atol=1e-3,
+        )
+
+
 def test_crop_uses_the_networks_size_and_scale_by_default():
     matrix = geometry.crop_matrix(np.array([0.0, 0.0, 100.0, 50.0]))
     assert geometry.CROP_SCALE == 1.3

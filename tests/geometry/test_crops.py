@@ -43,6 +43,24 @@ def test_crop_pixels_equal_the_formula_at_the_place_they_show(scale, shift):
     np.testing.assert_allclose(shift_found, 0, atol=0.05 * max(scale, 1.0))
 
 
+@pytest.mark.parametrize("scale", [2.0, 0.8, 0.3, 0.1])
+def test_turned_crops_show_the_picture_turned(scale):
+    side = int(90 / scale)
+    y, x = np.mgrid[0:side, 0:side]
+    image = np.stack([x, y, x + y], axis=-1) * scale
+    image = np.rint(image).astype(np.uint8)
+    turn = geometry.turn_matrix(33, (SIZE / 2, SIZE / 2))
+    shrink = np.array([[scale, 0, -25.0], [0, scale, -30.0]])
+    matrix = geometry.compose(turn, shrink)
+    rows, columns = np.mgrid[0:SIZE, 0:SIZE].astype(np.float64)
+    places = geometry.transform_points(
+        geometry.invert(matrix), np.stack([columns, rows], axis=-1).reshape(-1, 2)
+    )
+    crop = crop_face(image, matrix, SIZE).reshape(-1, 3)
+    expected = np.c_[places, places.sum(axis=1)] * scale
+    np.testing.assert_allclose(crop, expected, atol=1.5)
+
+
 @pytest.mark.parametrize("scale", [0.42, 0.35, 0.22, 0.11, 0.03])
 def test_stripes_finer_than_a_crop_pixel_become_even_gray(scale):
     side = int(SIZE / scale) + 40

@@ -228,7 +228,9 @@ def test_face_is_frozen_and_turns_into_plain_numbers():
     record = json.loads(json.dumps(face.to_dict()))
     assert record == {
         "box": [1.0, 2.0, 3.5, 4.0],
+        "roll": 0.0,
         "score": 0.5,
+        "reliable": True,
         "landmarks": [[1.235, 2.0]],
         "confidence": [0.9877],
     }
@@ -346,3 +348,98 @@ class TestBrokenPhotosAmongOthers:
     def test_other_answers_to_errors_are_refused(self, photos):
         with pytest.raises(FaceAlignError, match="on_error is 'skip'; choose raise or return"):
             aligner().align_batch(photos, on_error="skip")
+
+
+class ArrowModel(DotModel):
+    """Believes in faces whose first dot is above the other two, as far as it is."""
+
+    def predict_landmarks(
+        self, images: np.ndarray, batch_size: int = 32
+    ) -> tuple[np.ndarray, np.ndarray]:
+        points, _ = super().predict_landmarks(images, batch_size)
+        height = points[:, 1:, 1].mean(axis=1) - points[:, 0, 1]
+        confidence = np.clip(0.5 + height / 60, 0, 1)
+        return points, np.repeat(confidence[:, None], 3, axis=1).astype(np.float32)
+
+
+ARROW = np.array([[0, -30.0], [-20, 20], [24, 26]])
+
+
+def arrow_photo(roll: float, center=(130.0, 120.0)) -> tuple[np.ndarray, np.ndarray]:
+    """A photo of an arrow that leans clockwise by some degrees, and its points."""
+    angle = np.radians(roll)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    points = ARROW @ turn.T + center
+    return draw_dots(260, 250, [points], sigma=3), points
+
+
+@pytest.mark.parametrize("roll", [0, 20, 75, 133, 180, -90, -160])
+def test_crops_are_turned_upright_by_the_detectors_angle(roll):
+    photo, points = arrow_photo(roll)
+    box = np.array([80.0, 70, 180, 170])
+    subject = FaceAligner(ArrowModel(), lambda image: [Detection(box, 0.8, roll)])
+    (face,) = subject.align(photo)
+    np.testing.assert_allclose(face.landmarks, points, atol=0.05)
+    assert face.roll == roll and face.reliable and face.confidence.min() > 0.9
+    np.testing.assert_array_equal(face.box, np.float32(box))
+    assert subject.model.batches == [1]
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+@pytest.mark.parametrize("told", [0, 15])
+def test_a_face_that_is_not_believed_is_searched_in_turned_crops(turns, told):
+    photo, points = arrow_photo(told + 90 * turns)
+    # Neither square nor turned: after a quarter turn, its sides change places.
+    subject = FaceAligner(ArrowModel(), lambda image: [Detection((70, 75, 190, 165), 0.8, told)])
+    (face,) = subject.align(photo)
+    np.testing.assert_allclose(face.landmarks, points, atol=0.05)
+    assert face.roll == pytest.approx((told + 90 * turns + 180) % 360 - 180)
+    assert face.reliable
+    expected = [70, 75, 190, 165] if turns == 2 else [85, 60, 175, 180]
+    np.testing.assert_allclose(face.box, expected)
+    assert subject.model.batches == [1, 3]
+    # A given box is taken as it is, and the face is marked.
+    (given,) = subject.align(photo, [Detection((70, 75, 190, 165), roll=told)])
+    assert given.roll == told and not given.reliable
+    assert subject.model.batches[2:] == [1]
+
+
+def test_what_is_no_face_is_marked_and_comes_last():
+    photo, _ = arrow_photo(0)
+    boxes = [(10.0, 10, 250, 240), (80.0, 70, 180, 170), (0.0, 180, 60, 240)]
+    photo[10:12, 10:12] = 255  # spoils the largest box's centroids
+    subject = FaceAligner(ArrowModel(), lambda image: boxes)
+    faces = subject.align(photo)
+    assert [face.reliable for face in faces] == sorted([f.reliable for f in faces], reverse=True)
+    assert [tuple(face.box) for face in subject.align(photo, boxes)] == boxes
+    record = next(face for face in faces if not face.reliable).to_dict()
+    assert record["reliable"] is False and record["roll"] == 0.0
+
+
+def test_photos_share_batches_while_some_faces_are_turned():
+    rolls = [0, 180, 0, 90, 270, 0]
+    photos, truth = zip(*(arrow_photo(roll) for roll in rolls), strict=True)
+    subject = FaceAligner(ArrowModel(), lambda image: [(80.0, 70, 180, 170)])
+    for faces, points, roll in zip(
+        subject.align_batch(photos, batch_size=4), truth, rolls, strict=True
+    ):
+        np.testing.assert_allclose(faces[0].landmarks, points, atol=0.05)
+        assert (faces[0].roll - roll) % 360 == 0
+    assert subject.model.batches == [4, 6, 2, 3]
+
+
+def test_sigma_is_in_pixels_of_the_photo_for_turned_faces():
+    class Calibrated(ArrowModel):
+        def predict_outputs(self, images, batch_size=32, flip_test=False):
+            points, confidence = self.predict_landmarks(images, batch_size)
+            ones = np.ones_like(confidence)
+            return {
+                "landmarks": points, "confidence": confidence, "sigma": ones, "visibility": ones,
+            }  # fmt: skip
+
+    photo, _ = arrow_photo(65)
+    for roll in (0, 65):
+        (face,) = FaceAligner(Calibrated(), lambda image, r=roll: [
+            Detection((80.0, 70, 180, 170), roll=r)
+        ]).align(photo)  # fmt: skip
+        np.testing.assert_allclose(face.sigma, 1.3 * 100 / 128, rtol=1e-5)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -70,6 +72,24 @@ def test_an_uncertain_landmark_is_a_hollow_pale_ring():
         gray(440, 440), [Face(points, confidence, box)], edges=False, min_confidence=0.0
     )
     np.testing.assert_array_equal(everything, solid)
+
+
+def test_a_face_that_is_not_reliable_is_pale_all_over():
+    face = face_on_circle()
+    doubted = dataclasses.replace(face, reliable=False)
+    pale = dataclasses.replace(face, confidence=np.zeros(68, np.float32))
+    np.testing.assert_array_equal(draw_faces(gray(), [doubted]), draw_faces(gray(), [pale]))
+    assert (draw_faces(gray(), [doubted]) != draw_faces(gray(), [face])).any()
+
+
+def test_the_box_of_a_leaning_face_is_turned():
+    face = dataclasses.replace(face_on_circle(), roll=45.0)
+    drawn = draw_faces(gray(300, 300), [face], boxes=True)
+    # Its corners lie above, below and beside the center (100, 100).
+    x0, _, x1, _ = face.box
+    reach = round((x1 - x0) / 2 * np.sqrt(2))
+    assert (drawn[100, 100 + reach - 1] != 60).any() and (drawn[100 + reach - 1, 100] != 60).any()
+    assert (drawn[60, 20] == 60).all()
 
 
 def test_edges_boxes_and_thickness_are_options():

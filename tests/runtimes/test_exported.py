@@ -151,7 +151,7 @@ def test_an_aligner_takes_a_file_and_tells_all_it_says(full_path):
     np.testing.assert_allclose(face.visibility, face.confidence / 2, rtol=1e-5)
     assert face.sigma.dtype == face.visibility.dtype == np.float32
     record = face.to_dict()
-    assert list(record) == ["box", "score", *ALL]
+    assert list(record) == ["box", "roll", "score", "reliable", *ALL]
     assert record["sigma"] == [3.25, 6.5, 9.75, 13.0, 16.25]
 
 
@@ -159,7 +159,7 @@ def test_a_file_without_them_leaves_them_out(path):
     photo = np.full((100, 100, 3), 9, np.uint8)
     (face,) = FaceAligner.from_preset(path, None).align(photo, boxes=(10, 10, 90, 90))
     assert face.sigma is None and face.visibility is None
-    assert set(face.to_dict()) == {"box", "score", "landmarks", "confidence"}
+    assert set(face.to_dict()) == {"box", "roll", "score", "reliable", "landmarks", "confidence"}
 
 
 def test_the_crop_is_the_one_that_the_file_asks_for(folder, path):

@@ -9,6 +9,7 @@ import pytest
 
 from keras_facealign.detection import Detection
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.geometry import transform_points, turn_matrix
 from keras_facealign.inference import FaceAligner
 from keras_facealign.inference.head_pose import mean_face, rotation_matrix
 from keras_facealign.landmarks import IBUG68
@@ -186,6 +187,35 @@ def test_changes_that_faces_do_make_are_no_loss():
         assert ids(tracker.update(image)) == [0]
 
 
+def test_the_crop_of_a_face_that_leans_turns_with_it():
+    model, tracker = scripted([Detection((100.0, 60.0, 180.0, 140.0), roll=70)], smoothing=None)
+    face = upright_face()
+    face += 63.5 - (face.min(axis=0) + face.max(axis=0)) / 2
+    model.answer = face
+    image = np.zeros((240, 320, 3), np.uint8)
+    (first,) = tracker.update(image)
+    right, left = (first.landmarks[group].mean(axis=0) for group in ([36, 39], [42, 45]))
+    angle = np.degrees(np.arctan2(*(left - right)[::-1]))
+    assert abs(angle - 70) < 5 and first.roll == 70
+    for _ in range(3):
+        (again,) = tracker.update(image)
+        assert again.roll == 70 and again.id == first.id
+        np.testing.assert_allclose(again.landmarks, first.landmarks, atol=0.02)
+    # It leans by 15 more degrees, then by 30 more: only then the crop follows.
+    for lean, expected in ((15, 70), (30, 70), (0, 100)):
+        turn = turn_matrix(lean, (63.5, 63.5))
+        model.answer = transform_points(turn, face)
+        (again,) = tracker.update(image)
+        assert abs(again.roll - expected) < 5
+    assert ids(tracker.update(image)) == [0]
+
+
+def test_what_is_not_reliable_is_no_new_face():
+    model, tracker = scripted(list(BOX))
+    model.confidence = np.full(68, 0.6)  # enough to follow a face, not to begin with one
+    assert tracker.update(np.zeros((240, 320, 3), np.uint8)) == []
+
+
 def test_poses_come_with_the_68_points_only():
     model, tracker = scripted(list(BOX))
     image = np.zeros((240, 320, 3), np.uint8)
@@ -196,7 +226,8 @@ def test_poses_come_with_the_68_points_only():
     # Drawn from afar, seen by a camera near the face: not to a fraction of a degree.
     assert abs(face.pose.yaw - 25) < 6 and abs(face.pose.roll - 10) < 3
     record = json.loads(json.dumps(face.to_dict()))
-    assert list(record) == ["id", "box", "score", "landmarks", "confidence", "pose"]
+    fields = ["id", "box", "roll", "score", "reliable", "landmarks", "confidence", "pose"]
+    assert list(record) == fields
     scene = Scene()
     (dots,) = scene.tracker().update(scene.show((100, 100)))
     assert dots.pose is None and "pose" not in dots.to_dict()

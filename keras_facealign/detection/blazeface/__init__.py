@@ -1,0 +1,1 @@
+"""BlazeFace, a face detector of one small network, in NumPy and TFLite."""
