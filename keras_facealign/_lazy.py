@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from keras_facealign._deprecated import deprecated_names
+from keras_facealign.errors import FaceAlignError
+
+
+def backend_error(error: Exception) -> FaceAlignError | None:
+    """Makes the error for a Keras backend that does not exist, of the one that Keras raises."""
+    said, _, name = str(error).partition(" : ")
+    if said != "Unable to import backend":
+        return None
+    place = "KERAS_BACKEND is" if os.environ.get("KERAS_BACKEND") else "Keras's keras.json names"
+    return FaceAlignError(
+        f"{place} {name!r}, which is no backend of Keras; set the variable KERAS_BACKEND to "
+        "tensorflow, jax or torch"
+    )
 
 
 def attach(
@@ -40,6 +54,8 @@ def attach(
                 '"keras_facealign[tensorflow]", or [jax], [torch] or [gpu]',
                 name=error.name,
             ) from error
+        except ValueError as error:
+            raise backend_error(error) or error from None
         value = getattr(module, name)
         setattr(sys.modules[package], name, value)
         return value

@@ -9,8 +9,11 @@ import importlib.util
 import json
 import os
 import pkgutil
+import re
 import subprocess
 import sys
+import types
+import warnings
 from pathlib import Path
 
 import pytest
@@ -18,6 +21,8 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 import keras_facealign
+from keras_facealign._opencv import check_opencv
+from keras_facealign.errors import FaceAlignError
 
 ROOT = Path(__file__).parents[1]
 
@@ -81,7 +86,7 @@ def test_requirements_parse_and_only_the_smallest_installation_has_upper_bounds(
     assert len(found) > len(lists)
     bounded = [r for r in found if {part.operator for part in r.specifier} - {">="}]
     # Later versions of these bring more megabytes along.
-    assert bounded == requirements(extras["litert"])
+    assert bounded == [r for r in requirements(extras["litert"]) if not r.extras]
     assert [(r.name, {part.operator for part in r.specifier}) for r in bounded] == [
         ("ai-edge-litert", {">=", "<"}),
         ("typer", {"<"}),
@@ -113,7 +118,84 @@ def test_keras_comes_with_every_backend_and_not_without_one(setup_cfg):
         assert any("keras" in r.extras for r in requirements(extras[backend])), backend
     alone = requirements(setup_cfg["options"]["install_requires"] + extras["litert"])
     assert not {r.name for r in alone} & {"keras", "tensorflow", "matplotlib", "mtcnn"}
-    assert not any(r.extras for r in alone)
+    assert {extra for r in alone for extra in r.extras} == {"opencv"}
+
+
+def test_opencv_comes_with_the_extras_and_never_with_the_package(setup_cfg):
+    extras = setup_cfg["options.extras_require"]
+    assert "opencv" not in setup_cfg["options"]["install_requires"]
+    for extra, lines in extras.items():
+        names = {r.name for r in requirements(lines)}
+        assert ("opencv-python-headless" in names) == (extra == "opencv")
+    for extra in ("litert", "keras", "onnx"):
+        assert any("opencv" in r.extras for r in requirements(extras[extra])), extra
+
+
+class TestOpenCV:
+    """What `check_opencv` finds in a folder where packages of OpenCV are installed."""
+
+    @pytest.fixture
+    def installed(self, tmp_path):
+        def install(*names, works=True):
+            for name in names:
+                (tmp_path / f"{name.replace('-', '_')}-4.10.0.84.dist-info").mkdir()
+            module = types.ModuleType("cv2")
+            module.__path__ = [str(tmp_path / "cv2")]
+            if works:
+                module.imread = print  # type: ignore[attr-defined]
+            return module
+
+        return install
+
+    @pytest.mark.parametrize("name", ["opencv-python", "opencv-contrib-python-headless"])
+    def test_one_is_fine(self, installed, name):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            check_opencv(installed(name))
+            check_opencv(types.ModuleType("cv2"))
+
+    def test_two_are_named_with_the_remedy(self, installed):
+        module = installed("opencv-python", "opencv-python-headless", "numpy")
+        both = "opencv-python and opencv-python-headless are installed together.*pip uninstall"
+        with pytest.warns(UserWarning, match=both):
+            check_opencv(module)
+
+    def test_what_a_removal_left_behind_is_named_with_the_remedy(self, installed, tmp_path):
+        remedy = "pip install --force-reinstall --no-deps opencv-python"
+        with pytest.raises(FaceAlignError, match=f"left behind.*{remedy}$"):
+            check_opencv(installed("opencv-python", works=False))
+        next(tmp_path.glob("*.dist-info")).rmdir()
+        with pytest.raises(FaceAlignError, match=f"left behind.*{remedy}-headless$"):
+            check_opencv(installed(works=False))
+
+    def test_a_missing_one_is_reported_with_the_remedy(self):
+        code = HIDE.format(hidden={"cv2"}) + (
+            "import keras_facealign\n"
+            "try:\n"
+            "    keras_facealign.FaceAligner\n"
+            "except ModuleNotFoundError as error:\n"
+            "    print(error.name, error)\n"
+        )
+        assert re.match(
+            r"cv2 .*needs OpenCV.*keras_facealign\[opencv\].*opencv-python", run_python(code)
+        )
+
+
+def test_a_misspelt_backend_is_one_line():
+    code = (
+        "import keras_facealign, keras_facealign.cli\n"
+        "for ask in ('from_preset', 'SATFaceAlign'):\n"
+        "    try:\n"
+        "        getattr(keras_facealign, ask)\n"
+        "    except keras_facealign.FaceAlignError as error:\n"
+        "        print(error)\n"
+        "import sys; sys.stderr = sys.stdout\n"
+        "print(keras_facealign.cli.main(['card', 'sat1_cab_mobile']))\n"
+    )
+    *lines, code = run_python(code, KERAS_BACKEND="tensorflwo").splitlines()
+    assert (len(lines), code) == (3, "2")
+    for line in lines:
+        assert re.search(r"KERAS_BACKEND is 'tensorflwo'.*to tensorflow, jax or torch$", line)
 
 
 def test_console_command_resolves(setup_cfg):

@@ -37,7 +37,7 @@ ROOMS = (
     "converters",
     "cli",
 )
-GROUND = ("_deprecated", "_lazy", "_version", "errors")
+GROUND = ("_deprecated", "_lazy", "_opencv", "_version", "errors")
 
 
 def module_name(path: Path) -> str:

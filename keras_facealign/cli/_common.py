@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin, get_type_
 import typer
 from typer.core import TyperGroup
 
+from keras_facealign._lazy import backend_error
 from keras_facealign.cli.output import print_tables as print_tables
 from keras_facealign.cli.output import printable, robust_streams, say
 from keras_facealign.cli.output import progress_bar as progress_bar
@@ -208,6 +209,7 @@ _EXTRAS = {
     "torch": "torch",
     "tensorflow_datasets": "tfds",
     "array_record": "tfds",
+    "cv2": "opencv",
     "importlib_resources": "tfds",
     "scipy": "tfds",
     "tensorboard": "train",
@@ -216,6 +218,7 @@ _EXTRAS = {
 
 def _explain(error: Exception) -> str | None:
     """Formats an error that the user can correct as one line; None for a bug of the program."""
+    error = backend_error(error) or error
     if isinstance(error, FaceAlignError):
         return one_line(error)
     if isinstance(error, ModuleNotFoundError):

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import cv2
 import numpy as np
 
 from keras_facealign import geometry
+from keras_facealign._opencv import cv2
 from keras_facealign.data.batches import BORDER, BoxJitter, crop_with_border
 from keras_facealign.data.epochs import EpochBatches, check_batch_size, stack_faces
 from keras_facealign.data.files import import_extra, one_line

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-import cv2
 import numpy as np
 
 from keras_facealign import geometry
+from keras_facealign._opencv import cv2
 
 # Bilinear sampling reads 2 x 2 pixels around a point, so below half size it would skip pixels.
 _SAFE_SCALE = 0.5

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import cv2
 import numpy as np
 
 from keras_facealign import geometry
+from keras_facealign._opencv import cv2
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.inference.aligner import Face
 from keras_facealign.landmarks import IBUG68, LandmarkScheme

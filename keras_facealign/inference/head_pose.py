@@ -17,9 +17,9 @@ import json
 import math
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
+from keras_facealign._opencv import cv2
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.landmarks import IBUG68
 

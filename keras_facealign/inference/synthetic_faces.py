@@ -7,10 +7,10 @@ photos have them, which is enough for a network's heatmaps to peak.
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
 from keras_facealign import geometry
+from keras_facealign._opencv import cv2
 from keras_facealign.inference.head_pose import mean_face, rotation_matrix
 
 # Faces are drawn this much larger and then reduced, which smooths the edges.

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
+from keras_facealign._opencv import cv2
 from keras_facealign.data.images import MAX_PIXELS, read_image
 from keras_facealign.errors import FaceAlignError
 

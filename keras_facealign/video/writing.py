@@ -9,9 +9,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
+from keras_facealign._opencv import cv2
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.storage.atomic import atomic_path
 from keras_facealign.video.decoding import import_av

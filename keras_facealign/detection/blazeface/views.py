@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-import cv2
 import numpy as np
 
 from keras_facealign import geometry
+from keras_facealign._opencv import cv2
 
 __all__ = ["Pyramid", "tiles"]
 

@@ -12,9 +12,9 @@ import importlib.resources
 import math
 from collections.abc import Callable
 
-import cv2
 import numpy as np
 
+from keras_facealign._opencv import cv2
 from keras_facealign.runtimes.litert import TFLiteGraph
 
 Cascade = tuple[Callable[[np.ndarray], dict[str, np.ndarray]], ...]

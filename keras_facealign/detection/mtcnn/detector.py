@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
+from keras_facealign._opencv import cv2
 from keras_facealign.detection.detector import Detection, shift_and_scale_box
 from keras_facealign.detection.mtcnn.cascade import Cascade, find_faces, load_cascade
 from keras_facealign.errors import FaceAlignError

@@ -11,10 +11,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
 from keras_facealign import geometry
+from keras_facealign._opencv import cv2
 from keras_facealign.data import face_profiling
 from keras_facealign.data.images import read_image
 from keras_facealign.errors import FaceAlignError

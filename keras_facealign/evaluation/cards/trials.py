@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
+from keras_facealign._opencv import cv2
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.evaluation.cards.heads import Head, HeadView, drawn_head, photo_head
 from keras_facealign.landmarks import IBUG68
