@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
@@ -34,6 +34,47 @@ _OPTIONS = {
 _TICKS = 60_000  # of the clock of timestamps, a second; MPEG-4 has at most 65535
 _BT601 = 6  # what cv2.cvtColor converts by
 _LIMITED, _FULL = 1, 2
+
+
+class _File:
+    """A file for FFmpeg to write to, which keeps its first error.
+
+    PyAV prints errors that a file raises while FFmpeg is at work on another one.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb")
+        self._error: OSError | None = None
+
+    def _attempt(self, act: Callable[[], int | None], otherwise: int) -> int:
+        if self._error is None:
+            try:
+                return act() or 0
+            except OSError as error:
+                self._error = error
+        return otherwise
+
+    def write(self, data: bytes) -> int:
+        return self._attempt(lambda: self._file.write(data), len(data))
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._attempt(lambda: self._file.seek(offset, whence), offset)
+
+    def tell(self) -> int:
+        return self._attempt(self._file.tell, 0)
+
+    def close(self) -> None:
+        self._attempt(self._file.flush, 0)
+        with suppress(OSError):
+            self._file.close()
+
+    def check(self) -> None:
+        """Raises the first error, if there was one."""
+        if self._error is not None:
+            raise self._error
 
 
 class VideoWriter:
@@ -74,8 +115,7 @@ class VideoWriter:
         rate = Fraction(frame_rate).limit_denominator(65535)
         self._tick = 1 / rate if suffix == ".avi" else Fraction(1, _TICKS)
         self._reformatter = av.video.reformatter.VideoReformatter()
-        # A file of Python reports a full disk as every other file does.
-        self._file = path.open("wb")
+        self._file = _File(path)
         try:
             self._container = av.open(self._file, "w", format=_FORMATS[suffix])
             self._stream = self._add_stream(_encoder(CODECS[suffix]), rate, pixel_aspect)
@@ -141,9 +181,8 @@ class VideoWriter:
         try:
             for packet in self._stream.encode(frame):
                 self._container.mux(packet)
+            self._file.check()
         except (self._av.FFmpegError, ValueError) as error:
-            if isinstance(error, OSError):
-                raise
             raise FaceAlignError(
                 f"{self._name}: frame {self.num_written} cannot be encoded ({error}); write .avi, "
                 "or only landmarks"
@@ -153,16 +192,10 @@ class VideoWriter:
         """Ends the video and closes the file."""
         try:
             self._encode(None)
-            self._container.close()
         finally:
-            self._file.close()
-
-    def discard(self) -> None:
-        """Closes the file without ending the video."""
-        with suppress(Exception):
             self._container.close()
-        with suppress(OSError):
             self._file.close()
+        self._file.check()
 
 
 @contextmanager
@@ -202,7 +235,8 @@ def video_writer(
         try:
             yield writer
         except BaseException:
-            writer.discard()
+            with suppress(Exception):
+                writer.close()
             raise
         writer.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import signal
@@ -38,7 +39,7 @@ def test_a_run_that_fails_leaves_nothing_and_an_old_file_as_it_was(tmp_path):
     assert os.listdir(tmp_path) == ["clip.mp4"]
 
 
-def test_a_full_disk_is_reported_and_leaves_nothing(tmp_path):
+def test_a_full_disk_is_reported_and_leaves_nothing(tmp_path, capfd):
     noise = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -55,7 +56,8 @@ def test_a_full_disk_is_reported_and_leaves_nothing(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, handler)
-    assert os.listdir(tmp_path) == []
+    gc.collect()
+    assert os.listdir(tmp_path) == [] and capfd.readouterr().err == ""
 
 
 def test_what_cannot_be_written_is_named(tmp_path, monkeypatch):
