@@ -15,13 +15,19 @@ For each this prints
 
 and ends with an error unless smoothing cuts the jitter of tracking alone by 60 %, at a lag of at
 most one frame, and is as accurate in motion.
+
+    python benchmarks/video.py --files
+
+compares reading and writing of the same frames, at two sizes, with OpenCV's video layer.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -36,7 +42,7 @@ from rich.table import Table
 from keras_facealign import geometry
 from keras_facealign.data import read_image
 from keras_facealign.inference import Face, FaceAligner
-from keras_facealign.video import FaceTracker
+from keras_facealign.video import FaceTracker, VideoReader, video_writer
 
 PHOTO = Path(__file__).parents[1] / "examples" / "astronaut.jpg"
 RATE = 30.0
@@ -124,10 +130,78 @@ def measure(landmarks: np.ndarray, reference: np.ndarray) -> dict[str, float]:
     return {"jitter": jitter, "error": distance(0.0), "lag": lag}
 
 
+def write_with_opencv(path: Path, images: list[np.ndarray]) -> None:
+    size = (images[0].shape[1], images[0].shape[0])
+    code = cv2.VideoWriter.fourcc(*"mp4v")
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, code, RATE, size)
+    for image in images:
+        writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    writer.release()
+
+
+def write_with_package(path: Path, images: list[np.ndarray]) -> None:
+    with video_writer(path, RATE, (images[0].shape[1], images[0].shape[0])) as writer:
+        for image in images:
+            writer.write(image)
+
+
+def read_with_opencv(path: Path) -> int:
+    capture, count = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG), 0
+    while True:
+        success, image = capture.read()
+        if not success:
+            return count
+        cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+        count += 1
+
+
+def read_with_package(path: Path) -> int:
+    with VideoReader(path) as reader:
+        return sum(1 for _ in reader)
+
+
+def compare_files(repeats: int = 5) -> None:
+    """Prints the times a frame of reading and writing, each the least of alternating runs."""
+    table = Table("", "wall, ms", "processor, ms", "MB")
+    with tempfile.TemporaryDirectory() as folder:
+        for size in ((640, 480), (1280, 720)):
+            images = [cv2.resize(image, size) for _, image in itertools.islice(frames(), 90)]
+            old, new = Path(folder) / "opencv.mp4", Path(folder) / "package.mp4"
+            runs = {
+                "write, OpenCV, MPEG-4": (lambda o=old, i=images: write_with_opencv(o, i), old),
+                "write, package, H.264": (lambda n=new, i=images: write_with_package(n, i), new),
+                "read MPEG-4, OpenCV": (lambda o=old: read_with_opencv(o), old),
+                "read MPEG-4, package": (lambda o=old: read_with_package(o), old),
+                "read H.264, OpenCV": (lambda n=new: read_with_opencv(n), new),
+                "read H.264, package": (lambda n=new: read_with_package(n), new),
+            }
+            least: dict[str, tuple[float, float]] = {}
+            for name in list(runs) * repeats:
+                start, used = time.perf_counter(), time.process_time()
+                runs[name][0]()
+                spent = time.perf_counter() - start, time.process_time() - used
+                before = least.get(name, spent)
+                least[name] = min(spent[0], before[0]), min(spent[1], before[1])
+            for name, (_, path) in runs.items():
+                wall, processor = (1e3 * seconds / len(images) for seconds in least[name])
+                megabytes = path.stat().st_size / 1e6
+                table.add_row(
+                    f"{size[0]}x{size[1]}: {name}",
+                    f"{wall:.2f}",
+                    f"{processor:.2f}",
+                    f"{megabytes:.2f}",
+                )
+    Console().print(table)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--preset", default="sat1_cab_mobile")
+    parser.add_argument("--files", action="store_true", help="compare reading and writing instead")
     args = parser.parse_args()
+    if args.files:
+        compare_files()
+        return
     aligner = FaceAligner.from_preset(args.preset)
     raw, smooth = FaceTracker(aligner, smoothing=None), FaceTracker(aligner)
     runs = {
