@@ -86,6 +86,7 @@ class VideoDecoder:
         self.fault: str | None = None
         self._errors = (av.FFmpegError, OSError, ValueError)
         self._reformatter = av.video.reformatter.VideoReformatter()
+        self._matrices: dict[tuple[int, int, int], np.ndarray | None] = {}
         self._file = _open_file(path)
         self._container: Any = None
         try:
@@ -260,10 +261,19 @@ class VideoDecoder:
             alpha = True
         target = "rgba" if alpha else "rgb24"
         image = self._reformatter.reformat(frame, format=target, **options).to_ndarray()
-        matrix = frame.side_data.get("DISPLAYMATRIX")
+        matrix = self._display_matrix(frame)
         if matrix is not None:
-            image = upright(image, np.frombuffer(matrix, np.int32).reshape(3, 3))
+            image = upright(image, matrix)
         return read_image(image, name=str(self.path)) if alpha else image
+
+    def _display_matrix(self, frame: Any) -> np.ndarray | None:
+        # PyAV never frees a frame whose side data was looked at, so that one of each kind is.
+        kind = frame.rotation, frame.width, frame.height
+        if kind not in self._matrices:
+            data = frame.side_data.get("DISPLAYMATRIX")
+            matrix = None if data is None else np.frombuffer(bytes(data), np.int32).reshape(3, 3)
+            self._matrices[kind] = matrix
+        return self._matrices[kind]
 
 
 def upright(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import wave
 from pathlib import Path
 
@@ -261,3 +263,22 @@ def test_only_regular_files_are_opened(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(FaceAlignError, match="pipe: is not a regular file"):
         VideoReader(tmp_path / "pipe")
+
+
+def test_memory_does_not_grow_with_the_number_of_frames(tmp_path):
+    size = (640, 480)
+    path = tmp_path / "clip.mp4"
+    with video_writer(path, 25, size) as writer:
+        for index in range(120):
+            writer.write(frame(index % 20, size))
+    script = (
+        "import resource, sys\n"
+        "from keras_facealign.video import VideoReader\n"
+        "for item in VideoReader(sys.argv[1]):\n"
+        "    if item.index in (39, 119):\n"
+        "        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+    )
+    command = [sys.executable, "-c", script, str(path)]
+    early, late = map(int, subprocess.check_output(command).split())
+    # Kilobytes; 80 frames are 36 MB as they are decoded.
+    assert late - early < 15_000
