@@ -17,6 +17,7 @@ import importlib.util
 import os
 import platform
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -46,6 +47,10 @@ CUDA_ARCHITECTURES = ("80", "90")
 
 class BuildError(RuntimeError):
     """Raised where there is no library and none can be built; the message says why."""
+
+
+class UntrustedError(OSError):
+    """Raised where another user could have put a file; the message says where, and what to do."""
 
 
 @functools.cache
@@ -161,11 +166,66 @@ def find_library(framework: str, device: str = "cpu") -> Path | None:
     """Finds a library that was built before and fits, or None.
 
     Raises:
-        BuildError: If the framework's headers are missing, so no library can fit.
+        BuildError: If the framework's headers are missing, so no library can fit, or if another
+            user could have written the library in the cache.
     """
     name = _file_name(framework, device)
-    places = (INSTALLED / name, cache_folder() / name)
-    return next((path for path in places if path.is_file()), None)
+    if (INSTALLED / name).is_file():
+        return INSTALLED / name
+    path = cache_folder() / name
+    if not os.path.lexists(path):
+        return None
+    try:
+        check_folder(path.parent)
+        check_library(path)
+    except OSError as error:
+        raise BuildError(f"the compiled code is not trusted: {error}") from None
+    return path
+
+
+def check_folder(folder: Path) -> None:
+    """Checks that only the user and root can create, replace or rename files of a folder.
+
+    Raises:
+        UntrustedError: If others can, or could replace the folder itself by one of theirs.
+    """
+    folder = Path(os.path.realpath(folder))
+    _check_owner(folder, folder.stat(), stat.S_IWGRP | stat.S_IWOTH)
+    for parent in folder.parents:
+        about = parent.stat()
+        # In a folder such as /tmp, which has the sticky bit, only their owners can rename entries.
+        if not about.st_mode & stat.S_ISVTX:
+            _check_owner(parent, about, stat.S_IWOTH)
+
+
+def check_library(path: Path) -> None:
+    """Checks that a file is the user's or root's own, no link, and not writable by others.
+
+    Raises:
+        UntrustedError: If it is not.
+        OSError: If it cannot be opened, also as it is a link.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        about = os.fstat(handle)
+    finally:
+        os.close(handle)
+    if not stat.S_ISREG(about.st_mode):
+        raise UntrustedError(f"{path} is not a file; remove it")
+    _check_owner(path, about, stat.S_IWGRP | stat.S_IWOTH)
+
+
+def _check_owner(path: Path, about: os.stat_result, forbidden: int) -> None:
+    if about.st_uid not in (0, os.geteuid()):
+        raise UntrustedError(
+            f"{path} belongs to user {about.st_uid}, who could put other code there; set "
+            "KERAS_FACEALIGN_CACHE to a folder of your own"
+        )
+    if about.st_mode & forbidden:
+        raise UntrustedError(
+            f"other users can write to {path}; run chmod go-w, or set KERAS_FACEALIGN_CACHE to a "
+            "folder of your own"
+        )
 
 
 @contextlib.contextmanager
@@ -173,9 +233,17 @@ def _locked(path: Path) -> Iterator[None]:
     """Holds an exclusive lock on a file, so that processes that start together build once."""
     import fcntl
 
-    with open(path, "w") as file:
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    with open(os.open(path, flags, 0o600), "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def _create_cache(folder: Path) -> None:
+    """Creates the cache's folder for the user alone, or checks that it is."""
+    for missing in reversed([p for p in (folder, *folder.parents) if not p.exists()]):
+        missing.mkdir(mode=0o700, exist_ok=True)
+    check_folder(folder)
 
 
 def build_library(framework: str, device: str = "cpu", folder: Path | None = None) -> Path:
@@ -199,14 +267,21 @@ def build_library(framework: str, device: str = "cpu", folder: Path | None = Non
     found = find_library(framework, device) if folder is None else None
     if found is not None:
         return found
+    in_cache = folder is None
     folder = cache_folder() if folder is None else folder
     target = folder / _file_name(framework, device)
     compile_command(framework, device, target)  # fails early where there is no compiler
     try:
+        if in_cache:
+            _create_cache(folder)
         folder.mkdir(parents=True, exist_ok=True)
         with _locked(target.with_suffix(".lock")):
             if not target.is_file():
                 _compile(framework, device, target)
+        if in_cache:
+            check_library(target)
+    except UntrustedError as error:
+        raise BuildError(f"no code is compiled: {error}") from None
     except OSError as error:
         raise BuildError(f"cannot write to {folder} ({error}); set KERAS_FACEALIGN_CACHE") from None
     return target
@@ -214,7 +289,11 @@ def build_library(framework: str, device: str = "cpu", folder: Path | None = Non
 
 def _compile(framework: str, device: str, target: Path) -> None:
     """Compiles under a temporary name and renames, so that no process loads a partial library."""
-    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+    # The lock is held, so what has this prefix is of programs that were killed.
+    prefix = f".partial-{target.stem}-"
+    for left in target.parent.glob(f"{prefix}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=target.parent) as scratch:
         output = Path(scratch) / target.name
         command = compile_command(framework, device, output)
         try:
@@ -225,4 +304,5 @@ def _compile(framework: str, device: str, target: Path) -> None:
             lines = [line for line in error.stderr.splitlines() if "error" in line]
             reason = lines[0] if lines else f"exit code {error.returncode}"
             raise BuildError(f"{command[0]} failed: {reason}") from None
+        output.chmod(0o755)
         os.replace(output, target)

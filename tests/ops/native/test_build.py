@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 import subprocess
 import sys
 
@@ -170,3 +171,105 @@ def test_cuda_sources_compile(framework, tmp_path):
     content = library.read_bytes()
     for symbol in (b"facealign_sample_gradient", b"facealign_register", b"sm_80", b"sm_90"):
         assert symbol in content
+
+
+# A library of the installation is taken without looking into the cache.
+IGNORE_INSTALLED = """
+import json, pathlib
+from keras_facealign.ops.native import build
+build.INSTALLED = pathlib.Path("nothing")
+"""
+
+
+def give_away(path, monkeypatch):
+    """Makes a path another user's, as the program sees it."""
+    if os.geteuid() == 0:
+        os.chown(path, 12345, -1)
+    else:
+        monkeypatch.setattr(build.os, "geteuid", lambda: os.getuid() + 1)
+
+
+@pytest.fixture
+def cached(tmp_path, monkeypatch):
+    """A library in a cache that is the user's alone; nothing ever loads it."""
+    if not HAS_JAX or os.name == "nt":
+        pytest.skip("jaxlib is not installed, or no POSIX system")
+    monkeypatch.setenv("KERAS_FACEALIGN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(build, "INSTALLED", tmp_path / "nothing")
+    path = build.cache_folder() / build._file_name("jax", "cpu")
+    build._create_cache(path.parent)
+    path.write_bytes(b"planted")
+    path.chmod(0o644)
+    return path
+
+
+def test_the_cache_is_the_users_alone(cached):
+    assert build.find_library("jax") == cached
+    modes = [stat.S_IMODE(p.stat().st_mode) for p in (cached.parent, cached.parent.parent)]
+    assert modes == [0o700, 0o700]
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o770, 0o702])
+def test_a_cache_that_others_can_write_to_is_refused(mode, cached):
+    cached.parent.chmod(mode)
+    for call in (build.find_library, lambda name: build._create_cache(cached.parent)):
+        with pytest.raises((build.BuildError, build.UntrustedError), match="chmod go-w"):
+            call("jax")
+
+
+def test_a_cache_below_a_folder_that_others_can_write_to_is_refused(cached):
+    cached.parent.parent.chmod(0o777)
+    with pytest.raises(build.BuildError, match="cache; run chmod go-w"):
+        build.find_library("jax")
+    cached.parent.parent.chmod(0o1777)  # as /tmp, where nobody can rename what is another's
+    assert build.find_library("jax") == cached
+
+
+@pytest.mark.parametrize("what", ["folder", "library"])
+def test_what_another_user_owns_is_refused(what, cached, monkeypatch):
+    give_away(cached.parent if what == "folder" else cached, monkeypatch)
+    with pytest.raises(build.BuildError, match="belongs to user .* a folder of your own"):
+        build.find_library("jax")
+
+
+def test_a_library_that_is_a_link_or_writable_is_refused(cached):
+    cached.chmod(0o666)
+    with pytest.raises(build.BuildError, match="other users can write"):
+        build.find_library("jax")
+    real = cached.with_name("real")
+    cached.rename(real)
+    for target in (real, cached.parent / "nowhere"):
+        cached.symlink_to(target)
+        with pytest.raises(build.BuildError, match="not trusted: .*symbolic links"):
+            build.find_library("jax")
+        cached.unlink()
+    cached.mkdir()
+    with pytest.raises(build.BuildError, match="is not a file"):
+        build.find_library("jax")
+
+
+def test_a_link_in_the_place_of_the_lock_is_not_followed(cached):
+    victim = cached.parent / "victim"
+    victim.write_text("precious")
+    lock = cached.with_suffix(".lock")
+    lock.symlink_to(victim)
+    with pytest.raises(OSError, match="symbolic links"), build._locked(lock):
+        pytest.fail("the link was followed")
+    assert victim.read_text() == "precious"
+
+
+def test_an_untrusted_cache_leaves_the_portable_path(cached, monkeypatch):
+    cached.parent.chmod(0o777)
+    answer, warned = in_fresh_process(ASK.replace("import json\n", IGNORE_INSTALLED))
+    assert answer == [False, False, False]
+    assert warned.count("UserWarning") == 1
+    assert "other users can write to" in warned and "slower portable implementation" in warned
+
+
+def test_scraps_of_killed_compilers_go(cached, monkeypatch):
+    left = cached.parent / f".partial-{cached.stem}-left"
+    (left / "deep").mkdir(parents=True)
+    monkeypatch.setattr(build, "compile_command", lambda *words: ["true"])
+    with pytest.raises(OSError):  # as "true" compiles nothing
+        build._compile("jax", "cpu", cached)
+    assert sorted(p.name for p in cached.parent.iterdir()) == [cached.name]
