@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_facealign.calibration.quality import Quality
 from keras_facealign.storage.atomic import atomic_write
+from keras_facealign.storage.file_names import plot_text
 
 _COLOR = "#1f5fa8"
 
@@ -32,7 +33,7 @@ def plot_quality(path: str | os.PathLike[str], quality: Quality, title: str = ""
 
     figure = Figure(figsize=(12.6, 4.2), layout="compressed")
     deviation, visibility, kept = figure.subplots(1, 3)
-    figure.suptitle(title)
+    figure.suptitle(plot_text(title))
 
     limit = 1.08 * float(quality.deciles.max())
     deviation.plot(*quality.deciles.T, "o-", color=_COLOR, label="a tenth of the landmarks")

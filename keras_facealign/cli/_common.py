@@ -231,7 +231,7 @@ def _explain(error: Exception) -> str | None:
         return line
     if isinstance(error, OSError) and error.filename:
         return one_line(OSError(f"{os.fsdecode(error.filename)}: {error.strerror}"))
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return f"{error.strerror}; free some, or write to another disk"
     return None
 

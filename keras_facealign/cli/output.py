@@ -9,43 +9,16 @@ from __future__ import annotations
 import errno
 import json
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from keras_facealign.storage.file_names import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
-
-# Control characters, lone surrogates, separators of lines, and the characters that reverse the
-# direction of the text after them.
-_UNPRINTABLE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
-)
-
-
-def printable(text: str, keep: str = "") -> str:
-    """Replaces characters that would change the terminal or the line by their escapes.
-
-    Args:
-        text: Any text, such as the name of a file.
-        keep: Characters to leave as they are.
-
-    Returns:
-        The text on one line, with escapes as in Python, such as `\\n` or `\\udcff`.
-
-    Example:
-        >>> printable("a\\nb.jpg")
-        'a\\\\nb.jpg'
-    """
-
-    def escape(match: re.Match[str]) -> str:
-        character = match[0]
-        return character if character in keep else character.encode("unicode_escape").decode()
-
-    return _UNPRINTABLE.sub(escape, text)
 
 
 def say(*lines: str, err: bool = False) -> None:

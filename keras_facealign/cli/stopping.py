@@ -81,6 +81,16 @@ def stoppable() -> Iterator[Stop]:
 
 
 @contextmanager
+def delayed() -> Iterator[None]:
+    """Delays Ctrl-C, SIGTERM and SIGHUP until the end of a block that must not be half done."""
+    noted: list[int] = []
+    with _handling([signal.SIGINT, *_SIGNALS], lambda number, frame: noted.append(number)):
+        yield
+    if noted:
+        raise KeyboardInterrupt if noted[0] == signal.SIGINT else Terminated
+
+
+@contextmanager
 def terminable() -> Iterator[None]:
     """Makes SIGTERM and SIGHUP raise `Terminated`, so that unfinished files are removed."""
 

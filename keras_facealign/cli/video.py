@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import signal
-import threading
+import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from keras_facealign.cli import _common as common
+from keras_facealign.cli.stopping import delayed
 from keras_facealign.errors import FaceAlignError
 
 if TYPE_CHECKING:
@@ -92,30 +92,13 @@ def _check(targets: dict[str, Path], source: Path) -> None:
         )
     extensions = {"output": tuple(CODECS), "json": (".json", ".jsonl"), "csv": (".csv",)}
     extensions["coco"] = (".json",)
-    seen = {source.resolve(): "the input"}
+    seen = {os.path.realpath(source): "the input"}
     for kind, path in targets.items():
-        if path.resolve() in seen:
-            raise FaceAlignError(
-                f"{path}: is also {seen[path.resolve()]}; give each file a unique name"
-            )
-        seen[path.resolve()] = "another output"
+        place = os.path.realpath(path)
+        if place in seen:
+            raise FaceAlignError(f"{path}: is also {seen[place]}; give each file a unique name")
+        seen[place] = "another output"
         common.check_output_file(path, *extensions[kind])
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Delays Ctrl-C until the end of the block, so that all files get a frame or none does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    pressed: list[int] = []
-    previous = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)
-    if pressed:
-        raise KeyboardInterrupt
 
 
 @dataclass
@@ -231,7 +214,7 @@ class _Run:
             else:
                 writer.write(frame.index, frame.time, size, faces)
 
-        with _uninterrupted():
+        with delayed():
             self.outputs.each(write)
             if not self.outputs.open:
                 raise self.outputs.errors[0]
@@ -249,7 +232,7 @@ class _Run:
             if kind != "output":
                 writer.finish(self.num_done, complete)
 
-        with _uninterrupted():
+        with delayed():
             self.outputs.each(finish, close=True)
 
     def report(self) -> None:
@@ -273,10 +256,10 @@ class _Run:
             frames = common.count(len(self.without_face), "frame")
             common.say(f"no face in {frames}, the longest time {where}")
         for line in [*reader.notes, *self._notes()]:
-            typer.echo(line, err=True)
+            common.say(line, err=True)
         if reader.fault is not None:
             frames = common.count(self.num_done, "readable frame")
-            typer.echo(f"{reader.fault}; {frames} written", err=True)
+            common.say(f"{reader.fault}; {frames} written", err=True)
         if self.outputs.errors:
             raise self.outputs.errors[0]
 

@@ -7,9 +7,9 @@ import io
 import os
 from pathlib import Path
 
-from keras_facealign.data.csv_cells import unescape_cell
 from keras_facealign.data.files import read_text
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.storage.file_names import unescape_cell
 
 _COLUMNS = ("x0", "y0", "x1", "y1")
 
@@ -23,7 +23,7 @@ def read_boxes(path: str | os.PathLike[str]) -> dict[str, list[list[float]]]:
 
     Returns:
         The boxes of each image, in order; names are those of the file with forward slashes, and
-        without the apostrophe that protects spreadsheets (see `csv_cells`).
+        without the apostrophe that protects spreadsheets (see `file_names`).
 
     Raises:
         FaceAlignError: If the file cannot be read, a column is missing, or a box is not four

@@ -29,9 +29,9 @@ from typing import Any
 
 import numpy as np
 
-from keras_facealign.data.csv_cells import unescape_cell
 from keras_facealign.data.pts import read_pts
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.storage.file_names import unescape_cell
 
 _MAX_BYTES = 1 << 30
 

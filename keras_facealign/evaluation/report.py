@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_facealign.data.csv_cells import escape_cell
 from keras_facealign.evaluation.statistics import ErrorStatistics
 from keras_facealign.storage.atomic import atomic_write
+from keras_facealign.storage.file_names import escape_cell
 
 if TYPE_CHECKING:
     from rich.table import Table

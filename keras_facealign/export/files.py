@@ -219,7 +219,7 @@ def _halve_onnx(onnx: Any, graph: Any) -> None:
 
 
 def _as_json(metadata: dict[str, Any]) -> str:
-    return json.dumps(metadata, indent=1, ensure_ascii=False)
+    return json.dumps(metadata, indent=1)
 
 
 WRITERS: dict[str, Callable[[FrozenGraph, Path, str, dict[str, Any]], None]] = {

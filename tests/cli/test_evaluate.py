@@ -7,6 +7,7 @@ pixels to be wrong by, and the detector where the face is.
 import csv
 import json
 import math
+import os
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from keras_facealign.cli import main
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.geometry import CROP_SCALE
 from keras_facealign.landmarks import COFW29, IBUG68
+from keras_facealign.storage.file_names import unescape_cell
 
 SIZE = 128
 # Offsets in crop pixels, one a picture; each is the picture's gray value too.
@@ -392,3 +394,29 @@ def test_what_is_missing_or_contradicts(data, model, tmp_path, capsys, arguments
     assert main(["evaluate", *(places.get(word, word) for word in arguments)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert words in line
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names of POSIX")
+def test_odd_names_reach_every_file(data, model, tmp_path, capsys):
+    folder = data / "lfpw" / "testset"
+    names = ["=1+1", "b\udcff", "[red]\x1b[1m", "two\nlines", "<i>$x^{"]
+    for i, name in enumerate(names):
+        for suffix in ("png", "pts"):
+            (folder / f"image_{i:04}.{suffix}").rename(folder / f"{name}.{suffix}")
+    first, again = tmp_path / "[/b]\udcff", tmp_path / "again"
+    assert evaluate(data, first) == 0
+    # The same numbers from a file with such a name, which becomes the title of tables and plots.
+    saved = tmp_path / "p\udcff$x^{[/red].npz".replace("/", "")
+    saved.write_bytes((first / "predictions.npz").read_bytes())
+    words = ["evaluate", "--data", str(data), "--predictions", str(saved), "-o", str(again)]
+    assert main(words) == 0
+    captured = capsys.readouterr()
+    assert "\x1b" not in captured.out + captured.err
+    expected = {f"lfpw/testset/{name}.png" for name in names}
+    for output in (first, again):
+        with open(output / "per_image.csv", newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        assert {unescape_cell(row["file_name"]) for row in rows} == expected
+        assert (output / "ced.png").is_file() and (output / "worst.png").is_file()
+        assert "<i>$x^{" not in (output / "report.html").read_text(encoding="utf-8")
+    assert [row["nme_inter_ocular"] for row in rows].count("") == 0

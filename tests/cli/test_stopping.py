@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from keras_facealign.cli.stopping import Terminated, stoppable, terminable
+from keras_facealign.cli.stopping import Terminated, delayed, stoppable, terminable
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
@@ -83,3 +83,15 @@ def test_other_threads_leave_signals_alone():
     thread.start()
     thread.join()
     assert ended == [True]
+
+
+@pytest.mark.parametrize("number", KINDS)
+def test_a_block_can_delay_signals_to_its_end(number):
+    before = signal.getsignal(number)
+    done = []
+    with pytest.raises(KINDS[number]) as caught, delayed():
+        os.kill(os.getpid(), number)
+        os.kill(os.getpid(), number)
+        done.append(1)
+    assert done == [1] and caught.type is KINDS[number]
+    assert signal.getsignal(number) is before

@@ -7,7 +7,7 @@ import io
 
 import pytest
 
-from keras_facealign.data.csv_cells import escape_cell, unescape_cell
+from keras_facealign.storage.file_names import escape_cell, plot_text, unescape_cell
 
 NAMES = [
     "=1+1.jpg",
@@ -45,6 +45,10 @@ def test_only_formulas_and_undecodable_names_change():
     assert unchanged == ["'tis.jpg", "a-b=c.jpg", 'a,"b".jpg', "后🙂.jpg", ""]
     assert escape_cell("=1+1.jpg") == "'=1+1.jpg"
     assert escape_cell("b\udcff.jpg") == r"b\udcff.jpg"
+
+
+def test_plots_show_names_as_they_are():
+    assert plot_text("a$x^{$\n\udcff") == r"a\$x^{\$\n\udcff"
 
 
 def test_cells_of_other_writers_are_left_as_they_are():
