@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_facealign.data.images import IMAGE_SUFFIXES, read_image
+from keras_facealign.data.files import find_photos
+from keras_facealign.data.images import read_image
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.geometry import crop_face, crop_matrix
 
@@ -49,9 +50,9 @@ def _from_folder(folder: Path, size: int, count: int) -> np.ndarray:
 
     if not folder.is_dir():
         raise FaceAlignError(f"{folder} is not a folder; give a folder of images.")
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+    paths, _ = find_photos(folder)
     if not paths:
-        raise FaceAlignError(f"{folder} has no images ({', '.join(IMAGE_SUFFIXES)}).")
+        raise FaceAlignError(f"{folder} has no images that can be read here; give another folder.")
     detector = get_detector("mtcnn")
     assert detector is not None
     # Neighbors by name are often alike, so the images are spread evenly over the folder.

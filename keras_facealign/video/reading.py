@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_facealign.data.images import IMAGE_SUFFIXES, read_image
+from keras_facealign.data.files import find_photos
+from keras_facealign.data.images import read_image
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.video.decoding import VideoDecoder, file_errors
 
@@ -86,12 +87,13 @@ class VideoReader:
         self.pixel_aspect = None
         self._decoder: VideoDecoder | None = None
         self._image_paths: list[Path] = []
+        self._left_out: list[str] = []
         # Seconds of the first frame by the file's clock.
         self._origin = math.nan
         self._num_moved = 0
         stored_rate = None
         if self.path.is_dir():
-            self._image_paths = _list_images(self.path)
+            self._image_paths, self._left_out = _list_images(self.path)
             self.num_frames = len(self._image_paths)
         else:
             self._decoder = VideoDecoder(self.path)
@@ -120,7 +122,7 @@ class VideoReader:
     @property
     def notes(self) -> list[str]:
         """What else is special about the video, one line each; complete after the last frame."""
-        notes = [] if self._decoder is None else list(self._decoder.notes)
+        notes = list(self._left_out if self._decoder is None else self._decoder.notes)
         if self._num_moved:
             notes.append(
                 f"{self.path}: {self._num_moved} timestamps are not after the one before, so "
@@ -170,12 +172,15 @@ class VideoReader:
         self.fault = decoder.fault
 
 
-def _list_images(folder: Path) -> list[Path]:
+def _list_images(folder: Path) -> tuple[list[Path], list[str]]:
+    """Lists a folder's images, and in words those that have to be converted first."""
     with file_errors(folder):
-        names = sorted(folder.iterdir())
-    found = [p for p in names if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")]
+        os.scandir(folder).close()
+    found, skipped = find_photos(folder)
+    foreign = [f"{file.path} {file.reason}" for file in skipped if file.is_photo]
     if not found:
         raise FaceAlignError(
             f"{folder}: the folder contains no images; give a video or a folder of its frames"
+            + "".join(f"; {line}" for line in foreign[:1])
         )
-    return found
+    return found, foreign

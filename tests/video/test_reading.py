@@ -165,3 +165,14 @@ def test_only_what_an_edit_list_shows_is_read(tmp_path):
     assert [f.time for f in frames] == pytest.approx(np.arange(10) / 20, abs=1e-3)
     np.testing.assert_allclose(frames[0].image[0, 0], frame(10)[0, 0], atol=12)
     assert reader.fault is None
+
+
+def test_frames_of_a_folder_are_all_images_that_can_be_read(tmp_path):
+    for name in ("b.jfif", "a.tga", "c.png"):
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    (tmp_path / "d.nef").write_bytes(b"x")
+    (tmp_path / "._c.png").write_bytes(b"x")
+    with VideoReader(tmp_path) as reader:
+        assert [Path(frame.name).name for frame in reader] == ["a.tga", "b.jfif", "c.png"]
+        (note,) = reader.notes
+    assert "d.nef is a camera's raw file; convert it" in note
