@@ -1,6 +1,6 @@
 """Runs the code of documentation pages, and compares what it prints with what the page shows.
 
-    python .ci/run_tutorials.py                       # README, quick start and tutorials
+    python .ci/run_tutorials.py                       # README, quick start, a guide, tutorials
     python .ci/run_tutorials.py docs/tutorials/video.md
 
 Every page runs in a temporary folder of its own that holds a copy of `examples/`. Blocks marked
@@ -34,6 +34,7 @@ def main() -> None:
     pages = [Path(name).resolve() for name in sys.argv[1:]] or [
         ROOT / "README.md",
         ROOT / "docs" / "quick_start.md",
+        ROOT / "docs" / "guides" / "threads_and_processes.md",
         *sorted((ROOT / "docs" / "tutorials").glob("*.md")),
     ]
     failed = []

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from keras_facealign.detection import MTCNNDetector
+from keras_facealign.detection import BlazeFaceDetector, MTCNNDetector
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.inference import Face, FaceAligner
 from keras_facealign.runtimes import ExportedModel
@@ -26,6 +26,7 @@ THREADS = 8
 TFLITE = ROOT / "saved_models" / "sat1_cab_mobile" / "model.tflite"
 RUNTIMES = ["keras", "litert", "onnx", "openvino"]
 PACKAGES = {"litert": "ai_edge_litert", "onnx": "onnxruntime"}
+DETECTORS = [MTCNNDetector(min_face_size=40), BlazeFaceDetector()]
 COPIES = [copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))]
 
 
@@ -88,19 +89,19 @@ def assert_same(found: Sequence[list[Face]], right: Sequence[list[Face]]) -> Non
             np.testing.assert_allclose(a.confidence, b.confidence, atol=1e-5)
 
 
-def test_detectors_in_threads_find_what_they_find_alone(photos):
-    detector = MTCNNDetector(min_face_size=40)
-    alone = [detector.raw_boxes(photo) for photo in photos]
-    assert all(len(boxes) == 1 for boxes, _ in alone)
-    mixed = together(lambda i: detector.raw_boxes(photos[i]), range(len(photos)))
-    for found, right in zip(mixed, alone * 3, strict=True):
-        np.testing.assert_allclose(found[0], right[0], atol=1e-4)
-        np.testing.assert_allclose(found[1], right[1], atol=1e-6)
+@pytest.mark.parametrize("detector", DETECTORS)
+def test_detectors_in_threads_find_what_they_find_alone(photos, detector):
+    alone = [detector(photo) for photo in photos]
+    assert all(len(faces) == 1 for faces in alone)
+    mixed = together(lambda i: detector(photos[i]), range(len(photos)))
+    for (found,), (right,) in zip(mixed, alone * 3, strict=True):
+        np.testing.assert_allclose(found.box, right.box, atol=1e-4)
+        np.testing.assert_allclose(found.score, right.score, atol=1e-6)
 
 
+@pytest.mark.parametrize("detector", DETECTORS)
 @pytest.mark.parametrize("travel", COPIES)
-def test_detectors_travel(photos, travel):
-    detector = MTCNNDetector(min_face_size=40)
+def test_detectors_travel(photos, detector, travel):
     (right,) = detector(photos[0])
     (found,) = travel(detector)(photos[0])
     np.testing.assert_array_equal(found.box, right.box)
