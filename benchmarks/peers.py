@@ -19,6 +19,10 @@ would draw around that box (as long as its longer side, raised by 0.11 of its he
 twice its longer side. "own": each library finds the face with its own detector; one whose landmarks
 overlap the labels' box by less than 0.3 counts as missed. An NME is over the faces that were found;
 "common" is over those that all found.
+
+    python benchmarks/peers.py --photos 300W --peer-python VENV/bin/python --dlib-python VENV2/...
+
+compares whole photos instead: time, faces found, false finds; see `photo_peers.py`.
 """
 
 from __future__ import annotations
@@ -268,9 +272,21 @@ def main() -> None:
     parser.add_argument("--merl-rav", help="root of MERL-RAV")
     parser.add_argument("--aflw2000", help="root of AFLW2000-3D, or of crops of its images")
     parser.add_argument("--peer-python", default=sys.executable, help="Python that has the peers")
+    parser.add_argument("--dlib-python", help="Python that has dlib, if it is another one")
+    parser.add_argument(
+        "--photos", type=Path, help="root of 300W: whole photos, see photo_peers.py"
+    )
     parser.add_argument("--limit", type=int, help="use the first N faces of a set")
     parser.add_argument("--json", type=Path, help="file for the numbers")
     arguments = parser.parse_args()
+    if arguments.photos:
+        import photo_peers
+
+        pythons = {"mediapipe": arguments.peer_python}
+        pythons["dlib"] = arguments.dlib_python or arguments.peer_python
+        presets = arguments.preset or ["sat1_cab_mobile"]
+        photo_peers.compare(arguments.photos, presets, pythons, arguments.limit)
+        return
 
     from rich.console import Console
     from rich.table import Table
@@ -309,4 +325,8 @@ def main() -> None:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--worker"]:
         sys.exit(work(*sys.argv[2:5]))
+    if sys.argv[1:2] == ["--photo-worker"]:
+        import photo_peers
+
+        sys.exit(photo_peers.work(sys.argv[2]))
     main()

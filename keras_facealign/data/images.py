@@ -18,7 +18,7 @@ from keras_facealign.errors import FaceAlignError
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".gif")
 """Lower-case suffixes of image files, the lossless formats first."""
 
-MAX_PIXELS = 100_000_000
+MAX_PIXELS = 110_000_000
 """Default limit of an image's size in pixels (width times height)."""
 
 _EXIF_ORIENTATION = 0x0112
@@ -177,7 +177,8 @@ def _pil_to_rgb(picture: Image.Image, name: str) -> np.ndarray:
         return _gray_to_rgb(_to_uint8(values.astype(np.uint16), name))
     if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
         return _over_white(np.asarray(picture.convert("RGBA")))
-    return np.array(picture.convert("RGB"))
+    # Pillow's `convert` would copy a picture that is RGB already.
+    return np.array(picture if picture.mode == "RGB" else picture.convert("RGB"))
 
 
 def _from_array(array: np.ndarray, max_pixels: int, name: str) -> np.ndarray:

@@ -326,15 +326,16 @@ class FaceAligner:
     def _predict(self, batch: list[_Pending], faces: list[Any]) -> None:
         """Predicts the faces of a batch and appends them to the lists of their photos."""
         outputs = self._outputs([item.crop for item in batch])
-        beliefs = _beliefs(outputs)
+        beliefs = _beliefs(outputs, batch)
         # A detector that misjudged the angle, or knows of none: search in turned crops.
         doubtful = [k for k, item in enumerate(batch) if item.detected and not beliefs[k] >= 0]
         if doubtful:
             batch = list(batch)
             turned = [_turned(batch[k], turns) for k in doubtful for turns in (1, 2, 3)]
             others = self._outputs([item.crop for item in turned])
+            ratings = _beliefs(others, turned)
             for place, index in enumerate(doubtful):
-                rated = _beliefs(others)[3 * place : 3 * place + 3]
+                rated = ratings[3 * place : 3 * place + 3]
                 if rated.max() > beliefs[index]:
                     chosen = 3 * place + int(rated.argmax())
                     batch[index] = turned[chosen]
@@ -359,7 +360,7 @@ class FaceAligner:
             arrays["sigma"] = (
                 arrays["sigma"] * np.hypot(inverse[:, 0, 0], inverse[:, 1, 0])[:, None]
             )
-        reliable = _beliefs(outputs) >= 0
+        reliable = _beliefs(outputs, batch) >= 0
         for index, item in enumerate(batch):
             fields = {name: np.asarray(v[index], np.float32) for name, v in arrays.items()}
             found = item.detection
@@ -375,8 +376,9 @@ class FaceAligner:
             others.insert(sum(f.reliable for f in others) if first else len(others), face)
 
 
-def _beliefs(outputs: dict[str, np.ndarray]) -> np.ndarray:
-    return belief(outputs["confidence"], outputs.get("visibility"))
+def _beliefs(outputs: dict[str, np.ndarray], batch: list[_Pending]) -> np.ndarray:
+    scores = np.array([item.detection.score for item in batch])
+    return belief(outputs["confidence"], outputs.get("visibility"), scores)
 
 
 def _turned(item: _Pending, turns: int) -> _Pending:

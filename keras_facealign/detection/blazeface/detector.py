@@ -33,7 +33,7 @@ _TILTED = 20.0
 _REPEATED = 0.2
 # A face as large as this part of the image's shorter side is what the photo is about: small faces
 # are only searched for if `min_face_size` asks for them.
-_DOMINANT = 0.25
+_DOMINANT = 0.35
 # Without `min_face_size`, the smallest face to find: pixels, and part of the image's longer side.
 _USUAL_FACE, _USUAL_PART = 20.0, 1 / 50
 # Boxes vary by this part of their size, so that faces of just `min_face_size` are kept.
@@ -66,7 +66,7 @@ class BlazeFaceDetector:
     Args:
         min_face_size: Smallest face to find, brows to chin, in pixels of the image, whatever its
             size; smaller ones are left out. The time grows with the number of tiles. Default: if
-            the photo shows a face as large as a quarter of its shorter side, what two views of the
+            the photo shows a face as large as a third of its shorter side, what two views of the
             whole photo show (about a tenth of its longer side); else 20 pixels, or a fiftieth of
             the longer side.
         threshold: Smallest score of a face in the second look, 0 to 1.
@@ -181,15 +181,18 @@ class BlazeFaceDetector:
             yield _Level("full_range", scale, _TILE_OVERLAP, _TILE_PROPOSAL)
 
     def _add(self, pyramid: Pyramid, level: _Level, face: RawFaces, found: RawFaces) -> RawFaces:
-        """Adds a proposal to the faces if it is a new face."""
-        if _is_repeated(face, found):
+        """Adds a proposal to the faces if it is a new one, or surer than those in its place."""
+        if (found.scores[_overlapping(face, found)] >= _SURE).any():
             return found
         clear = face.scores[0] >= _SURE and abs(face.rolls[0]) <= _TILTED
         if level.network != "short_range" or not clear:
             face = _settle(pyramid, face)
-        if len(face) and face.scores[0] >= self.threshold and not _is_repeated(face, found):
-            return RawFaces.joined([found, face])
-        return found
+        if not len(face) or face.scores[0] < self.threshold:
+            return found
+        rivals = _overlapping(face, found)
+        if (found.scores[rivals] >= face.scores[0]).any():
+            return found
+        return RawFaces.joined([found[~rivals], face])
 
 
 def _propose(pyramid: Pyramid, level: _Level, turn: float) -> list[RawFaces]:
@@ -254,6 +257,7 @@ def _turn(
     return geometry.similarity(np.float64(scale), np.radians(np.float64(-roll)), shift, center)
 
 
-def _is_repeated(face: RawFaces, found: RawFaces) -> bool:
-    overlaps = (geometry.box_overlap(face.boxes[0], box) for box in found.boxes)
-    return any(overlap > _REPEATED for overlap in overlaps)
+def _overlapping(face: RawFaces, found: RawFaces) -> np.ndarray:
+    """Which faces, bool (N,), are at the place of a face."""
+    overlaps = [geometry.box_overlap(face.boxes[0], box) for box in found.boxes]
+    return np.array(overlaps) > _REPEATED

@@ -89,7 +89,8 @@ class BlazeFaceNetwork:
 
     def __init__(self, name: str) -> None:
         path = importlib.resources.files("keras_facealign.detection.blazeface") / f"{name}.tflite"
-        self._graph = TFLiteGraph(path.read_bytes(), path.name)
+        # So small that a second core hardly helps, and hurts where the cores are busy.
+        self._graph = TFLiteGraph(path.read_bytes(), path.name, threads=1)
         self.size = self._graph.input_shape[1]
         self._anchors = anchors(name, self.size)
 
