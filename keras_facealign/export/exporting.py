@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from keras_facealign.export.parity import Parity, compare
 from keras_facealign.geometry import CROP_SCALE
 from keras_facealign.models import FaceAlignModel
 from keras_facealign.runtimes.metadata import FORMAT, QUANTIZATIONS
+from keras_facealign.storage.atomic import partial_path
 
 _DYNAMIC = "dynamic"
 # Largest mean distance in pixels between the landmarks of the file and those of the Keras model.
@@ -132,9 +132,8 @@ def export_model(
         "version": __version__,
     }
     target = _target(Path(output), format, quantize, decode)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     target.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    with partial_path(target) as partial:
         WRITERS[format](frozen, partial, quantize, metadata)
         parity = compare(
             model, format, partial, faces, _LIMITS[quantize] if limit is None else limit
@@ -142,8 +141,6 @@ def export_model(
         if not parity.good:
             raise FaceAlignError(f"{target} was not written: {parity}.")
         os.replace(partial, target)
-    finally:
-        _remove(partial)
     return ExportReport(target, _size(target), parity, metadata)
 
 
@@ -209,10 +206,3 @@ def _target(output: Path, format: str, quantize: str, decode: bool) -> Path:
 def _size(path: Path) -> int:
     files = path.rglob("*") if path.is_dir() else [path]
     return sum(file.stat().st_size for file in files if file.is_file())
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

@@ -13,6 +13,7 @@ import os
 import platform
 import re
 import secrets
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -31,7 +32,7 @@ _NAME = re.compile(re.escape(PARTIAL) + r"(?P<computer>[0-9a-f]{8})-(?P<process>
 # Whether a process on another computer still runs cannot be told: its file counts as abandoned
 # when nothing has been written to it for this time.
 _ABANDONED_SECONDS = 24 * 3600.0
-_open: set[Path] = set()
+_open: set[str] = set()
 _cleaned: set[Path] = set()
 
 
@@ -74,27 +75,41 @@ def atomic_path(path: str | os.PathLike[str], sync: bool = True) -> Iterator[Pat
         OutputError: If the file cannot be written, a `FaceAlignError`.
     """
     path = Path(path)
-    temporary: Path | None = None
     try:
-        _clean_once(path.parent)
-        temporary = _create(path)
-        yield temporary
-        if sync:
-            # Some file systems report a full disk or a quota only when the data have to be stored.
-            with open(temporary, "r+b") as file:
-                os.fsync(file.fileno())
-        os.replace(temporary, path)
+        with partial_path(path) as temporary:
+            # With the permissions of any other new file.
+            os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+            yield temporary
+            if sync:
+                # Some file systems report a full disk or a quota only when the data are stored.
+                with open(temporary, "r+b") as file:
+                    os.fsync(file.fileno())
+            os.replace(temporary, path)
     except OSError as error:
         reason = error.strerror or str(error)
-        message = (
-            f"{path}: cannot be written ({reason}); check the folder, its permissions and space"
-        )
-        raise OutputError(message, error) from error
+        advice = "check the folder, its permissions and space"
+        raise OutputError(f"{path}: cannot be written ({reason}); {advice}", error) from error
+
+
+@contextmanager
+def partial_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yields a temporary name next to `path`, and removes what is there at the end.
+
+    Args:
+        path: What is to be written; its folder must exist.
+
+    Yields:
+        A path that does not exist, with the suffix of `path`.
+    """
+    path = Path(path)
+    _clean_once(path.parent)
+    name = f"{PARTIAL}{_computer()}-{os.getpid()}-{secrets.token_hex(4)}{path.suffix}"
+    _open.add(name)
+    try:
+        yield path.parent / name
     finally:
-        if temporary is not None:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            _open.discard(temporary)
+        _remove(path.parent / name)
+        _open.discard(name)
 
 
 def atomic_write(
@@ -122,7 +137,7 @@ def atomic_write(
 
 
 def remove_partial_files(folder: str | os.PathLike[str]) -> None:
-    """Removes the temporary files that killed programs left in a folder.
+    """Removes the temporary files and folders that killed programs left in a folder.
 
     Those of running programs stay; so do those of other computers until they have not changed for a
     day. `atomic_path` does this for each folder that it writes to, once a process.
@@ -133,8 +148,7 @@ def remove_partial_files(folder: str | os.PathLike[str]) -> None:
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith(PARTIAL) and _is_abandoned(entry):
-                with suppress(OSError):
-                    os.unlink(entry.path)
+                _remove(Path(entry.path))
 
 
 def _clean_once(folder: Path) -> None:
@@ -144,33 +158,25 @@ def _clean_once(folder: Path) -> None:
         remove_partial_files(folder)
 
 
-def _create(path: Path) -> Path:
-    """Creates an empty file with the permissions of any other new file."""
-    while True:
-        name = f"{PARTIAL}{_computer()}-{os.getpid()}-{secrets.token_hex(4)}{path.suffix}"
-        temporary = path.parent / name
-        _open.add(temporary)
-        try:
-            os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-            return temporary
-        except FileExistsError:
-            continue
-        except BaseException:
-            _open.discard(temporary)
-            raise
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _is_abandoned(entry: os.DirEntry[str]) -> bool:
     with suppress(OSError):
-        if not entry.is_file(follow_symlinks=False):
-            return False
         match = _NAME.match(entry.name)
+        if match is None and not entry.is_file(follow_symlinks=False):
+            return False
         # Windows has no signal that asks whether a process exists.
         if match and match["computer"] == _computer() and sys.platform != "win32":
             process = int(match["process"])
             if process == os.getpid():
                 # Numbers of processes are used again.
-                return entry.name not in {path.name for path in list(_open)}
+                return entry.name not in _open
             return not _is_running(process)
         return time.time() - entry.stat(follow_symlinks=False).st_mtime > _ABANDONED_SECONDS
     return False

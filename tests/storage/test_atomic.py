@@ -13,7 +13,13 @@ import pytest
 
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.storage import atomic
-from keras_facealign.storage.atomic import PARTIAL, atomic_path, atomic_write, remove_partial_files
+from keras_facealign.storage.atomic import (
+    PARTIAL,
+    atomic_path,
+    atomic_write,
+    partial_path,
+    remove_partial_files,
+)
 
 
 def names(folder):
@@ -131,3 +137,14 @@ def test_a_file_of_an_earlier_process_with_the_same_number_goes(tmp_path):
     left.touch()
     remove_partial_files(tmp_path)
     assert names(tmp_path) == ["a.txt"]
+
+
+def test_folders_go_as_files_do(tmp_path):
+    with partial_path(tmp_path / "7") as left:
+        (left / "variables").mkdir(parents=True)
+        remove_partial_files(tmp_path)
+        assert (left / "variables").is_dir()
+    assert names(tmp_path) == []
+    (left / "variables").mkdir(parents=True)
+    remove_partial_files(tmp_path)
+    assert names(tmp_path) == []
