@@ -36,6 +36,7 @@ BACKEND_NEUTRAL = {
     "ops": True,
     "ops/native": False,
     "training/test_device_loop.py": True,
+    "training/test_divergence.py": True,
     "training/test_landmark_offset.py": True,
     "training/test_optimizers.py": True,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -46,12 +47,14 @@ def train(
     seed: int = 0,
     precision: PrecisionName = "float32",
     jit: Annotated[bool | None, typer.Option("--jit/--no-jit")] = None,
+    restart: Annotated[bool, typer.Option("--restart")] = False,
 ) -> None:
     """Train a network on pairs of augmented views with the coherent loss.
 
     The output folder gets log.csv, tensorboard/ (if that package is installed) and, at the end,
     preset/, which every other command accepts instead of a preset's name. Run the same command
-    again to resume an interrupted run after its last complete epoch.
+    again to resume an interrupted run after its last complete epoch; a finished run is not
+    repeated.
 
     Set KERAS_BACKEND=jax or torch to train on these backends.
 
@@ -87,6 +90,8 @@ def train(
         precision: Dtype policy of the layers; weights and losses stay in float32. auto: the policy
             that a short measurement finds faster on this machine.
         jit: XLA compilation; default: Keras decides.
+        restart: Remove an earlier run in the output folder, finished or not, and train from the
+            beginning; its preset stays until the new one is complete.
     """
     import_keras()
     from keras_facealign.training import TrainingConfig, fit
@@ -129,13 +134,28 @@ def train(
         "license": "that of the data set it was trained on",
         "trained_on": trained_on,
     }
-    result = fit(model, faces, held_out, output, config, metadata, boxes=crops)
-    score = f", validation NME {result['val_nme']:.3f} %" if "val_nme" in result else ""
-    common.say(
-        f"Trained {epochs} epochs in {result['seconds'] / 60:.1f} minutes{score}; the preset is in "
-        f"{output / 'preset'}"
-    )
+    result = fit(model, faces, held_out, output, config, metadata, boxes=crops, restart=restart)
+    _say_result(result, output, epochs, held_out is not None)
     common.list_skipped(skipped)
+
+
+def _say_result(result: dict[str, Any], output: Path, epochs: int, validated: bool) -> None:
+    """Prints what the run has come to."""
+    preset = output / "preset"
+    nme = result.get("val_nme", math.nan)
+    score = f", validation NME {nme:.3f} %" if validated else ""
+    if validated and not math.isfinite(nme):
+        score = ", validation NME not measured: no face has both outer corners of the eyes"
+    if "already_finished" in result:
+        common.say(
+            f"{output} is finished: {epochs} epochs{score}. --restart trains from the beginning; "
+            f"for more epochs, give --preset {preset} --fine-tune and another --output"
+        )
+    else:
+        common.say(
+            f"Trained {epochs} epochs in {result['seconds'] / 60:.1f} minutes{score}; the preset "
+            f"is in {preset}"
+        )
 
 
 def _build_model(preset: str, fine_tune: bool, seed: int, precision: PrecisionName) -> Any:

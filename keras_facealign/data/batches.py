@@ -6,6 +6,7 @@ reads. `as_tf_dataset` wraps one as a `tf.data.Dataset`.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,12 +14,16 @@ from typing import Any
 import numpy as np
 
 from keras_facealign import geometry
-from keras_facealign.data.epochs import EpochBatches, stack_faces
+from keras_facealign.data.epochs import EpochBatches, check_integer, stack_faces
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.geometry import crop_face
+from keras_facealign.landmarks import check_labels
 
 # Pixels around the network's input that augmentation may bring into view.
 BORDER = 32
+
+MAX_INPUT_SIZE = 2048
+"""Largest side of a network's input in pixels."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +34,22 @@ class BoxJitter:
         shift: Standard deviation of the center, in units of the box's longer side.
         log_scale: Standard deviation of the logarithm of the size.
 
+    Raises:
+        FaceAlignError: If one is negative or not finite.
+
     Both are drawn from Gaussians cut at 2.5 standard deviations. The MTCNN boxes of this library
     measure 0.035 and 0.058 against the ground truth (`benchmarks/fit_detector_box.py`).
     """
 
     shift: float = 0.05
     log_scale: float = 0.08
+
+    def __post_init__(self) -> None:
+        for name in ("shift", "log_scale"):
+            if not 0 <= getattr(self, name) < np.inf:
+                raise FaceAlignError(
+                    f"{name} is {getattr(self, name)}; give a standard deviation of 0 or more."
+                )
 
     def apply(self, box: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Draws a box near `box`, float32 (4,), pixels."""
@@ -91,7 +106,8 @@ class FaceBatches(EpochBatches):
         seed: Integer.
 
     Raises:
-        FaceAlignError: If there are no examples, or one is damaged; the message names the file.
+        FaceAlignError: If there are no examples, or one is damaged (the message names the file), or
+            a number is out of range.
 
     Example:
         >>> image = np.zeros((64, 64, 3), np.uint8)
@@ -114,6 +130,7 @@ class FaceBatches(EpochBatches):
         **kwargs: Any,
     ) -> None:
         super().__init__(batch_size, shuffle, seed, **kwargs)
+        check_integer("input_size", input_size, 1, MAX_INPUT_SIZE)
         self.input_size = input_size
         self.jitter = jitter
         self.file_names: list[str] = []
@@ -159,7 +176,7 @@ def checked_examples(
     """
     first = None
     for example in examples:
-        fields = _checked(example)
+        fields = checked_example(example)
         if boxes is not None:
             fields["box"] = _given_box(boxes, fields)
         first = first or fields
@@ -174,7 +191,19 @@ def checked_examples(
         raise FaceAlignError("There are no examples; check the data folder.")
 
 
-def _checked(example: Any) -> dict[str, Any]:
+def checked_example(example: Any) -> dict[str, Any]:
+    """Checks a labeled face.
+
+    Args:
+        example: As for `FaceBatches`; the image may also be an encoded file, as bytes.
+
+    Returns:
+        image, landmarks, visibility, box and file_name.
+
+    Raises:
+        FaceAlignError: If one is missing, or its type, shape or values are wrong; the message names
+            the file.
+    """
     names = ("image", "landmarks", "visibility", "box", "file_name")
     if isinstance(example, Mapping):
         missing = [name for name in names if name not in example]
@@ -184,22 +213,18 @@ def _checked(example: Any) -> dict[str, Any]:
     else:
         fields = {name: getattr(example, name) for name in names}
     if isinstance(fields["file_name"], bytes):
-        fields["file_name"] = fields["file_name"].decode()
-    name, image = fields["file_name"], np.asarray(fields["image"])
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3 or not image.size:
+        fields["file_name"] = fields["file_name"].decode(errors="replace")
+    name, image = fields["file_name"], fields["image"]
+    if not isinstance(image, bytes):
+        image = np.asarray(image)
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3 or not image.size:
+            raise FaceAlignError(
+                f"{name}: image is {image.dtype} {image.shape}; give uint8 (H, W, 3), RGB."
+            )
+    points, visibility = check_labels(fields["landmarks"], fields["visibility"], name)
+    if visibility.ndim != 1:
         raise FaceAlignError(
-            f"{name}: image is {image.dtype} {image.shape}; give uint8 (H, W, 3), RGB."
-        )
-    visibility = np.asarray(fields["visibility"])
-    points = np.asarray(fields["landmarks"], np.float32)
-    if visibility.ndim != 1 or points.shape != (*visibility.shape, 2):
-        raise FaceAlignError(
-            f"{name}: landmarks {points.shape} and visibility {visibility.shape} do not fit; give "
-            "(K, 2) and (K,)."
-        )
-    if not np.isfinite(points[visibility > 0]).all():
-        raise FaceAlignError(
-            f"{name}: a landmark with visibility above 0 is not finite; set its visibility to 0."
+            f"{name}: visibility {visibility.shape} is not of one face; give (K,)."
         )
     box = _checked_box(fields["box"], name)
     return {**fields, "image": image, "landmarks": points, "visibility": visibility, "box": box}
@@ -207,7 +232,10 @@ def _checked(example: Any) -> dict[str, Any]:
 
 def _checked_box(box: Any, name: str) -> np.ndarray:
     """A box as float32 (4,), checked here because with jitter, cropping happens in training."""
-    box = np.asarray(box, np.float32)
+    try:
+        box = np.asarray(box, np.float32)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise FaceAlignError(f"{name}: box {box!r} is not four numbers ({error}).") from error
     if box.shape != (4,) or not np.isfinite(box).all() or not (box[2:] > box[:2]).all():
         raise FaceAlignError(
             f"{name}: box {box.tolist()} has no area; give x0, y0, x1, y1 in pixels with x0 < x1 "
@@ -225,17 +253,20 @@ def _given_box(boxes: Mapping[str, Any], fields: dict[str, Any]) -> np.ndarray:
     return max(checked, key=lambda box: geometry.box_overlap(box, fields["box"]))
 
 
-def as_tf_dataset(batches: FaceBatches) -> Any:
+def as_tf_dataset(batches: EpochBatches) -> Any:
     """Wraps batches as a `tf.data.Dataset` of one epoch, prefetched; needs TensorFlow.
 
-    Each pass over the data set advances the epoch, and with it the order and the jitter.
+    Each pass over the data set advances the epoch, and with it the order and the jitter. Its
+    attribute `start_at` is that of the batches; `FaceAlignModel.fit` calls it for each epoch.
     """
     import tensorflow as tf
 
     def generate() -> Any:
-        for index in range(len(batches)):
-            yield batches[index]
-        batches.on_epoch_end()
+        # A copy keeps its epoch, since passes may overlap where batches are prefetched.
+        one_pass = copy.copy(batches)
+        for index in range(len(one_pass)):
+            yield one_pass[index]
+        batches.start_at(one_pass.epoch + 1)
 
     signature = {
         name: tf.TensorSpec((None, *array.shape[1:]), array.dtype)
@@ -243,4 +274,6 @@ def as_tf_dataset(batches: FaceBatches) -> Any:
     }
     dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
     cardinality = tf.data.experimental.assert_cardinality(len(batches))
-    return dataset.apply(cardinality).prefetch(2)
+    dataset = dataset.apply(cardinality).prefetch(2)
+    dataset.start_at = batches.start_at  # pyright: ignore[reportAttributeAccessIssue]
+    return dataset

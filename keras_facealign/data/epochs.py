@@ -6,6 +6,7 @@ It needs only Keras and NumPy, so that packed faces can be read where OpenCV is 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from numbers import Integral
 from typing import Any
 
 import keras
@@ -30,7 +31,7 @@ class EpochBatches(keras.utils.PyDataset):
         epoch: The epoch whose order the batches have, from 0.
 
     Raises:
-        FaceAlignError: If batch_size is less than 1.
+        FaceAlignError: If batch_size or seed is not an integer in its range.
 
     Example:
         >>> class Numbers(EpochBatches):
@@ -51,6 +52,7 @@ class EpochBatches(keras.utils.PyDataset):
     ) -> None:
         super().__init__(**kwargs)
         check_batch_size(batch_size)
+        check_integer("seed", seed, 0, 2**32 - 1)
         self.batch_size = batch_size
         self.shuffle = shuffle
         self.seed = seed
@@ -61,6 +63,11 @@ class EpochBatches(keras.utils.PyDataset):
         """Sets the number of faces and the first epoch's order."""
         self._order = np.arange(count)
         self.start_at(0)
+
+    @property
+    def num_faces(self) -> int:
+        """Number of faces, those of a short last batch included."""
+        return len(self._order)
 
     def _chosen(self, index: int) -> np.ndarray:
         """int (B,), the faces of a batch."""
@@ -85,12 +92,30 @@ class EpochBatches(keras.utils.PyDataset):
 
 def check_batch_size(batch_size: int) -> None:
     """Raises `FaceAlignError` if batches would have no faces."""
-    if batch_size < 1:
-        raise FaceAlignError(f"batch_size is {batch_size}; it must be at least 1.")
+    check_integer("batch_size", batch_size, 1)
+
+
+def check_integer(name: str, value: Any, low: int, high: int | None = None) -> None:
+    """Raises `FaceAlignError` if a value is no integer or out of range."""
+    largest: Any = float("inf") if high is None else high
+    integer = isinstance(value, Integral) and not isinstance(value, bool)
+    if not integer or not low <= int(value) <= largest:
+        limits = f"at least {low}" if high is None else f"from {low} to {high}"
+        raise FaceAlignError(f"{name} is {value!r}; it must be an integer, {limits}.")
 
 
 def stack_faces(faces: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> dict[str, Any]:
-    """Makes a batch of faces, each given as its image, landmarks and visibility."""
+    """Makes a batch of faces, each given as its image, landmarks and visibility.
+
+    Raises:
+        FaceAlignError: If their shapes differ.
+    """
     names = ("image", "landmarks", "visibility")
-    columns = zip(names, zip(*faces, strict=True), strict=True)
-    return {name: np.stack(values) for name, values in columns}
+    columns = dict(zip(names, zip(*faces, strict=True), strict=True))
+    for name, values in columns.items():
+        if len(shapes := {value.shape for value in values}) > 1:
+            raise FaceAlignError(
+                f"A batch has {name} of shapes {' and '.join(map(str, sorted(shapes)))}; use one "
+                "landmark scheme at a time."
+            )
+    return {name: np.stack(values) for name, values in columns.items()}

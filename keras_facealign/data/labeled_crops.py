@@ -8,6 +8,7 @@ from itertools import islice
 import numpy as np
 
 from keras_facealign import geometry
+from keras_facealign.data.epochs import check_batch_size
 from keras_facealign.data.examples import FaceExample
 from keras_facealign.geometry.crops import crop_face
 
@@ -30,7 +31,11 @@ def predict_faces(
     Yields:
         Each face, the matrix (2, 3) from its image's pixels to the crop's, and the predicted
         landmarks, (K, 2) in pixels of the crop.
+
+    Raises:
+        FaceAlignError: If batch_size is less than 1.
     """
+    check_batch_size(batch_size)
     left = iter(faces)
     while batch := list(islice(left, batch_size)):
         matrices = [geometry.crop_matrix(face.box, input_size) for face in batch]

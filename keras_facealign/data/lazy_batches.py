@@ -15,8 +15,19 @@ import numpy as np
 
 from keras_facealign import geometry
 from keras_facealign._opencv import cv2
-from keras_facealign.data.batches import BORDER, BoxJitter, crop_with_border
-from keras_facealign.data.epochs import EpochBatches, check_batch_size, stack_faces
+from keras_facealign.data.batches import (
+    BORDER,
+    MAX_INPUT_SIZE,
+    BoxJitter,
+    checked_example,
+    crop_with_border,
+)
+from keras_facealign.data.epochs import (
+    EpochBatches,
+    check_batch_size,
+    check_integer,
+    stack_faces,
+)
 from keras_facealign.data.files import import_extra, one_line
 from keras_facealign.errors import FaceAlignError
 
@@ -48,8 +59,8 @@ class LazyFaceBatches(EpochBatches):
             network trains), `max_queue_size`.
 
     Raises:
-        FaceAlignError: There are no examples, or `use_multiprocessing` is set; while reading, an
-            image is damaged.
+        FaceAlignError: There are no examples, a number is out of range, or `use_multiprocessing` is
+            set; while reading, an example is damaged (the message names the file).
 
     Example:
         >>> image = np.zeros((64, 64, 3), np.uint8)
@@ -78,6 +89,8 @@ class LazyFaceBatches(EpochBatches):
             )
         if not len(source):
             raise FaceAlignError("There are no examples to make batches of; check the data set.")
+        check_integer("input_size", input_size, 1, MAX_INPUT_SIZE)
+        check_integer("threads", threads or 0, 0, 1024)
         self.input_size = input_size
         self.jitter = jitter
         self._source = source
@@ -88,11 +101,11 @@ class LazyFaceBatches(EpochBatches):
         return stack_faces(self._pool.map(self._face, map(int, self._chosen(index))))
 
     def _face(self, i: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        record = self._source[i]
-        box = np.asarray(record["box"], np.float32)
+        example = checked_example(self._source[i])
         if self.jitter is not None:
-            box = self.jitter.apply(box, np.random.default_rng([self.seed, self.epoch, i]))
-        return _crop(record, box, self.input_size)
+            rng = np.random.default_rng([self.seed, self.epoch, i])
+            example["box"] = self.jitter.apply(example["box"], rng)
+        return _crop(example, self.input_size)
 
 
 def from_tfds(
@@ -158,7 +171,8 @@ def tf_dataset_from_tfds(
         input_size: Side of the network's input in pixels.
         shuffle: Whether to shuffle in each pass and drop a last short batch.
         jitter: Random change of the boxes, or None for unchanged boxes.
-        seed: Integer; determines order and jitter.
+        seed: Integer; determines order and jitter. A resumed run starts with the order of the first
+            pass; the order of `from_tfds` is that of the epoch.
 
     Returns:
         A prefetched data set of batches like those of `FaceBatches`.
@@ -192,11 +206,11 @@ def tf_dataset_from_tfds(
     draws = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True)
 
     def crop(*values):  # type: ignore[no-untyped-def]
-        record: dict[str, Any] = dict(zip(names, values[:-1], strict=True))
-        box = record["box"]
+        example = checked_example(dict(zip(names, values[:-1], strict=True)))
         if jitter is not None:
-            box = jitter.apply(box, np.random.default_rng(int(values[-1])))
-        return _crop(record, box, input_size)
+            rng = np.random.default_rng(int(values[-1]))
+            example["box"] = jitter.apply(example["box"], rng)
+        return _crop(example, input_size)
 
     num_landmarks = builder.info.features["landmarks"].shape[0]
     side = input_size + 2 * BORDER
@@ -249,20 +263,17 @@ def _check_split(builder: Any, split: str) -> None:
         raise FaceAlignError(f"{builder.name} was built without the split {name!r}; it has {known}")
 
 
-def _crop(
-    record: Mapping[str, Any], box: np.ndarray, input_size: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _crop(example: Mapping[str, Any], input_size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Crop uint8 (S, S, 3) RGB, landmarks float32 (K, 2) in it, visibility float32 (K,)."""
-    landmarks = np.asarray(record["landmarks"], np.float32)
-    visibility = np.asarray(record["visibility"], np.float32)
-    image = record["image"]
+    image, landmarks, box = example["image"], example["landmarks"], example["box"]
+    visibility = np.asarray(example["visibility"], np.float32)
     if isinstance(image, np.ndarray):
         crop, moved = crop_with_border(image, landmarks, box, input_size)
         return crop, moved, visibility
     # Decoding at a lower resolution is faster, and the crop has less detail anyway.
     scale = float(geometry.crop_matrix(box, input_size)[0, 0])
     factor = max((f for f in _REDUCED if f * scale <= 1), default=1)
-    image, factor = _decode(image, factor, record["file_name"])
+    image, factor = _decode(image, factor, example["file_name"])
     resize = geometry.resize_matrix(1 / factor)
     corners = geometry.transform_points(resize, np.asarray(box, np.float32).reshape(2, 2))
     points = geometry.transform_points(resize, landmarks)
@@ -270,7 +281,7 @@ def _crop(
     return np.ascontiguousarray(crop[:, :, ::-1]), moved, visibility
 
 
-def _decode(encoded: bytes, factor: int, name: Any) -> tuple[np.ndarray, int]:
+def _decode(encoded: bytes, factor: int, name: str) -> tuple[np.ndarray, int]:
     """Decodes an image as uint8 (H, W, 3) BGR; returns it and the factor of its reduction."""
     # Only JPEG can be decoded at a lower resolution; other formats would be decoded and resized.
     if bytes(encoded[:2]) != b"\xff\xd8":
@@ -278,6 +289,5 @@ def _decode(encoded: bytes, factor: int, name: Any) -> tuple[np.ndarray, int]:
     flag = _REDUCED.get(factor, cv2.IMREAD_COLOR) | cv2.IMREAD_IGNORE_ORIENTATION
     image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flag)
     if image is None:
-        name = name.decode() if isinstance(name, bytes) else name
         raise FaceAlignError(f"{name}: the stored image is damaged; build the data set again")
     return image, factor

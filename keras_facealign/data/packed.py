@@ -73,7 +73,7 @@ def pack(
 
     Raises:
         FaceAlignError: If there are no examples, one is damaged or has another number of landmarks,
-            or the file would be larger than `max_bytes`.
+            a size is out of range, or the file would be larger than `max_bytes`.
 
     Example:
         >>> from keras_facealign.data.readers.ibug_300w import load_samples
@@ -98,7 +98,7 @@ def pack(
         )
         files.append(_encode(image, quality))
         landmarks.append(_in_units(points, example["visibility"], example["file_name"]))
-        visibility.append(np.asarray(example["visibility"], np.uint8))
+        visibility.append(example["visibility"].astype(np.uint8))
         names.append(example["file_name"].replace("\n", " "))
     header = {
         "format": _FORMAT,
@@ -203,11 +203,13 @@ class PackedFaces(EpochBatches):
             raise _damaged(path, "its images do not fill its member jpeg")
         if count * side * side * 3 > _MAX_PIXEL_BYTES:
             raise _damaged(path, f"{count} crops of {side} pixels need too much memory")
-        names = arrays["names"].astype(np.uint8).tobytes().decode("utf-8", "replace")
-        self.file_names = names.split("\n")[:-1]
         for name in ("landmarks", "visibility"):
             if len(arrays[name]) != count:
                 raise _damaged(path, f"{count} images have {len(arrays[name])} {name}")
+        if (highest := arrays["visibility"].max(initial=0)) > 2:
+            raise _damaged(path, f"a landmark has visibility {highest} instead of 0, 1 or 2")
+        names = arrays["names"].astype(np.uint8).tobytes().decode("utf-8", "replace")
+        self.file_names = names.split("\n")[:-1]
         if len(self.file_names) != count:
             raise _damaged(path, f"{count} images have {len(self.file_names)} names")
         self.input_size = header["input_size"]
@@ -251,8 +253,11 @@ def _header(path: Path) -> dict[str, int]:
     limits = {"side": _MAX_SIDE, "input_size": _MAX_SIDE, "num_landmarks": 10_000}
     for name, highest in limits.items():
         value = header.get(name)
-        if not isinstance(value, int) or not 1 <= value <= highest:
+        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= highest:
             raise _damaged(path, f"{name} is {value!r}")
+    side, input_size = header["side"], header["input_size"]
+    if input_size > side or (side - input_size) % 2:
+        raise _damaged(path, f"side is {side} and input_size {input_size}")
     return header
 
 

@@ -111,8 +111,8 @@ def check_landmarks(
         input itself.
 
     Raises:
-        FaceAlignError: For a wrong shape, a visibility that is negative or not a number, or a
-            labeled landmark without finite coordinates (the message names the image's index).
+        FaceAlignError: For a wrong shape, a visibility that is not 0, 1 or 2, or a labeled
+            landmark without finite coordinates (the message names the image's index).
     """
     try:
         points = np.asarray(landmarks, np.float64)
@@ -132,8 +132,7 @@ def check_landmarks(
                 f"The visibility must have shape {points.shape[:2]} like the landmarks of the "
                 f"{what}, got {marks.shape}."
             )
-        # ~(>= 0) instead of (< 0), which is false for NaN.
-        wrong = ~(marks >= 0)
+        wrong = ~np.isin(marks, (0, 1, 2))
         if wrong.any():
             image, point = np.argwhere(wrong)[0]
             raise FaceAlignError(

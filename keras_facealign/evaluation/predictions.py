@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from keras_facealign.data.epochs import check_batch_size
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.evaluation.examples import PART_LABELS, as_example
 from keras_facealign.evaluation.prediction_files import read_arrays
@@ -57,11 +58,15 @@ def predict(
     Yields:
         Each example with its face, or with None where the detector missed it.
 
+    Raises:
+        FaceAlignError: If batch_size is less than 1.
+
     Example:
         >>> examples = load_samples("300w", "lfpw_test")  # doctest: +SKIP
         >>> for example, face in predict(aligner, examples):  # doctest: +SKIP
         ...     print(example.file_name, face.landmarks.shape)
     """
+    check_batch_size(batch_size)
     stream = (as_example(example, index) for index, example in enumerate(examples))
     while batch := list(islice(stream, batch_size)):
         images = [example.image for example in batch]

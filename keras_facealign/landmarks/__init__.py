@@ -11,6 +11,7 @@ from keras_facealign.landmarks.conversion import (
     list_conversions,
 )
 from keras_facealign.landmarks.ibug import IBUG68
+from keras_facealign.landmarks.labels import check_labels
 from keras_facealign.landmarks.mediapipe import MEDIAPIPE468, MEDIAPIPE478
 from keras_facealign.landmarks.outlines import JD106, WFLW98
 from keras_facealign.landmarks.registry import (
@@ -33,6 +34,7 @@ __all__ = [
     "SCHEMES",
     "WFLW98",
     "LandmarkScheme",
+    "check_labels",
     "conversion_matrix",
     "convert_landmarks",
     "get_scheme",

@@ -10,6 +10,7 @@ import keras
 
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.landmarks import LandmarkScheme, get_scheme
+from keras_facealign.models.finite import check_finite_state
 from keras_facealign.models.prediction import LandmarkPrediction
 from keras_facealign.models.preset_io import load_preset, save_preset
 from keras_facealign.models.training_step import TrainingStep
@@ -69,6 +70,15 @@ class FaceAlignModel(LandmarkPrediction, TrainingStep, keras.Model):
         **kwargs: Any,
     ) -> None:
         start_keras()
+
+        # Keras ignores arguments that it does not know.
+        if unknown := sorted(set(kwargs) - {"trainable", "dtype"}):
+            raise FaceAlignError(
+                f"{type(self).__name__} has no argument {unknown[0]!r}; besides those of its "
+                "architecture it has: scheme, landmark_offset, name, trainable, dtype."
+            )
+        if not isinstance(kwargs.get("trainable", True), bool):
+            raise FaceAlignError(f"trainable is {kwargs['trainable']!r}; give True or False.")
         if isinstance(architecture, dict):
             architecture = Architecture.from_dict(architecture)
         landmark_scheme = get_scheme(scheme)
@@ -313,14 +323,20 @@ class FaceAlignModel(LandmarkPrediction, TrainingStep, keras.Model):
             The folder.
 
         Raises:
-            FaceAlignError: If the folder holds anything but a preset, or cannot be written.
+            FaceAlignError: If the folder holds anything but a preset, or cannot be written, or a
+                weight is not finite.
         """
         name_of = keras.saving.get_registered_name
         ours = (c for c in type(self).__mro__ if name_of(c) == f"keras_facealign>{c.__name__}")
         return save_preset(self, next(ours), folder, metadata)
 
     def save_weights(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
-        """Saves the weights as Keras does, and in a `.weights.h5` file the architecture as well."""
+        """Saves the weights as Keras does, and in a `.weights.h5` file the architecture as well.
+
+        Raises:
+            FaceAlignError: If a weight is not finite; nothing is written then.
+        """
+        check_finite_state(self)
         super().save_weights(filepath, *args, **kwargs)
         note_architecture(filepath, self.architecture.to_dict())
 
@@ -350,6 +366,11 @@ class FaceAlignModel(LandmarkPrediction, TrainingStep, keras.Model):
                 f"{filepath} cannot be read ({reason}); restore the file."
             ) from error
 
+    def save(self, *args: Any, **kwargs: Any) -> Any:
+        """As in Keras; raises `FaceAlignError` if a weight is not finite, and writes nothing."""
+        check_finite_state(self)
+        return super().save(*args, **kwargs)
+
     # ---- serialization --------------------------------------------------------------------------
 
     def get_config(self) -> dict[str, Any]:
@@ -366,10 +387,7 @@ class FaceAlignModel(LandmarkPrediction, TrainingStep, keras.Model):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> FaceAlignModel:
         config = dict(config)
-        trainable = config.pop("trainable", True)
-        model = cls(**config)
-        model.trainable = trainable
-        return model
+        return cls(**config)
 
 
 def _as_list(heatmaps: Any) -> list[Any]:

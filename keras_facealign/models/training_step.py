@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
+import keras
 from keras import ops
 
 from keras_facealign import geometry
@@ -13,7 +15,7 @@ from keras_facealign.objective import AugmentedView, PairedAugmentation
 from keras_facealign.objective.losses import HEATMAP_REDUCTIONS, coherent_loss, get_heatmap_loss
 from keras_facealign.objective.recipes import TrainingSettings
 from keras_facealign.objective.targets import TARGETS
-from keras_facealign.objective.view_pair import Pair, check_batch
+from keras_facealign.objective.view_pair import Pair, check_batch, check_values
 from keras_facealign.ops.heatmap import input_to_map, local_soft_argmax
 from keras_facealign.prediction import landmark_outputs
 
@@ -191,6 +193,45 @@ class TrainingStep:
         terms = {"loss": total, "heatmap_loss": heatmap, "landmark_loss": landmark}
         return {**terms, **_compared(view, predicted)}
 
+    def fit(self, *args: Any, **kwargs: Any) -> Any:
+        """Trains the model, as in Keras.
+
+        Batches that have an order of their own for each epoch (`FaceBatches`, `LazyFaceBatches`,
+        `PackedFaces`, `as_tf_dataset`) come in that order, which Keras would shuffle again by a
+        random state that no checkpoint holds: a run that is resumed at an epoch sees the same
+        batches as one that was not interrupted.
+        """
+        fit = super().fit  # pyright: ignore[reportAttributeAccessIssue]
+        call = inspect.signature(fit).bind(*args, **kwargs)
+        batches = call.arguments.get("x")
+        check_values(batches)
+        check_values(call.arguments.get("validation_data"))
+        if hasattr(batches, "start_at"):
+            callbacks: Any = call.arguments.get("callbacks")
+            order = _EpochOrder(batches)
+            if isinstance(callbacks, keras.callbacks.CallbackList):
+                callbacks.callbacks.append(order)
+            else:
+                given = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
+                call.arguments["callbacks"] = [order, *(c for c in given if c is not None)]
+            call.arguments["shuffle"] = False
+        return fit(*call.args, **call.kwargs)
+
+    def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """As in Keras."""
+        check_values(x)
+        return super().evaluate(x, *args, **kwargs)  # pyright: ignore[reportAttributeAccessIssue]
+
+    def train_on_batch(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """As in Keras."""
+        check_values(x)
+        return super().train_on_batch(x, *args, **kwargs)  # pyright: ignore[reportAttributeAccessIssue]
+
+    def test_on_batch(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """As in Keras."""
+        check_values(x)
+        return super().test_on_batch(x, *args, **kwargs)  # pyright: ignore[reportAttributeAccessIssue]
+
     def train_step(self, *args: Any) -> Any:
         """Takes one optimizer step: `(data)` on TensorFlow and PyTorch, `(state, data)` on JAX."""
         return super().train_step(  # pyright: ignore[reportAttributeAccessIssue]
@@ -233,6 +274,17 @@ class TrainingStep:
             for name, value in logs.items()
             if name in y_pred or name not in [tracker.name for tracker in trackers]
         }
+
+
+class _EpochOrder(keras.callbacks.Callback):
+    """Sets the batches' order to that of the epoch, which is not 0 where a run is resumed."""
+
+    def __init__(self, batches: Any) -> None:
+        super().__init__()
+        self.batches = batches
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.batches.start_at(epoch)
 
 
 def _compared(view: AugmentedView, predicted: Any) -> dict[str, Any]:

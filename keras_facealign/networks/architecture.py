@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from numbers import Integral, Real
 from typing import Any
 
 from keras_facealign._deprecated import renamed_arguments
@@ -16,13 +17,25 @@ STEMS = ("full", "light")
 VARIANTS = ("dfa", "insightface", "insightface_2018")
 DEFORMABLE = ("none", "between", "heads", "both")
 """Values of `Architecture.deformable`, in the order of version 0.1 and MXNet's `dcn`, 0 to 3."""
+# Far beyond published networks, and small enough that no configuration file stalls the program.
+_LARGEST = {
+    "stacks": 16,
+    "depth": 8,
+    "num_landmarks": 2000,
+    "input_size": 2048,
+    "map_size": 512,
+}
+# Below it, the narrowest part of a block has no channel.
+_WIDTHS = (1 / 32, 8.0)
+# Weights grow with stacks * width ** 2, which is 8 for the paper's largest network.
+_LARGEST_NETWORK = 64
 # Names in configurations of version 0.1.
 _OLD_VARIANTS = {"if": "insightface", "old": "insightface_2018"}
 
 
 def _deformable_of(dcn: int) -> str:
     """Returns the value of `deformable` for a number of version 0.1."""
-    if dcn not in range(len(DEFORMABLE)):
+    if isinstance(dcn, bool) or dcn not in range(len(DEFORMABLE)):
         raise FaceAlignError(f"dcn is {dcn}; choose 0, 1, 2 or 3.")
     return DEFORMABLE[dcn]
 
@@ -35,13 +48,14 @@ class Architecture:
     Args:
         topology: "hourglass", "unet", "dla", "sat_i", "sat_ii" or "sat", which is SAT (III).
             "sat_i" and "sat_ii" are one construction, in the paper at depth 4 and 3.
-        stacks: How many times the topology is repeated, each with heatmaps of its own.
-        depth: Number of 2x poolings inside the topology.
+        stacks: How many times the topology is repeated, each with heatmaps of its own; at most 16.
+        depth: Number of 2x poolings inside the topology; at most 8.
         block: Kind of convolution block: "resnet", "inception", "hpm" or "cab". The aggregation
             topologies (SAT, DLA) always use "cab"; the kind then sets the stem and the block before
             each head.
-        width: Multiplier of all channel counts; 1.0 is the paper's.
-        num_landmarks: Heatmaps of each stack (K).
+        width: Multiplier of all channel counts; 1.0 is the paper's. From 1/32 to 8, and
+            stacks * width ** 2 is at most 64.
+        num_landmarks: Heatmaps of each stack (K); at most 2000.
         input_size: Side of the square input in pixels, 2 or 4 times the 64 of the maps.
         map_size: Side of the heatmaps in pixels.
         stem: "full" is the original. "light" is one strided 4x4 convolution for every halving of
@@ -62,6 +76,9 @@ class Architecture:
             "insightface_2018" for "dla", "sat_i" and "sat_ii", which no later code has, else "dfa".
             The names of version 0.1, "old" and "if", are accepted.
         spatial_transformer: Whether a small network in front turns the image upright (STN).
+
+    Raises:
+        FaceAlignError: If a value has the wrong type, is out of range, or does not fit the others.
     """
 
     topology: str = "sat"
@@ -84,19 +101,13 @@ class Architecture:
         if self.variant is None:
             old = self.topology in ("dla", "sat_i", "sat_ii")
             object.__setattr__(self, "variant", "insightface_2018" if old else "dfa")
-        elif self.variant in _OLD_VARIANTS:
+        elif isinstance(self.variant, str) and self.variant in _OLD_VARIANTS:
             object.__setattr__(self, "variant", _OLD_VARIANTS[self.variant])
         self._check("variant", self.variant, VARIANTS)
         self._check("block", self.block, BLOCKS)
         self._check("stem", self.stem, STEMS)
         self._check("deformable", self.deformable, DEFORMABLE)
-        if self.stacks < 1 or self.depth < 1 or self.num_landmarks < 1:
-            raise FaceAlignError(
-                f"stacks={self.stacks}, depth={self.depth} and num_landmarks="
-                f"{self.num_landmarks} must be at least 1."
-            )
-        if not self.width > 0:
-            raise FaceAlignError(f"width is {self.width}; it must be positive, 1.0 is the paper's.")
+        self._check_numbers()
         if self.map_size % 2**self.depth:
             raise FaceAlignError(
                 f"map_size={self.map_size} cannot be halved depth={self.depth} times."
@@ -111,12 +122,35 @@ class Architecture:
                 f"gate=True needs an aggregation topology of depth 3 or more, not "
                 f"{self.topology!r} of depth {self.depth}."
             )
-        if self.head_prior is not None and not 0 < self.head_prior < 1:
-            raise FaceAlignError(f"head_prior is {self.head_prior}; it must be between 0 and 1.")
+
+    def _check_numbers(self) -> None:
+        for name, largest in _LARGEST.items():
+            value = getattr(self, name)
+            if not isinstance(value, Integral) or isinstance(value, bool):
+                raise FaceAlignError(f"{name} is {value!r}; it must be an integer.")
+            if not 1 <= int(value) <= largest:
+                raise FaceAlignError(f"{name} is {value}; it must be from 1 to {largest}.")
+            object.__setattr__(self, name, int(value))
+        for name in ("gate", "spatial_transformer"):
+            if not isinstance(getattr(self, name), bool):
+                raise FaceAlignError(f"{name} is {getattr(self, name)!r}; give True or False.")
+        width, prior = self.width, self.head_prior
+        if not _is_number(width) or not _WIDTHS[0] <= width <= _WIDTHS[1]:
+            raise FaceAlignError(
+                f"width is {width!r}; it must be a number from {_WIDTHS[0]} to {_WIDTHS[1]}, 1.0 "
+                "is the paper's."
+            )
+        if self.stacks * width**2 > _LARGEST_NETWORK:
+            raise FaceAlignError(
+                f"stacks={self.stacks} and width={width} make stacks * width ** 2 "
+                f"{self.stacks * width**2:g}; it must be at most {_LARGEST_NETWORK}."
+            )
+        if prior is not None and not (_is_number(prior) and 0 < prior < 1):
+            raise FaceAlignError(f"head_prior is {prior!r}; it must be between 0 and 1, or None.")
 
     @staticmethod
-    def _check(name: str, value: str | None, choices: Any) -> None:
-        if value not in choices:
+    def _check(name: str, value: Any, choices: Any) -> None:
+        if not isinstance(value, str) or value not in choices:
             raise FaceAlignError(f"Unknown {name} {value!r}; choose one of: {', '.join(choices)}.")
 
     @property
@@ -155,20 +189,28 @@ class Architecture:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> Architecture:
+    def from_dict(cls, values: dict[str, Any]) -> Architecture:
         """Makes an architecture from a configuration file's fields, also those of version 0.1.
 
         Args:
-            fields: What `to_dict` returned.
+            values: What `to_dict` returned.
 
         Raises:
-            FaceAlignError: If a value is not possible.
-            TypeError: If a field is unknown.
+            FaceAlignError: If a field is unknown or a value is not possible.
         """
-        fields = dict(fields)
-        if "dcn" in fields:
-            fields["deformable"] = _deformable_of(fields.pop("dcn"))
-        return cls(**fields)
+        values = dict(values)
+        if "dcn" in values:
+            values["deformable"] = _deformable_of(values.pop("dcn"))
+        known = [field.name for field in fields(cls)]
+        if unknown := [name for name in values if name not in known]:
+            raise FaceAlignError(
+                f"An architecture has no field {unknown[0]!r}; its fields are: {', '.join(known)}."
+            )
+        return cls(**values)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def stem_widths(width: float) -> tuple[int, int]:

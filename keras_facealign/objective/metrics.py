@@ -97,8 +97,10 @@ class NormalizedMeanError(keras.metrics.Metric):
         self.count.assign(self.count + ops.sum(ops.cast(valid, self.dtype)))
 
     def result(self) -> Any:
-        """Returns the mean over all images in percent, a scalar; 0 before the first image."""
-        return ops.divide_no_nan(self.total, self.count)
+        """Returns the mean over all images in percent, a scalar; NaN without a measured image."""
+        # Not by division alone: PyTorch and XLA may treat 0 / 0 differently.
+        mean = self.total / ops.maximum(self.count, 1.0)
+        return ops.where(self.count > 0, mean, float("nan"))
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import keras
+import numpy as np
 from keras import ops
 
 from keras_facealign import geometry
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.landmarks import check_labels
 from keras_facealign.objective.paired_augmentation import AugmentedView
 
 
@@ -85,7 +88,7 @@ def check_batch(data: Any, input_size: int, num_landmarks: int) -> dict[str, Any
         The batch: a dict with "image", "landmarks" and "visibility".
 
     Raises:
-        FaceAlignError: If it is not such a dict, or a shape is wrong.
+        FaceAlignError: If it is not such a dict, or a shape or the images' dtype is wrong.
     """
     if isinstance(data, (tuple, list)) and data and all(part is None for part in data[1:]):
         # As `train_on_batch(batch)` and `fit` on arrays pass it: (x, y, sample_weight).
@@ -99,6 +102,9 @@ def check_batch(data: Any, input_size: int, num_landmarks: int) -> dict[str, Any
     image, landmarks = data["image"], data["landmarks"]
     if len(image.shape) != 4 or int(image.shape[1]) != int(image.shape[2]) or image.shape[3] != 3:
         raise FaceAlignError(f"image has shape {tuple(image.shape)}; give (batch, side, side, 3).")
+    dtype = keras.backend.standardize_dtype(image.dtype)
+    if dtype != "uint8" and not dtype.startswith(("float", "bfloat")):
+        raise FaceAlignError(f"image is {dtype}; give uint8 or float, RGB from 0 to 255.")
     if int(image.shape[1]) < input_size:
         raise FaceAlignError(
             f"image has side {image.shape[1]}, less than the model's {input_size}; make "
@@ -115,3 +121,38 @@ def check_batch(data: Any, input_size: int, num_landmarks: int) -> dict[str, Any
             f"{num_landmarks})."
         )
     return data
+
+
+def check_values(data: Any) -> None:
+    """Checks the values of a batch in memory, which a compiled step cannot.
+
+    Args:
+        data: A batch as users pass it to `fit`, `evaluate`, `train_on_batch` or `test_on_batch`.
+            Only a dict of arrays is checked; the batches of `keras_facealign.data` have been.
+
+    Raises:
+        FaceAlignError: If a visibility is not 0, 1 or 2, a landmark that counts is not finite, or
+            images have values that are not from 0 to 255.
+    """
+    names = ("image", "landmarks", "visibility")
+    if not isinstance(data, dict) or not set(names) <= set(data):
+        return  # `check_batch` says what is missing
+    tensor = keras.ops.is_tensor
+    image, landmarks, visibility = (
+        keras.ops.convert_to_numpy(data[n]) if tensor(data[n]) else np.asarray(data[n])
+        for n in names
+    )
+    if len({len(image), len(landmarks), len(visibility)}) > 1 or not len(image):
+        raise FaceAlignError(
+            f"The batch has {len(image)} images, {len(landmarks)} faces' landmarks and "
+            f"{len(visibility)} faces' visibility; give equally many, at least one."
+        )
+    check_labels(landmarks, visibility, "The batch")
+    if image.dtype.kind == "f" and image.size:
+        low, high = float(image.min()), float(image.max())
+        if not (low >= 0 and high <= 255):
+            raise FaceAlignError(f"image has values from {low} to {high}; give RGB from 0 to 255.")
+        if high <= 1 and (image % 1 > 0).any():
+            raise FaceAlignError(
+                "image has values from 0 to 1; multiply by 255, since the network scales itself."
+            )

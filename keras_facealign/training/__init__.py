@@ -8,6 +8,7 @@ from keras_facealign._lazy import attach
 
 if TYPE_CHECKING:
     from keras_facealign.training.configuration import OPTIMIZERS, TrainingConfig, make_optimizer
+    from keras_facealign.training.divergence import TerminateOnNonFinite
     from keras_facealign.training.ema import EMAWeights
     from keras_facealign.training.landmark_offset import measure_landmark_offset
     from keras_facealign.training.optimizers import recipe_optimizer
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = [
     "OPTIMIZERS",
     "EMAWeights",
+    "TerminateOnNonFinite",
     "TrainingConfig",
     "fit",
     "make_optimizer",
@@ -27,6 +29,7 @@ __getattr__, __dir__ = attach(
     __name__,
     {
         "configuration": ("OPTIMIZERS", "TrainingConfig", "make_optimizer"),
+        "divergence": ("TerminateOnNonFinite",),
         "ema": ("EMAWeights",),
         "run": ("fit",),
         "landmark_offset": ("measure_landmark_offset",),

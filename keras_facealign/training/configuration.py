@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
 import keras
 
 from keras_facealign._deprecated import renamed_arguments
+from keras_facealign.data.epochs import check_integer
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.training.optimizers import recipe_optimizer
 
@@ -57,15 +59,19 @@ class TrainingConfig:
     ema_momentum: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "learning_rate", "global_clipnorm"):
-            if not getattr(self, name) > 0:
+        check_integer("epochs", self.epochs, 1)
+        check_integer("batch_size", self.batch_size, 1)
+        check_integer("warmup_steps", self.warmup_steps, 0)
+        check_integer("seed", self.seed, 0, 2**32 - 1)
+        for name in ("learning_rate", "global_clipnorm"):
+            if not 0 < getattr(self, name) < math.inf:
                 raise FaceAlignError(f"{name} is {getattr(self, name)}; it must be positive.")
+        if not 0 <= self.weight_decay < math.inf:
+            raise FaceAlignError(f"weight_decay is {self.weight_decay}; it must not be negative.")
         if not 0 <= self.ema_momentum < 1:
             raise FaceAlignError(
                 f"ema_momentum is {self.ema_momentum}; give 0 for no average, or less than 1."
             )
-        if not 0 <= self.seed < 2**32:
-            raise FaceAlignError(f"seed is {self.seed}; give an integer from 0 to 4294967295.")
         if self.optimizer not in OPTIMIZERS:
             raise FaceAlignError(
                 f"Unknown optimizer {self.optimizer!r}; choose one of: {', '.join(OPTIMIZERS)}."

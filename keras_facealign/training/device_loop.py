@@ -8,6 +8,7 @@ the host only gives the faces' indices and the learning rates.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
@@ -16,6 +17,8 @@ import numpy as np
 from keras_facealign._deprecated import renamed_arguments
 from keras_facealign.data.packed import PackedFaces
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.models.finite import first_not_finite
+from keras_facealign.training.divergence import ADVICE, diverged
 from keras_facealign.training.ema import averaged_variables, momentum_at, update_averages
 
 
@@ -60,6 +63,10 @@ class DeviceTrainingLoop:
 
         Returns:
             The mean of each metric over the steps.
+
+        Raises:
+            FaceAlignError: If the loss is no longer finite; the state is lost then, but not its
+                last checkpoint.
         """
         steps = first + np.arange(1, len(rates) + 1)
         momentum = momentum_at(self.momentum, steps).astype(np.float32)
@@ -67,20 +74,32 @@ class DeviceTrainingLoop:
         if self._host is not None:
             data = {k: self._to_device(v[indices.ravel()]) for k, v in self._host.items()}
             indices = np.arange(indices.size, dtype=np.int32).reshape(indices.shape)
-        return self._run(data, indices, rates.astype(np.float32), momentum)
+        logs = self._run(data, indices, rates.astype(np.float32), momentum)
+        if not math.isfinite(logs["loss"]):
+            raise diverged(f"the loss is {logs['loss']}", f"by step {steps[-1]}", rates[-1])
+        return logs
 
     def arrays(self) -> list[np.ndarray]:
-        """Returns all state as NumPy arrays, for a checkpoint."""
+        """Returns all state as NumPy arrays, for a checkpoint.
+
+        Raises:
+            FaceAlignError: If a number is not finite.
+        """
         self.sync()
-        return [keras.ops.convert_to_numpy(v) for group in self.groups for v in group]
+        variables = [v for group in self.groups for v in group]
+        arrays = [keras.ops.convert_to_numpy(v) for v in variables]
+        index = first_not_finite(arrays)
+        if index is not None:
+            raise FaceAlignError(
+                f"{variables[index].path} is not finite, so there is no checkpoint of it. {ADVICE}"
+            )
+        return arrays
 
     def restore(self, arrays: list[np.ndarray]) -> None:
         """Sets all state to what `arrays` returned; raises `FaceAlignError` if it does not fit."""
         variables = [v for group in self.groups for v in group]
         if [tuple(v.shape) for v in variables] != [a.shape for a in arrays]:
-            raise FaceAlignError(
-                "The checkpoint is of another network; delete the run's folder to start over."
-            )
+            raise FaceAlignError("The checkpoint is of another network; delete it to start over.")
         for variable, array in zip(variables, arrays, strict=True):
             variable.assign(array)
         self._setup()

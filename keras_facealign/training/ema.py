@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from keras import ops
 
 from keras_facealign._deprecated import renamed_arguments
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.models.finite import first_not_finite
+from keras_facealign.training.divergence import ADVICE
 
 _STEPS = "steps"
 
@@ -43,6 +46,8 @@ def keep_better(
 ) -> tuple[str, dict[str, dict[str, float]]]:
     """Leaves a model with its averaged weights, or the last step's where those validate better.
 
+    They are compared by the NME or, where no face could be measured, by the loss.
+
     Args:
         model: A compiled model with the weights of the last step.
         use_average: Gives the model its averaged weights.
@@ -64,7 +69,10 @@ def keep_better(
         name: {key: float(value) for key, value in logs.items()}
         for name, logs in (("average", average), ("last step", last))
     }
-    if scores["last step"]["nme"] < scores["average"]["nme"]:
+    measured = all(math.isfinite(logs["nme"]) for logs in scores.values())
+    key = "nme" if measured else "loss"
+    average_score = scores["average"][key]
+    if scores["last step"][key] < average_score or not math.isfinite(average_score):
         use_last()
         return "last step", scores
     return "average", scores
@@ -134,8 +142,18 @@ class EMAWeights(keras.callbacks.Callback):
     def on_test_end(self, logs: Any = None) -> None:
         self.restore()
 
+    def _check(self) -> None:
+        """Raises an error if the average is not finite: all later ones would not be either."""
+        index = first_not_finite(self._average)
+        if index is not None:
+            raise FaceAlignError(
+                f"The average of {averaged_variables(self.model)[index].path} is not finite after "
+                f"{self.steps} steps, so it is neither used nor saved. {ADVICE}"
+            )
+
     def apply(self) -> None:
-        """Gives the model the averaged weights."""
+        """Gives the model the averaged weights; raises `FaceAlignError` if one is not finite."""
+        self._check()
         self._last = self._values()
         for variable, value in zip(averaged_variables(self.model), self._average, strict=True):
             variable.assign(ops.copy(value))
@@ -148,7 +166,12 @@ class EMAWeights(keras.callbacks.Callback):
         self._last = []
 
     def save(self, path: str | Path) -> None:
-        """Writes the average and its number of steps as an `.npz` file."""
+        """Writes the average and its number of steps as an `.npz` file.
+
+        Raises:
+            FaceAlignError: If the average is not finite.
+        """
+        self._check()
         arrays = {str(i): ops.convert_to_numpy(a) for i, a in enumerate(self._average)}
         # A file object, because savez appends ".npz" to a name with another ending.
         with open(path, "wb") as file:
@@ -173,13 +196,13 @@ class EMAWeights(keras.callbacks.Callback):
         except Exception as error:  # zipfile and NumPy raise errors of every kind on damaged files
             reason = str(error).partition("\n")[0] or type(error).__name__
             raise FaceAlignError(
-                f"{path} cannot be read ({reason}); delete the run's folder to start over."
+                f"{path} cannot be read ({reason}); start over with restart=True (--restart)."
             ) from error
         for variable, array in zip(variables, arrays, strict=True):
             if tuple(variable.shape) != array.shape:
                 raise FaceAlignError(
                     f"{path}: {variable.path} has shape {array.shape} instead of "
-                    f"{tuple(variable.shape)}; delete the run's folder to start over."
+                    f"{tuple(variable.shape)}; start over with restart=True (--restart)."
                 )
         self.steps = steps
         self._average = [

@@ -114,6 +114,51 @@ def test_a_stopped_run_resumes_with_the_same_command(command, tmp_path, monkeypa
     assert "validation NME" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
+def test_a_finished_run_is_reported_and_left_alone_unless_restarted(command, tmp_path, capsys):
+    run = tmp_path / "run"
+    assert main(command) == 0
+
+    def times():
+        return {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+
+    before = times()
+    capsys.readouterr()
+    assert main(command) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "run is finished: 1 epochs, validation NME" in said
+    assert "--restart trains from the beginning; for more epochs, give --preset" in said
+    assert "finished run with other settings" in refused([*command, "--epochs", "2"], capsys)
+    assert times() == before
+    assert main([*command, "--learning-rate", "0.002", "--restart"]) == 0
+    assert "Trained 1 epochs" in capsys.readouterr().out
+    assert times() != before and epochs(run) == [0]
+
+
+@pytest.mark.slow
+def test_a_run_that_diverges_ends_in_one_line_and_keeps_the_old_preset(command, tmp_path, capsys):
+    old = save_to_preset(fix_weights(tiny_model()), tmp_path / "run" / "preset")
+    before = {path: path.read_bytes() for path in old.iterdir()}
+    options = ["--learning-rate", "1e30", "--optimizer", "nadam", "--validation", "none"]
+    assert main([*command, *options]) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "Training diverged: " in error and "in epoch 1, step" in error
+    for hint in ("learning rate", "--precision float32", "clipping"):
+        assert hint in error
+    assert {path: path.read_bytes() for path in old.iterdir()} == before
+    assert not (tmp_path / "run" / "backup").exists()
+
+
+def test_an_nme_that_could_not_be_measured_is_said_so(command, monkeypatch, capsys):
+    from keras_facealign import training
+
+    monkeypatch.setattr(
+        training, "fit", lambda *args, **options: {"seconds": 0.0, "val_nme": float("nan")}
+    )
+    assert main(command) == 0
+    assert "validation NME not measured" in " ".join(capsys.readouterr().out.split())
+
+
 @pytest.mark.parametrize(
     ("options", "expected", "compiled"),
     [

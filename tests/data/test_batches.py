@@ -14,6 +14,7 @@ from keras_facealign.data.batches import (
     crop_with_border,
 )
 from keras_facealign.data.examples import FaceExample
+from keras_facealign.data.lazy_batches import LazyFaceBatches
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.geometry import CROP_SCALE, landmarks_box
 
@@ -220,12 +221,45 @@ def with_nan():
         (example(box=[10, 10, 5, 40]), "face_0.png: box .* has no area"),
         (example(box=[10, 10, np.nan, 40]), "face_0.png: box .*nan.* has no area"),
         (example(box=[10, 40]), r"face_0.png: box \[10.0, 40.0\]"),
+        (example(box=["a", 1, 2, 3]), "face_0.png: box .* is not four numbers"),
+        (example(visibility=np.array([2, 7, 2, 2, 2])), "face_0.png: the visibility .* 1 is 7"),
+        (example(visibility=np.array([2, 2, -1, 2, 2])), "face_0.png: the visibility .* 2 is -1"),
+        (example(visibility=np.full(5, np.nan)), "face_0.png: the visibility .* 0 is nan"),
+        (example(landmarks=np.full((5, 2), np.inf)), "face_0.png: landmark 0 .* not finite"),
         ({"image": np.zeros((9, 9, 3), "uint8")}, r"lacks 'landmarks'.*\['image'\]"),
     ],
 )
 def test_damaged_examples_are_named_before_training(face, message, jitter):
     with pytest.raises(FaceAlignError, match=message):
         FaceBatches([example(1), face], batch_size=1, jitter=jitter)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"batch_size": -1}, "batch_size is -1"),
+        ({"batch_size": 2.5}, "batch_size is 2.5; it must be an integer"),
+        ({"batch_size": True}, "batch_size is True"),
+        ({"batch_size": "2"}, "batch_size is '2'"),
+        ({"seed": -1}, "seed is -1; it must be an integer, from 0 to 4294967295"),
+        ({"seed": 0.5}, "seed is 0.5"),
+        ({"input_size": 0}, "input_size is 0"),
+        ({"input_size": 10**9}, "input_size is 1000000000"),
+    ],
+)
+def test_numbers_that_cannot_be(options, message):
+    with pytest.raises(FaceAlignError, match=message):
+        FaceBatches(examples(1), **options)
+    with pytest.raises(FaceAlignError, match=message):
+        LazyFaceBatches(examples(1), **options)
+
+
+@pytest.mark.parametrize("name", ["shift", "log_scale"])
+@pytest.mark.parametrize("value", [-0.1, np.nan, np.inf])
+def test_jitter_that_cannot_be(name, value):
+    with pytest.raises(FaceAlignError, match=f"{name} is {value}"):
+        BoxJitter(**{name: value})
 
 
 def test_one_landmark_scheme_at_a_time():

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from keras_facealign.data.examples import make_example
 from keras_facealign.data.labeled_crops import predict_faces
+from keras_facealign.errors import FaceAlignError
 from keras_facealign.geometry import transform_points
 
 
@@ -35,3 +37,9 @@ def test_faces_come_in_order_with_the_matrix_of_their_crop():
         assert points.tolist() == [[10.0 * i, 10.0 * i]]
         center = transform_points(matrix, (face.box[:2] + face.box[2:])[None] / 2)
         np.testing.assert_allclose(center, [[15.5, 15.5]], atol=1e-4)
+
+
+@pytest.mark.parametrize("batch_size", [0, -1])
+def test_batches_of_nothing_are_refused(batch_size):
+    with pytest.raises(FaceAlignError, match=f"batch_size is {batch_size}"):
+        next(predict_faces([], None, 32, batch_size))

@@ -160,6 +160,39 @@ def test_damaged_picture_is_named():
         LazyFaceBatches([example])[0]
 
 
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"visibility": [2, 7]}, "helen/1.jpg: the visibility of landmark 1 is 7"),
+        ({"visibility": [2, -1]}, "landmark 1 is -1"),
+        ({"visibility": [2, np.nan]}, "landmark 1 is nan"),
+        ({"visibility": [2, 2, 2]}, "do not fit"),
+        ({"landmarks": [[1, 2], [np.inf, 3]]}, "landmark 1 has visibility 2 but is not finite"),
+        ({"box": [5, 5, 5, 9]}, "box .* has no area"),
+        ({"box": [9, 5, 5, 9]}, "box .* has no area"),
+        ({"box": [np.nan, 5, 5, 9]}, "box .* has no area"),
+        ({"image": np.zeros((9, 9, 3), np.float32)}, "image is float32"),
+        ({"image": np.zeros((9, 9), np.uint8)}, r"image is uint8 \(9, 9\)"),
+    ],
+)
+@pytest.mark.parametrize("jitter", [None, BoxJitter()])
+def test_labels_that_cannot_be_are_named(changed, message, jitter):
+    example = {
+        "image": np.zeros((20, 20, 3), np.uint8),
+        "landmarks": [[1, 2], [8, 7]],
+        "visibility": [2, 2],
+        "box": [0, 0, 9, 9],
+        "file_name": b"helen/1.jpg",
+    }
+    with pytest.raises(FaceAlignError, match=message):
+        LazyFaceBatches([{**example, **changed}], jitter=jitter)[0]
+    three = {**example, "landmarks": [[1, 2]] * 3, "visibility": [2] * 3}
+    with pytest.raises(FaceAlignError, match="one landmark scheme at a time"):
+        LazyFaceBatches([example, three], 2, jitter=jitter)[0]
+    with pytest.raises(FaceAlignError, match="threads is -1"):
+        LazyFaceBatches([example], threads=-1)
+
+
 def test_what_cannot_be_read_is_explained(array_record, tfrecord, tmp_path):
     with pytest.raises(
         FaceAlignError, match="ibug_300w is not built in .*; run download_and_prepare"

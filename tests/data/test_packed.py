@@ -73,7 +73,7 @@ def test_round_trip(path):
     faces = PackedFaces(path, batch_size=2)
     # The very crops that training on the data set itself would see, but for the JPEG.
     examples = [example(i) for i in range(5)]
-    batches = FaceBatches(examples, 5, input_size=SIDE - 64)
+    batches = FaceBatches(examples, 5, INPUT)
     assert faces.input_size == INPUT and faces.images.shape == (5, SIDE, SIDE, 3)
     crops = [
         crop_with_border(e["image"], e["landmarks"], e["box"], INPUT, (SIDE - INPUT) // 2)
@@ -179,6 +179,10 @@ def test_examples_that_cannot_be(tmp_path):
     far["landmarks"][0] = 1e4
     with pytest.raises(FaceAlignError, match="set/0é.png: a landmark lies .* pixels away"):
         pack([far], path)
+    marked = example(1)
+    marked["visibility"][2] = 7
+    with pytest.raises(FaceAlignError, match="set/1é.png: the visibility of landmark 2 is 7"):
+        pack([example(0), marked], path)
     other = example(1)
     other["landmarks"], other["visibility"] = other["landmarks"][:4], other["visibility"][:4]
     with pytest.raises(FaceAlignError, match="set/1é.png: has 4 landmarks, but set/0é.png has 5"):
@@ -232,6 +236,10 @@ def header_with(path, **changed):
         ({"side": "48"}, "side is '48'"),
         ({"side": 64}, "not a JPEG of 64 x 64"),
         ({"num_landmarks": 6}, "landmarks is int16"),
+        ({"num_landmarks": True}, "num_landmarks is True"),
+        ({"input_size": 50}, "some.faces.npz is damaged .side is 48 and input_size 50"),
+        ({"input_size": 31}, "side is 48 and input_size 31"),
+        ({"input_size": 0}, "input_size is 0"),
     ],
 )
 def test_headers_that_cannot_be(path, changed, message):
@@ -258,6 +266,8 @@ def claim(dtype, shape):
         ("ends", np.array([5, 4, 3, 2, 1]), "do not fill"),
         ("visibility", np.zeros((5, K), np.float64), "visibility is float64"),
         ("landmarks", np.zeros((4, K, 2), np.int16), "5 images have 4 landmarks"),
+        ("visibility", np.full((5, K), 77, np.uint8), "visibility 77 instead of 0, 1 or 2"),
+        ("visibility", np.full((5, K), 3, np.uint8), "visibility 3 instead"),
         ("names", np.zeros(3, np.uint8), "5 images have 0 names"),
     ],
 )

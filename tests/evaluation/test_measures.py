@@ -14,6 +14,7 @@ from keras_facealign.evaluation import (
     landmark_errors,
     nme,
 )
+from keras_facealign.evaluation.measures import face_errors
 
 
 def slow_length(points, normalizer):
@@ -85,6 +86,29 @@ def test_unlabeled_coordinates_may_hold_anything(faces, filler):
     prediction[visibility == 0] = filler
     for key, values in expected.items():
         np.testing.assert_array_equal(nme(prediction, truth, key, visibility), values)
+
+
+def test_a_face_with_one_labeled_landmark_counts():
+    errors = np.array([[np.nan, 3.0, np.nan], [np.nan] * 3, [1.0, 3.0, np.nan]])
+    np.testing.assert_array_equal(face_errors(errors), [3, np.nan, 2])
+    np.testing.assert_array_equal(face_errors(errors, "all"), [1, np.nan, 4 / 3])
+
+
+@pytest.mark.parametrize("normalizer", NORMALIZERS)
+def test_where_nothing_can_be_measured_there_is_no_error(faces, normalizer):
+    """All hidden, or all in one place: NaN, or an error, but no number."""
+    prediction, truth, visibility = faces
+    visibility[1] = 0
+    truth[2] = truth[2, 0]
+    found = nme(prediction, truth, normalizer, visibility, undefined="nan")
+    assert np.isnan(found).tolist() == [False, True, True, False, False, False, False]
+    with pytest.raises(FaceAlignError, match=f"Image 1 has no '{normalizer}' length"):
+        nme(prediction, truth, normalizer, visibility)
+    for measure in (auc, failure_rate, lambda nmes, _: ced(nmes)):
+        with pytest.raises(FaceAlignError, match="NME of image 1 is nan"):
+            measure(found, 8)
+        with pytest.raises(FaceAlignError, match="at least one number"):
+            measure(found[1:3][~np.isnan(found[1:3])], 8)
 
 
 def test_input_is_left_alone(faces):

@@ -61,3 +61,13 @@ def test_a_scheme_that_only_shares_the_number_of_points():
     assert nme(truth + np.array([3, 4]), truth, scheme=scheme)[0] == pytest.approx(expected)
     with pytest.raises(FaceAlignError, match="'eye_center' is not defined on 'mine'"):
         nme(truth, truth, "eye_center", scheme=scheme)
+
+
+@pytest.mark.parametrize("mark", [-1, 3, 7, 0.5, np.nan, np.inf])
+def test_another_visibility_is_refused(mark):
+    visibility = np.full((2, 68), 2.0)
+    visibility[1, 30] = mark
+    with pytest.raises(
+        FaceAlignError, match=f"visibility of landmark 30 in image 1 is {float(mark)}; it"
+    ):
+        normalizing_lengths(np.zeros((2, 68, 2)), "box_size", visibility)

@@ -230,3 +230,8 @@ def test_own_predictions_come_back(tmp_path):
     assert "pose" not in again.arrays()
     expected = nme(points[[1, 1]], points[[0, 2]])
     np.testing.assert_allclose(again.report().nmes["inter_ocular"], expected)
+
+
+def test_batches_of_nothing_are_refused():
+    with pytest.raises(FaceAlignError, match="batch_size is 0"):
+        next(predict(None, [], batch_size=0))

@@ -102,3 +102,22 @@ def test_the_old_keyword_of_the_crop_scale_gives_a_warning():
     with pytest.warns(DeprecationWarning, match="crop_matrix: margin is now crop_scale"):
         matrix = geometry.crop_matrix(box, 64, margin=2.0)
     np.testing.assert_array_equal(matrix, geometry.crop_matrix(box, 64, crop_scale=2.0))
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_overlap_counts_the_pixels_of_both_boxes(seed):
+    rng = np.random.default_rng(seed)
+    boxes = [np.sort(rng.integers(0, 9, (2, 2)), axis=0).reshape(4) for _ in range(2)]
+    first, second = (
+        {(x, y) for x in range(x0, x1) for y in range(y0, y1)} for x0, y0, x1, y1 in boxes
+    )
+    expected = len(first & second) / len(first | second) if first | second else 0.0
+    assert geometry.box_overlap(*boxes) == pytest.approx(expected, abs=1e-12)
+    assert geometry.box_overlap(*boxes[::-1]) == geometry.box_overlap(*boxes)
+
+
+def test_boxes_side_by_side_do_not_overlap():
+    box = np.array([10.0, 10.0, 20.0, 20.0])
+    for shift in ([12, 0], [0, 12], [-12, 0], [0, -12], [12, 12], [-12, 12], [10, 0]):
+        assert geometry.box_overlap(box, box + np.tile(shift, 2)) == 0
+    assert geometry.box_overlap(box, box) == 1

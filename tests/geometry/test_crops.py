@@ -92,3 +92,18 @@ def test_a_box_that_barely_touches_the_picture_still_gives_a_crop():
     assert crop_face(image, matrix, SIZE).shape == (SIZE, SIZE, 3)
     matrix = geometry.crop_matrix(np.array([-1e6, -1e6, 1e6, 1e6]), size=SIZE)
     assert crop_face(image, matrix, SIZE).shape == (SIZE, SIZE, 3)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("scale", [0.45, 0.3, 0.11, 0.04])
+def test_detail_that_the_crop_can_show_is_kept(scale, axis):
+    """Waves of four pixels of the crop; averaging to the crop's own pixels would cost a third."""
+    waves = 127.5 + 100 * np.sin(2 * np.pi * np.arange(int(60 / scale)) * scale / 4)
+    image = np.broadcast_to(
+        np.rint(waves).astype(np.uint8)[:, None, None], (len(waves),) * 2 + (3,)
+    )
+    image = np.ascontiguousarray(image.swapaxes(0, axis))
+    matrix = np.array([[scale, 0, -6.0], [0, scale, -6.0]])
+    line = crop_face(image, matrix, SIZE).swapaxes(0, axis)[4:28, 16, 0].astype(float)
+    contrast = abs(np.mean((line - line.mean()) * 1j ** np.arange(24))) * 2 / 100
+    assert 0.87 < contrast < 0.98

@@ -443,3 +443,50 @@ def test_sigma_is_in_pixels_of_the_photo_for_turned_faces():
             Detection((80.0, 70, 180, 170), roll=r)
         ]).align(photo)  # fmt: skip
         np.testing.assert_allclose(face.sigma, 1.3 * 100 / 128, rtol=1e-5)
+
+
+class UncertainModel(DotModel):
+    """Is uncertain by two pixels of the crop, a little less at each landmark."""
+
+    def predict_outputs(self, images, batch_size=32):
+        landmarks, confidence = self.predict_landmarks(images, batch_size)
+        sigma = np.broadcast_to([2.0, 1.0, 0.5], confidence.shape)
+        return {
+            "landmarks": landmarks,
+            "confidence": confidence,
+            "sigma": sigma.astype(np.float32),
+            "visibility": np.full(confidence.shape, 0.9876543, np.float32),
+        }
+
+
+@pytest.mark.parametrize("side", [32.0, 100.0, 400.0])
+def test_standard_deviations_are_pixels_of_the_photo(side):
+    box = (40.0, 30.0, 40.0 + side, 30.0 + side)
+    size = int(side) + 100
+    image = draw_dots(size, size, [dots_in(box)], sigma=side / 30)
+    (face,) = FaceAligner(UncertainModel(), None).align(image, box)
+    np.testing.assert_allclose(face.sigma, np.array([2, 1, 0.5]) * 1.3 * side / 128, rtol=1e-4)
+    assert face.sigma.dtype == face.visibility.dtype == np.float32
+    record = face.to_dict()
+    assert record["sigma"] == [round(float(s), 3) for s in face.sigma]
+    assert record["visibility"] == [0.9877] * 3
+
+
+def test_detected_faces_are_sorted_by_area():
+    """Not by a side: the widest and the highest box are not the largest."""
+    boxes = [(0, 0, 90, 20), (100, 100, 160, 160), (0, 40, 20, 180), (120, 10, 125, 15)]
+    faces = aligner(lambda image: boxes).align(np.zeros((200, 200, 3), np.uint8))
+    assert [tuple(face.box) for face in faces] == [boxes[i] for i in (1, 2, 0, 3)]
+
+
+def test_a_preset_comes_with_its_weights_unless_told_otherwise(monkeypatch):
+    seen = []
+
+    def load(name, runtime, load_weights):
+        seen.append((name, runtime, load_weights))
+        return DotModel()
+
+    monkeypatch.setattr("keras_facealign.inference.aligner.load_model", load)
+    FaceAligner.from_preset("some", None)
+    FaceAligner.from_preset("some", None, load_weights=False, runtime="keras")
+    assert seen == [("some", "auto", True), ("some", "keras", False)]

@@ -352,3 +352,15 @@ def test_architecture_survives_its_config():
         again = kind.from_config(mine.get_config())
         assert type(again) is kind
         assert again.architecture == mine.architecture
+
+
+def test_arguments_that_there_are_not_are_named():
+    """Keras would ignore them."""
+    for change, message in (
+        ({"decode_method": "argmax"}, "FaceAlignModel has no argument 'decode_method'.*scheme"),
+        ({"trainable": "no"}, "trainable is 'no'; give True or False"),
+    ):
+        with pytest.raises(FaceAlignError, match=message):
+            FaceAlignModel.from_config({**tiny_model().get_config(), **change})
+    frozen = FaceAlignModel.from_config({**tiny_model().get_config(), "trainable": False})
+    assert not frozen.trainable_weights and frozen.non_trainable_weights

@@ -306,3 +306,146 @@ def test_fit_names_what_is_wrong_with_a_batch():
     small = {**faces(2), "image": np.zeros((2, 16, 16, 3), "uint8")}
     with pytest.raises(FaceAlignError, match="side 16"):
         model.fit(Batches(small), verbose=0)
+
+
+# ---- order of batches -----------------------------------------------------------------------
+
+
+def some_examples(count):
+    batch = faces(count)
+    box = np.array([6, 6, CROP - 6, CROP - 6], np.float32)
+    return [
+        {**{name: v[i] for name, v in batch.items()}, "box": box, "file_name": f"{i}.png"}
+        for i in range(count)
+    ]
+
+
+def sources(folder):
+    """Makes the batches of each kind, shuffled."""
+    from keras_facealign.data import FaceBatches, LazyFaceBatches, PackedFaces, pack
+    from keras_facealign.data.batches import BoxJitter, as_tf_dataset
+
+    examples, settings = some_examples(7), {"batch_size": 2, "shuffle": True, "seed": 3}
+    drawn = {**settings, "input_size": SIZE, "jitter": BoxJitter()}
+    pack(examples, folder / "some.npz", 95, CROP, SIZE)
+    return {
+        "in memory": lambda: FaceBatches(examples, **drawn),
+        "lazy": lambda: LazyFaceBatches(examples, **drawn),
+        "lazy, read ahead": lambda: LazyFaceBatches(examples, workers=2, **drawn),
+        "packed": lambda: PackedFaces(folder / "some.npz", **settings),
+        "tf.data": lambda: as_tf_dataset(FaceBatches(examples, **drawn)),
+    }
+
+
+class Seen(keras.callbacks.Callback):
+    """Notes the mean position of each batch's landmarks, by epoch."""
+
+    def __init__(self):
+        super().__init__()
+        self.epochs = {}
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.found = self.epochs.setdefault(epoch, [])
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.found.append(round(float(logs["position"]), 3))
+
+
+class Passing(FaceAlignModel):
+    """Learns nothing, and reports what it is given."""
+
+    def train_step(self, data):
+        return {"position": keras.ops.mean(data["landmarks"])}
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="this train_step is TensorFlow's")
+@pytest.mark.parametrize("kind", ["in memory", "lazy", "lazy, read ahead", "packed", "tf.data"])
+def test_the_order_depends_on_seed_and_epoch_alone(kind, tmp_path):
+    make = sources(tmp_path)[kind]
+    model = tiny_model(cls=Passing)
+    model.compile("sgd", jit_compile=False)
+
+    def fit(seed, first, *callbacks, **options):
+        keras.utils.set_random_seed(seed)  # Keras shuffles with Python's random numbers
+        seen = Seen()
+        given = [*callbacks, seen]
+        model.fit(make(), epochs=4, initial_epoch=first, verbose=0, callbacks=given, **options)
+        return seen.epochs
+
+    whole = fit(1, 0)
+    assert [len(found) for found in whole.values()] == [3, 3, 3, 3]
+    assert len({tuple(found) for found in whole.values()}) == 4
+    assert fit(2, 0, shuffle=True) == whole
+    assert fit(5, 2) == {epoch: whole[epoch] for epoch in (2, 3)}
+
+    # The batches' own rule, written out.
+    batches = make()
+    if kind != "tf.data":
+        for epoch, found in whole.items():
+            batches.start_at(epoch)
+            expected = [batches[i]["landmarks"].mean() for i in range(3)]
+            np.testing.assert_allclose(found, expected, atol=1e-3)
+    else:
+        for epoch, found in whole.items():
+            expected = [batch["landmarks"].mean() for batch in batches.as_numpy_iterator()]
+            np.testing.assert_allclose(found, expected, atol=1e-3, err_msg=str(epoch))
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="this train_step is TensorFlow's")
+def test_keras_callbacks_come_in_every_form(tmp_path):
+    model = tiny_model(cls=Passing)
+    model.compile("sgd", jit_compile=False)
+    make, found = sources(tmp_path)["in memory"], []
+    seen = Seen()
+    for callbacks in (seen, (seen,), keras.callbacks.CallbackList([seen], model=model)):
+        seen.epochs = {}
+        model.fit(make(), None, 2, 2, 0, callbacks)
+        found.append(dict(seen.epochs))
+    assert found[0] == found[1] == found[2] and len(found[0][1]) == 3
+    assert model.fit(make(), verbose=0, callbacks=None).history["position"]
+
+
+# ---- values of batches ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["fit", "evaluate", "train_on_batch", "test_on_batch"])
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("visibility", 7, "The batch: the visibility of landmark 3 of face 1 is 7.0"),
+        ("visibility", -1, "is -1.0; it must be 0"),
+        ("visibility", np.nan, "is nan; it must be 0"),
+        ("landmarks", np.inf, "landmark 3 of face 1 has visibility 2.0 but is not finite"),
+        ("landmarks", np.nan, "is not finite"),
+        ("image", np.nan, "image has values from nan"),
+        ("image", 300.0, "image has values from 0.0 to 300.0; give RGB from 0 to 255"),
+        ("image", -1.0, "image has values from -1.0"),
+    ],
+)
+def test_values_that_cannot_be_are_named_before_the_step(method, name, value, message):
+    batch = faces(2)
+    batch["image"] = batch["image"].astype("float32")
+    batch["image"][0, 0, 0, 0] = 0.0
+    batch[name][1, 3] = value
+    model = tiny_model()
+    model.compile("sgd", jit_compile=False)
+    with pytest.raises(FaceAlignError, match=message):
+        getattr(model, method)(batch)
+
+
+def test_images_of_another_range_or_dtype_are_refused():
+    model = tiny_model()
+    model.compile("sgd", jit_compile=False)
+    batch = faces(2)
+    for image, message in (
+        (batch["image"].astype("float32") / 255, "image has values from 0 to 1; multiply by 255"),
+        (batch["image"].astype("int32"), "image is int32; give uint8 or float"),
+        (batch["image"] > 128, "image is bool; give uint8 or float"),
+        (batch["image"][:1], "1 images, 2 faces' landmarks"),
+        (batch["image"][:0], "0 images"),
+    ):
+        with pytest.raises(FaceAlignError, match=message):
+            model.train_on_batch({**batch, "image": image})
+    bad = {**batch, "visibility": batch["visibility"] + 5}
+    with pytest.raises(FaceAlignError, match="is 7.0"):
+        model.fit(Batches(batch), validation_data=bad, verbose=0)

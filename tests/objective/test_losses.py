@@ -443,3 +443,9 @@ def test_values_and_gradients_of_complete_maps_are_the_original_codes():
         wanted = wanted / 1e-4 if value == coherence else wanted
         found = gradient(loss, x)
         np.testing.assert_allclose(found, wanted, atol=2e-6 * np.abs(wanted).max(), err_msg=name)
+
+
+def test_the_mean_of_one_element_is_that_element():
+    value, mask = np.full((1, 1, 1, 1), 6.0, "float32"), np.ones((1, 1, 1, 1), "float32")
+    assert float(heatmap_mean(value, mask)) == float(sum_of_image_means(value, mask)) == 6
+    assert float(heatmap_mean(value, 0 * mask)) == float(sum_of_image_means(value, 0 * mask)) == 0

@@ -107,13 +107,33 @@ def test_unlabeled_coordinates_may_hold_anything(normalizer):
         assert value == expected
 
 
-def test_nothing_valid_gives_zero_and_reset_forgets():
+@pytest.mark.parametrize("normalizer", NORMALIZERS)
+def test_where_nothing_could_be_measured_the_result_is_nan(normalizer):
     prediction, truth, visibility = faces()
-    metric = NormalizedMeanError()
-    assert measure(metric, truth, prediction, np.zeros_like(visibility)) == 0
-    assert measure(metric, truth, prediction, visibility) > 0
+    metric = NormalizedMeanError(normalizer=normalizer)
+    assert np.isnan(float(metric.result()))
+    assert np.isnan(measure(metric, truth, prediction, np.zeros_like(visibility)))
+    one_place = np.broadcast_to(truth[:, :1], truth.shape)  # every length is 0
+    assert np.isnan(measure(metric, one_place, prediction, visibility))
+    expected = nme(prediction, truth, normalizer, visibility).mean()
+    assert measure(metric, truth, prediction, visibility) == pytest.approx(expected, rel=1e-5)
     metric.reset_state()
-    assert float(metric.result()) == 0
+    assert np.isnan(float(metric.result()))
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_faces_with_few_labeled_landmarks_count(number):
+    """One face, whose error is that of its few landmarks alone, whatever the others hold."""
+    truth = np.zeros((1, 5, 2), np.float32)
+    truth[0, 1] = (30, 40)
+    prediction = truth + np.float32([3, 4])
+    visibility = np.zeros((1, 5))
+    visibility[0, [1, 0, 3][:number]] = 1
+    prediction[0, visibility[0] == 0] = 1000
+    metric = NormalizedMeanError(eye_corners=(0, 1), normalizer="inter_ocular")
+    value = measure(metric, truth, prediction, visibility)
+    # With both eye corners labeled, the length is 50 and the error 5.
+    assert value == pytest.approx(10) if number > 1 else np.isnan(value)
 
 
 def test_wrong_prediction_is_not_hidden():
@@ -157,8 +177,10 @@ def test_bad_input_is_named():
         metric.update_state(truth, prediction[:, :5])
     with pytest.raises(FaceAlignError, match=r"visibility \(B, K\)"):
         metric.update_state(truth, prediction, sample_weight=visibility[:, :5])
-    with pytest.raises(FaceAlignError, match="29 landmarks"):
-        metric.update_state(truth[:, :29], prediction[:, :29])
+    for number in (29, 45):  # the eye corners are 36 and 45, counted from 0
+        with pytest.raises(FaceAlignError, match=f"{number} landmarks"):
+            metric.update_state(truth[:, :number], prediction[:, :number])
+    metric.update_state(truth[:, :46], prediction[:, :46])
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])

@@ -328,3 +328,51 @@ def test_arrays_are_decoded_as_tensors_are(method, input_size):
 def test_unknown_decoding_of_arrays():
     with pytest.raises(FaceAlignError, match="'mean'"):
         decode_heatmaps(maps_of_all_kinds(), 32, "mean")
+
+
+# ---- the Taylor step ----------------------------------------------------------------------------
+
+
+def slow_taylor(channel):
+    """Newton's step from the highest pixel by NumPy's solver, on OpenCV's smoothed probability."""
+    probability = 1 / (1 + np.exp(-channel.astype(np.float64)))
+    row, column = divmod(int(channel.argmax()), channel.shape[1])
+    kernel = np.array([1.0, 2.0, 1.0]) / 4
+    p = np.log(cv2.sepFilter2D(probability, -1, kernel, kernel))
+    y, x = np.mgrid[-1:2, -1:2]
+    p = p[row - 1 : row + 2, column - 1 : column + 2]
+    slope = [(p * x)[1].sum() / 2, (p * y)[:, 1].sum() / 2]
+    across = (p * x * y).sum() / 4
+    bend = np.array(
+        [[p[1, 0] - 2 * p[1, 1] + p[1, 2], across], [across, p[0, 1] - 2 * p[1, 1] + p[2, 1]]]
+    )
+    if np.linalg.det(bend) <= 1e-12 or bend[0, 0] >= 0:
+        return [column, row]
+    step = np.clip(-np.linalg.solve(bend, slope), -1, 1)
+    return [column + step[0], row + step[1]]
+
+
+@pytest.mark.parametrize("kind", ["tilted", "noise"])
+@pytest.mark.parametrize("backend", ["numpy", "keras"])
+def test_the_taylor_step_is_newtons_step(kind, backend):
+    rng = np.random.default_rng(2)
+    maps = noise((4, 32, 32, 10), 3) - 4
+    if kind == "noise":
+        # Peaks in the middle; their surroundings are those of no Gaussian.
+        for b, k in np.ndindex(4, 10):
+            row, column = rng.integers(4, 28, 2)
+            maps[b, row, column, k] = 2
+    else:
+        # Long ellipses at every angle, whose second derivatives mix x and y.
+        y, x = np.mgrid[0:32, 0:32].astype(np.float64)
+        for b, k in np.ndindex(4, 10):
+            cx, cy = rng.uniform(8, 24, 2)
+            angle = rng.uniform(0, np.pi)
+            u = (x - cx) * np.cos(angle) + (y - cy) * np.sin(angle)
+            v = (y - cy) * np.cos(angle) - (x - cx) * np.sin(angle)
+            maps[b, :, :, k] = logits_of(0.9 * np.exp(-(u**2) / 18 - v**2 / 3))
+    given = maps if backend == "numpy" else ops.convert_to_tensor(maps)
+    found = ops.convert_to_numpy(decode_heatmaps(given, 32, "taylor")[0])
+    for b, k in np.ndindex(4, 10):
+        expected = slow_taylor(maps[b, :, :, k])
+        np.testing.assert_allclose(found[b, k], expected, atol=2e-3, err_msg=f"{b} {k}")

@@ -12,6 +12,7 @@ from keras_facealign.inference import FaceAligner
 from keras_facealign.landmarks import IBUG68, get_scheme
 from keras_facealign.landmarks.registry import numbered_scheme
 from keras_facealign.prediction import any_size, predict_outputs
+from keras_facealign.prediction.flip_test import average_flipped
 from keras_facealign.runtimes import ExportedModel, choose_runtime
 from tests.inference.dots import DotModel
 from tests.runtimes.exported_files import SIZE, pictures, write_tflite
@@ -165,3 +166,18 @@ def test_aligners_of_exported_files(kind, tmp_path):
     np.testing.assert_array_equal(confidence, found["confidence"])
     with pytest.raises(FaceAlignError, match=r"\(2, 30, 32, 3\)"):
         model.predict_outputs(images[:, :30], flip_test=True)
+
+
+@pytest.mark.parametrize("offset", [(0.0, 0.0), (1.5, -0.75)])
+def test_a_constant_offset_of_all_landmarks_is_kept(offset):
+    """A network whose labels are off by `offset` is so on the mirror image as well."""
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(5, 60, (3, 5, 2))
+    swap = np.array([1, 0, 2, 4, 3])
+    mirrored = truth[:, swap] * [-1, 1] + [SIZE - 1, 0]
+    both = np.stack([truth + offset, mirrored + offset], axis=1).reshape(6, 5, 2)
+    found = average_flipped({"landmarks": both}, swap, SIZE, offset)["landmarks"]
+    np.testing.assert_allclose(found, truth + offset, atol=1e-5)
+    if not any(offset):
+        default = average_flipped({"landmarks": both}, swap, SIZE)["landmarks"]
+        np.testing.assert_array_equal(default, found)

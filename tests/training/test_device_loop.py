@@ -109,3 +109,14 @@ def test_faces_that_do_not_fit_are_sent_with_each_call(path):
         results.append(weights(model))
     for a, b in zip(*results, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_steps_that_diverge_end_with_an_error(path):
+    model = new_model()
+    steps = make_training_loop(model, PackedFaces(path), 0.9)
+    rates = np.array([1e30, 0.01], np.float32)
+    with pytest.raises(FaceAlignError, match=r"loss is (nan|inf) by step 12, learning rate 0.01"):
+        steps.run(INDICES[:2], rates, 10)
+    with pytest.raises(FaceAlignError, match="is not finite, so there is no checkpoint of it"):
+        steps.arrays()

@@ -154,3 +154,48 @@ def test_broken_averages_are_named(tmp_path):
 def test_the_name_of_version_0_1_is_accepted():
     with pytest.warns(DeprecationWarning, match="EMAWeights: decay is now momentum"):
         assert EMAWeights(**{"decay": 0.9}).momentum == 0.9
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_an_average_that_is_not_finite_is_neither_used_nor_saved(tmp_path, value):
+    model = fix_weights(tiny_model())
+    model.compile("sgd", jit_compile=False)
+    average = moved_average(model, 0.5)
+    average.save(tmp_path / "average.npz")
+    before = (tmp_path / "average.npz").read_bytes()
+    weights = [as_numpy(v).copy() for v in model.weights]
+    average = moved_average(model, value)
+    held_out = FaceBatches(examples(2, seed=9), 2, SIZE)
+    for use in (
+        average.apply,
+        lambda: average.save(tmp_path / "average.npz"),
+        lambda: model.evaluate(held_out, verbose=0, callbacks=[average]),
+        lambda: keep_better(model, average.apply, average.restore, None),
+    ):
+        with pytest.raises(FaceAlignError, match="average of .* not finite after .* steps.*lower"):
+            use()
+        for v, kept in zip(model.weights, weights, strict=True):
+            np.testing.assert_array_equal(as_numpy(v), kept)
+    assert (tmp_path / "average.npz").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("last", "average", "kept"),
+    [
+        ({"nme": np.nan, "loss": 2.0}, {"nme": np.nan, "loss": 1.0}, "average"),
+        ({"nme": np.nan, "loss": 1.0}, {"nme": np.nan, "loss": 2.0}, "last step"),
+        ({"nme": 3.0, "loss": 9.0}, {"nme": 4.0, "loss": 1.0}, "last step"),
+        ({"nme": 3.0, "loss": 2.0}, {"nme": np.nan, "loss": np.nan}, "last step"),
+        ({"nme": np.nan, "loss": np.nan}, {"nme": 3.0, "loss": 2.0}, "average"),
+    ],
+)
+def test_weights_whose_nme_could_not_be_measured_are_judged_by_the_loss(last, average, kept):
+    class Model:
+        def evaluate(self, held_out, **options):
+            return last
+
+    used = ["last step"]
+    found, scores = keep_better(
+        Model(), lambda: used.append("average"), lambda: used.append("last step"), object(), average
+    )
+    assert found == used[-1] == kept and set(scores) == {"average", "last step"}

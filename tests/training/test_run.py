@@ -6,6 +6,9 @@ import csv
 import dataclasses
 import importlib.util
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import keras
@@ -161,6 +164,30 @@ def test_a_killed_run_ends_as_if_it_had_not_been(uninterrupted, tmp_path, epoch,
         np.testing.assert_array_equal(as_numpy(a), as_numpy(b), err_msg=a.path)
 
 
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow" or not hasattr(os, "fork"),
+    reason="the processes fork, and set TensorFlow's threads",
+)
+def test_a_run_that_was_killed_twice_has_the_same_weights(tmp_path):
+    """SIGKILL in an epoch and in a backup, with batches in their real order, jitter and average."""
+    command = [sys.executable, "-m", "tests.training.killed_run", str(tmp_path)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    first, second, _ = done.stdout.splitlines()
+    assert first == "['epoch_000001.weights.h5']"
+    # The half of the second epoch's backup is there, and is not read.
+    assert second == "['epoch_000001.weights.h5', 'unfinished.weights.h5']"
+    with np.load(tmp_path / "whole.npz") as whole, np.load(tmp_path / "killed.npz") as killed:
+        assert whole.files == killed.files and len(whole.files) > 50
+        for name in whole.files:
+            np.testing.assert_array_equal(whole[name], killed[name], err_msg=name)
+    for name in ("log.csv", "preset/metadata.json"):
+        texts = [(tmp_path / run / name).read_text() for run in ("whole", "killed")]
+        assert texts[0] == texts[1]
+    assert len(log_of(tmp_path / "killed")) == 3
+
+
 def test_a_kill_while_saving_leaves_the_backup_before(tmp_path, monkeypatch):
     """The log has a row for an epoch without a backup, which is then written again."""
     save, paths = keras.Model.save_weights, []
@@ -199,7 +226,7 @@ def test_a_broken_backup_is_named(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, callbacks=[Kill(0, "at the end")])
     (tmp_path / "backup" / "epoch_000001.weights.h5").write_bytes(b"")
-    with pytest.raises(FaceAlignError, match=r"epoch_000001.weights.h5 cannot be resumed.*delete"):
+    with pytest.raises(FaceAlignError, match=r"epoch_000001.weights.h5 cannot be resumed.*restart"):
         run(tmp_path)
 
 
@@ -276,12 +303,100 @@ def test_keras_backup_and_restore_resumes_a_plain_fit(tmp_path):
         np.testing.assert_array_equal(before, after, err_msg=name)
 
 
-def test_no_validation_and_a_finished_folder_starts_over(tmp_path):
+def files_of(folder):
+    """Content and time of every file, but for what a kept preset's reader may touch."""
+    return {
+        path.relative_to(folder): (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_a_finished_run_is_not_repeated_unless_it_is_restarted(tmp_path):
     once = dataclasses.replace(CONFIG, epochs=1, jitter=True)
-    for _ in range(2):
-        _, result = run(tmp_path, once, validation=None)
-        assert set(result) == COLUMNS | {"seconds"}
-        assert [row["epoch"] for row in log_of(tmp_path)] == ["0"]
+    trained, result = run(tmp_path, once, validation=None)
+    assert set(result) == COLUMNS | {"seconds"}
+    before = files_of(tmp_path)
+
+    # Examples are not even read.
+    model = fix_weights(tiny_model())
+    again = fit(model, iter(()), None, tmp_path, once, verbose=0)
+    assert again == {**result, "seconds": 0.0, "already_finished": True}
+    for a, b in zip(model.weights, trained.weights, strict=True):
+        np.testing.assert_array_equal(as_numpy(a), as_numpy(b), err_msg=a.path)
+    for other in (dataclasses.replace(once, epochs=2), dataclasses.replace(once, seed=5)):
+        with pytest.raises(
+            FaceAlignError, match="finished run with other settings .config.*restar"
+        ):
+            run(tmp_path, other, validation=None)
+    assert files_of(tmp_path) == before
+
+    with pytest.raises(FaceAlignError, match="no examples"):
+        fit(model, iter(()), None, tmp_path, once, verbose=0, restart=True)
+    assert files_of(tmp_path) == before
+
+    (tmp_path / "backup").mkdir()  # a kill after the preset was complete
+    assert run(tmp_path, once, validation=None)[1]["already_finished"]
+    kill = Kill(0, "in the middle")
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, once, validation=None, restart=True, callbacks=[kill])
+    assert kill.epochs == [0] and not log_of(tmp_path)
+    for path, content in before.items():
+        if path.parts[0] == "preset":
+            assert (tmp_path / path).read_bytes() == content[0]
+    # Not taken for finished, although the old preset is there.
+    assert json.loads((tmp_path / "training.json").read_text())["finished"] is False
+
+
+class Poison(keras.callbacks.Callback):
+    """Makes a weight infinite before an epoch."""
+
+    def __init__(self, epoch, spoil):
+        super().__init__()
+        self.epoch, self.spoil = epoch, spoil
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == self.epoch:
+            self.spoil(self.model)
+
+
+def spoil_a_weight(model):
+    variable = model.trainable_weights[0]
+    variable.assign(np.full(variable.shape, np.inf, np.float32))
+
+
+def test_a_diverged_run_keeps_its_last_finite_state(tmp_path):
+    from keras_facealign.presets import save_to_preset
+
+    save_to_preset(fix_weights(tiny_model(), seed=7), tmp_path / "preset")
+    earlier = files_of(tmp_path / "preset")
+    with pytest.raises(
+        FaceAlignError, match=r"diverged: loss is (nan|inf) in epoch 2, step [12], l"
+    ):
+        run(tmp_path, callbacks=[Poison(1, spoil_a_weight)])
+    assert files_of(tmp_path / "preset") == earlier
+    assert [row["epoch"] for row in log_of(tmp_path)] == ["0"]
+    assert [path.name for path in (tmp_path / "backup").iterdir()] == ["epoch_000001.weights.h5"]
+    going_on = Kill()
+    model, result = run(tmp_path, callbacks=[going_on])
+    assert going_on.epochs == [1, 2] and np.isfinite(result["loss"])
+    assert all(np.isfinite(as_numpy(v)).all() for v in model.weights)
+
+
+def test_a_run_without_a_measurable_face_says_so(tmp_path):
+    """The NME is NaN, the averaged weights are judged by the loss, and metadata is JSON."""
+    hidden = examples(2, seed=9)
+    for example in hidden:
+        example["visibility"] = np.zeros(68, np.float32)
+        example["visibility"][:36] = 2  # no corner of an eye
+    config = dataclasses.replace(CONFIG, epochs=1, ema_momentum=0.6)
+    _, result = run(tmp_path, config, validation=hidden)
+    assert np.isnan(result["val_nme"]) and np.isfinite(result["val_loss"])
+    text = (tmp_path / "preset" / "metadata.json").read_text()
+    assert "NaN" not in text
+    metadata = json.loads(text)
+    assert "val_nme" not in metadata["last_epoch"] and metadata["average"]["nme"] == {}
+    assert set(metadata["last_epoch"]) == (COLUMNS | VALIDATION) - {"val_nme"}
 
 
 def test_bad_examples_stop_the_run_before_it_starts(tmp_path):

@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_facealign.data.epochs import check_batch_size
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.evaluation.examples import as_example
 from keras_facealign.evaluation.legacy_mxnet import crops
@@ -124,9 +125,10 @@ class MXNetProtocol:
             that cannot be cropped are among its `missed`.
 
         Raises:
-            FaceAlignError: If labels are not 68 points with a position, or the model's output has
-                another shape.
+            FaceAlignError: If labels are not 68 points with a position, the model's output has
+                another shape, or batch_size is less than 1.
         """
+        check_batch_size(batch_size)
         kept = Predictions()
         stream = (as_example(example, index) for index, example in enumerate(examples))
         while batch := list(islice(stream, batch_size)):
