@@ -27,7 +27,9 @@ _PROPOSAL, _TILE_PROPOSAL = 0.3, 0.4
 _SHARE = 0.45
 # An upright face has at least this score in 90 of 100 second looks; one upside down hardly ever.
 _SURE = 0.85
-# An angle is measured again in a view turned by it if it is larger than this, in degrees.
+# A face that leans by at most this many degrees counts as upright: networks are trained on such
+# faces, and their box alone tells where they are. Larger angles are measured again in a view turned
+# by them.
 _TILTED = 20.0
 # Boxes that overlap more are of the same face.
 _REPEATED = 0.2
@@ -111,7 +113,7 @@ class BlazeFaceDetector:
 
         Returns:
             The faces in descending order of their scores, with boxes tight around the landmarks of
-            the upright face, the angle, and six key points.
+            the upright face, the angle (0 up to 20 degrees), and six key points.
 
         Raises:
             FaceAlignError: If neither LiteRT nor TensorFlow is installed.
@@ -126,11 +128,12 @@ class BlazeFaceDetector:
         )
         smallest = (1 - _TOLERANCE) * (self.min_face_size or 0)
         usable &= boxes[:, 2] - boxes[:, 0] >= smallest
+        rolls = np.where(np.abs(faces.rolls) > _TILTED, faces.rolls, 0.0)
         return [
             Detection(
                 boxes[index].astype(np.float32),
                 float(faces.scores[index]),
-                float(faces.rolls[index]),
+                float(rolls[index]),
                 faces.keypoints[index].astype(np.float32),
             )
             for index in np.flatnonzero(usable)
