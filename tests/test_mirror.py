@@ -14,6 +14,7 @@ OTHERS = {
     "examples": "tests of examples/",
     "converters/mxnet/test_fuzz.py": "damaged files, through all readers",
     "evaluation/test_golden.py": "published predictions, through all of evaluation",
+    "fuzz/test_readers.py": "damaged files, through all readers",
     "inference/test_threads.py": "threads and processes, through detection, runtimes and video",
     "layers/test_blocks.py": "what all building blocks have in common",
     "layers/test_topologies.py": "what hourglass, U-Net and grids have in common",

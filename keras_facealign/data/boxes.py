@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from pathlib import Path
 
-from keras_facealign.data.files import read_text
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.storage.file_names import unescape_cell
+from keras_facealign.storage.reading import csv_rows
 
 _COLUMNS = ("x0", "y0", "x1", "y1")
 
@@ -33,22 +31,24 @@ def read_boxes(path: str | os.PathLike[str]) -> dict[str, list[list[float]]]:
         >>> read_boxes("boxes.csv")  # doctest: +SKIP
         {'afw/1.jpg': [[10.0, 12.0, 90.0, 88.0]]}
     """
-    # Names may contain line breaks, inside quotes.
-    text = io.StringIO(read_text(path), newline="")
-    rows = csv.DictReader(text, skipinitialspace=True)
-    missing = [name for name in ("image", *_COLUMNS) if name not in (rows.fieldnames or ())]
+    rows = csv_rows(path)
+    header = [title.strip() for title in next(rows, [])]
+    missing = [name for name in ("image", *_COLUMNS) if name not in header]
     if missing:
         raise FaceAlignError(
             f"{path}: has no column {', '.join(missing)}; the first line must be image,x0,y0,x1,y1"
         )
+    image, *places = (header.index(name) for name in ("image", *_COLUMNS))
     boxes: dict[str, list[list[float]]] = {}
-    for row in rows:
+    for number, row in enumerate(rows, start=2):
+        values = [row[place] for place in places if place < len(row)]
         try:
-            box = [float(row[name]) for name in _COLUMNS]
-        except (TypeError, ValueError):
-            values = ", ".join(str(row[name]) for name in _COLUMNS)
+            x0, y0, x1, y1 = (float(value) for value in values)
+        except ValueError:
+            shown = " ".join(", ".join(values).split())[:80]
             raise FaceAlignError(
-                f"{path}: line {rows.line_num} has the box {values}; give four numbers"
+                f"{path}: row {number} has the box {shown}; give four numbers"
             ) from None
-        boxes.setdefault(Path(unescape_cell(row["image"] or "")).as_posix(), []).append(box)
+        name = unescape_cell(row[image] if image < len(row) else "")
+        boxes.setdefault(Path(name).as_posix(), []).append([x0, y0, x1, y1])
     return boxes

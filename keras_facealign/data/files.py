@@ -11,6 +11,7 @@ from typing import Any
 
 from keras_facealign.data.photo_formats import foreign_format, photo_suffixes
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.storage.reading import decode_text, one_line, read_file
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,6 @@ def import_extra(module: str) -> Any:
             f"{module.partition('.')[0]} cannot be imported ({one_line(error)}); run: "
             'pip install "keras_facealign[tfds]"'
         ) from error
-
-
-def one_line(error: BaseException) -> str:
-    """The message of another library's error as one line of at most 200 characters."""
-    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def first_folder(root: Path, candidates: Iterable[str], holds: str) -> Path | None:
@@ -164,43 +160,13 @@ def _same_folder(one: Path, other: Path) -> bool:
     return os.path.realpath(one) == os.path.realpath(other)
 
 
-def read_bytes(path: str | os.PathLike[str], max_bytes: int, name: str | None = None) -> bytes:
-    """The content of a file.
-
-    Args:
-        path: The file.
-        max_bytes: Larger files are refused.
-        name: What error messages call the file. Default: its path.
-
-    Raises:
-        FaceAlignError: It cannot be opened, is empty, or is larger than `max_bytes`.
-    """
-    name = name or str(path)
-    try:
-        with Path(path).open("rb") as stream:
-            content = stream.read(max_bytes + 1)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or one_line(error)
-        raise FaceAlignError(
-            f"{name}: cannot be opened ({reason}); check the path and its permissions"
-        ) from error
-    if not content:
-        raise FaceAlignError(f"{name}: the file is empty; replace or remove it")
-    if len(content) > max_bytes:
-        raise FaceAlignError(f"{name}: is larger than {max_bytes} bytes; check the file")
-    return content
-
-
 def read_text(path: str | os.PathLike[str], max_bytes: int = 100_000_000) -> str:
     """The content of a text file in UTF-8, with or without a byte order mark.
 
     Raises:
-        FaceAlignError: As for `read_bytes`, or it is not text.
+        FaceAlignError: As for `read_file`, or it is not text.
     """
-    try:
-        return read_bytes(path, max_bytes).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise FaceAlignError(f"{path}: is not a text file in UTF-8; replace it") from error
+    return decode_text(read_file(path, max_bytes), path)
 
 
 def resolve_inside(root: Path, folder: Path, relative: str, where: str) -> Path:

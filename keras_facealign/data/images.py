@@ -5,15 +5,15 @@ from __future__ import annotations
 import io
 import os
 import warnings
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from keras_facealign.data.files import one_line
 from keras_facealign.data.photo_formats import foreign_format
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.storage.reading import one_line, open_regular
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".gif")
 """Lower-case suffixes of image files, the lossless formats first."""
@@ -22,6 +22,12 @@ MAX_PIXELS = 110_000_000
 """Default limit of an image's size in pixels (width times height)."""
 
 _EXIF_ORIENTATION = 0x0112
+# Larger images have to have a byte for every so many pixels, as all photos do.
+_FREE_PIXELS, _PIXELS_PER_BYTE = 16_000_000, 50
+# Formats that Pillow decodes in Python, a megapixel in seconds.
+_SLOW_FORMATS, _SLOW_PIXELS = ("QOI", "BLP", "DDS", "FTEX", "MSP", "FITS"), 1_000_000
+# Pixels that are converted at a time.
+_STRIP_PIXELS = 1_000_000
 
 
 def read_image(
@@ -71,23 +77,11 @@ def read_image(
             raise FaceAlignError(f"{name}: holds 0 bytes; give the content of an image file")
         return _from_stream(io.BytesIO(source), max_pixels, name)
     if isinstance(source, (str, os.PathLike)):
-        path = Path(source)
-        name = name or str(path)
-        try:
-            size = path.stat().st_size
-            if not path.is_file():
-                raise FaceAlignError(f"{name}: is not a file; give the path of an image file")
-            if size == 0:
+        name = name or str(source)
+        with open_regular(source, name) as stream:
+            if os.fstat(stream.fileno()).st_size == 0:
                 raise FaceAlignError(f"{name}: the file is empty; replace or remove it")
-            with path.open("rb") as stream:
-                return _from_stream(stream, max_pixels, name)
-        except (OSError, ValueError) as error:
-            if isinstance(error, FaceAlignError):
-                raise
-            reason = getattr(error, "strerror", None) or str(error)
-            raise FaceAlignError(
-                f"{name}: cannot be opened ({reason}); check the path and its permissions"
-            ) from error
+            return _from_stream(stream, max_pixels, name)
     raise FaceAlignError(
         f"{name or 'the image'}: {type(source).__name__} is not an image; give a path, bytes, "
         "a PIL image or a NumPy array"
@@ -106,7 +100,7 @@ def is_plain_jpeg(path: str | os.PathLike[str]) -> bool:
         False for any other file, readable or not.
     """
     try:
-        with Image.open(path) as picture:
+        with open_regular(path) as stream, Image.open(stream) as picture:
             return (
                 picture.format == "JPEG"
                 and picture.mode == "RGB"
@@ -146,7 +140,21 @@ def _decode(stream: Any, max_pixels: int, name: str) -> np.ndarray:
         if picture.format == "EPS":
             # Pillow decodes EPS with Ghostscript, which executes the file.
             raise FaceAlignError(f"{name}: EPS is not a raster image; save it as PNG or JPEG")
+        _check_size(picture.width, picture.height, max_pixels, name)
+        _check_claim(picture, stream, name)
         return _from_pil(picture, max_pixels, name)
+
+
+def _check_claim(picture: Image.Image, stream: Any, name: str) -> None:
+    """Checks that an image is not much larger than its file, as a crafted one may be."""
+    pixels, size = picture.width * picture.height, stream.seek(0, os.SEEK_END)
+    slow = picture.format in _SLOW_FORMATS
+    limit = max(_SLOW_PIXELS if slow else _FREE_PIXELS, 0 if slow else _PIXELS_PER_BYTE * size)
+    if pixels > limit:
+        raise FaceAlignError(
+            f"{name}: is {picture.width}x{picture.height} pixels in {size} bytes of "
+            f"{picture.format}, and the limit is {limit}; save it as JPEG, or make it smaller"
+        )
 
 
 def _from_pil(picture: Image.Image, max_pixels: int, name: str) -> np.ndarray:
@@ -168,17 +176,35 @@ def _pil_to_rgb(picture: Image.Image, name: str) -> np.ndarray:
     if picture.mode == "F":
         return _from_array(np.asarray(picture), picture.width * picture.height, name)
     if picture.mode.startswith("I"):  # "I;16", "I;16B" and so on; some 16-bit files are "I"
-        values = np.asarray(picture)
-        if values.min() < 0 or values.max() > 65535:
+        low, high = 0, 65535
+        values = np.empty((picture.height, picture.width), np.uint16)
+        for rows, strip in _strips(picture):
+            part = np.asarray(strip)
+            low, high = min(low, part.min()), max(high, part.max())
+            values[rows] = part
+        if low < 0 or high > 65535:
             raise FaceAlignError(
-                f"{name}: has the value {_first_outside(values, 0, 65535)}, outside 16 bits; "
-                "save it with 8 bits a channel"
+                f"{name}: has the value {low if low < 0 else high}, outside 16 bits; save it with "
+                "8 bits a channel"
             )
-        return _gray_to_rgb(_to_uint8(values.astype(np.uint16), name))
-    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
-        return _over_white(np.asarray(picture.convert("RGBA")))
-    # Pillow's `convert` would copy a picture that is RGB already.
-    return np.array(picture if picture.mode == "RGB" else picture.convert("RGB"))
+        return _gray_to_rgb(_to_uint8(values, name))
+    transparent = picture.mode in ("RGBA", "LA", "PA", "La", "RGBa")
+    transparent |= "transparency" in picture.info
+    rgb = np.empty((picture.height, picture.width, 3), np.uint8)
+    for rows, strip in _strips(picture):
+        if transparent:
+            rgb[rows] = _over_white(np.asarray(strip.convert("RGBA")))
+        else:
+            rgb[rows] = np.asarray(strip.convert("RGB"))
+    return rgb
+
+
+def _strips(picture: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
+    """Yields an image piece by piece, each with its rows: conversions copy it several times."""
+    step = max(1, _STRIP_PIXELS // picture.width)
+    for top in range(0, picture.height, step):
+        bottom = min(top + step, picture.height)
+        yield slice(top, bottom), picture.crop((0, top, picture.width, bottom))
 
 
 def _from_array(array: np.ndarray, max_pixels: int, name: str) -> np.ndarray:
@@ -240,7 +266,10 @@ def _gray_to_rgb(gray: np.ndarray) -> np.ndarray:
 
 def _sixteen_to_eight(values: np.ndarray) -> np.ndarray:
     # 65535 = 255 * 257: both ends of the range are mapped exactly.
-    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    scaled = np.empty(values.shape, np.uint8)
+    for target, rows in zip(scaled, values, strict=True):
+        target[...] = (rows.astype(np.uint32) + 128) // 257
+    return scaled
 
 
 def _over_white(rgba: np.ndarray) -> np.ndarray:

@@ -28,8 +28,9 @@ from keras_facealign.data.epochs import (
     check_integer,
     stack_faces,
 )
-from keras_facealign.data.files import import_extra, one_line
+from keras_facealign.data.files import import_extra
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.storage.reading import one_line
 
 _REDUCED = {
     2: cv2.IMREAD_REDUCED_COLOR_2,

@@ -20,9 +20,9 @@ import re
 
 import numpy as np
 
-from keras_facealign.data.files import read_bytes
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.storage.atomic import atomic_write
+from keras_facealign.storage.reading import read_file
 
 MAX_COORDINATE = 1e6
 """Largest coordinate of a landmark in pixels; larger ones come from damaged files."""
@@ -72,7 +72,7 @@ def read_pts(
         name, content = name or "the .pts bytes", bytes(source)
     else:
         name = name or str(source)
-        content = read_bytes(source, max_bytes, name)
+        content = read_file(source, max_bytes, name)
     points = _parse(content, num_landmarks, name)
     if signed_visibility:
         points, visibility = _split_signs(points)

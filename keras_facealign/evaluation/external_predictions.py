@@ -72,7 +72,7 @@ def predictions_from_file(
         places, unmatched = match_names([face.file_name for face in faces], file.names)
         if unmatched:
             message = "%s: %d predictions belong to no face of the data, such as %s."
-            _logger.warning(message, path, len(unmatched), unmatched[0])
+            _logger.warning(message, path, len(unmatched), unmatched[0][:80])
     predictions = Predictions()
     for face, place in zip(faces, places, strict=True):
         found = None

@@ -14,12 +14,9 @@ its numbers are NaN (an empty cell in CSV, `null` in JSON).
 
 from __future__ import annotations
 
-import csv
-import json
 import os
 import re
-import zipfile
-import zlib
+from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -29,9 +26,11 @@ from typing import Any
 
 import numpy as np
 
+from keras_facealign.data.npz import read_arrays
 from keras_facealign.data.pts import read_pts
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.storage.file_names import unescape_cell
+from keras_facealign.storage.reading import csv_rows, one_line, parse_json, read_file
 
 _MAX_BYTES = 1 << 30
 
@@ -39,11 +38,6 @@ _NAME_KEYS = ("file_name", "image", "imgpath", "name")
 _NAME_ARRAYS = ("file_names", "images", "names")
 _POINT_ARRAYS = ("prediction", "predictions", "landmarks")
 _COLUMN = re.compile(r"(x|y|confidence)_?([0-9]{1,4})$")
-# What NumPy and zipfile raise for files that are not, or not wholly, of their formats.
-_UNREADABLE = (
-    *(OSError, EOFError, MemoryError, NotImplementedError, RuntimeError),
-    *(ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error),
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,34 +86,7 @@ def read_landmarks(path: str | os.PathLike[str]) -> LandmarkFile:
         raise FaceAlignError(
             f"{path}: predictions are read from {', '.join(readers)} and folders of .pts files"
         )
-    if not path.is_file():
-        raise FaceAlignError(f"{path}: there is no such file")
-    if path.stat().st_size > _MAX_BYTES:
-        raise FaceAlignError(f"{path}: is larger than {_MAX_BYTES} bytes; split it")
     return reader(path)
-
-
-def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """Reads all arrays of an `.npz` file, or the one of an `.npy` file, without pickle.
-
-    Raises:
-        FaceAlignError: If it is no such file, broken, too large, or holds Python objects.
-    """
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return {"": loaded}
-        with loaded as archive:
-            if sum(member.file_size for member in archive.zip.infolist()) <= _MAX_BYTES:
-                arrays = {name: archive[name] for name in archive.files}
-                # NumPy gives members that are no arrays as bytes.
-                return {k: value for k, value in arrays.items() if isinstance(value, np.ndarray)}
-    except _UNREADABLE as error:
-        raise FaceAlignError(
-            f"{path}: cannot be read as NumPy arrays of plain numbers and text ({error}); write "
-            "the file again"
-        ) from error
-    raise FaceAlignError(f"{path}: holds more than {_MAX_BYTES} bytes; split it")
 
 
 def match_names(expected: list[str], found: list[str]) -> tuple[list[int | None], list[str]]:
@@ -142,7 +109,7 @@ def match_names(expected: list[str], found: list[str]) -> tuple[list[int | None]
     """
     ways: list[Callable[[PurePosixPath], str]] = [
         str,
-        lambda path: str(path.with_suffix("")),
+        lambda path: str(path.with_suffix("")) if path.name else "",
         lambda path: path.name,
         lambda path: path.stem,
     ]
@@ -157,13 +124,13 @@ def match_names(expected: list[str], found: list[str]) -> tuple[list[int | None]
             name = Counter(theirs).most_common(1)[0]
             name = name if name[1] > 1 else Counter(ours).most_common(1)[0]
             raise FaceAlignError(
-                f"Several images are called {name[0]!r}; name predictions by paths below the "
-                f"data set's folder, such as {expected[0]!r}."
+                f"Several images are called {name[0][:80]!r}; name predictions by paths below the "
+                f"data set's folder, such as {expected[0][:80]!r}."
             )
         places = {key: place for place, key in enumerate(_numbered(theirs))}
         result = [places.pop(key, None) for key in _numbered(ours)]
         return result, [found[place] for place in places.values()]
-    names = (repr(names[0]) if names else "nothing" for names in (found, expected))
+    names = (repr(names[0][:80]) if names else "nothing" for names in (found, expected))
     raise FaceAlignError(
         f"None of the {len(found)} predictions is named like one of the {len(expected)} images: "
         "they are called {} and so on, the images {}.".format(*names)
@@ -184,6 +151,8 @@ def _read_npz(path: Path) -> LandmarkFile:
             f"{path}: has no array {_POINT_ARRAYS[0]!r}, but {', '.join(sorted(arrays)) or 'none'}"
         )
     names = next((arrays[key] for key in _NAME_ARRAYS if key in arrays), None)
+    if names is not None:
+        _check_count(path, names.size, len(points) if points.ndim else 0)
     names = None if names is None else [str(name) for name in names.ravel()]
     return _checked(path, points, names, arrays.get("confidence"))
 
@@ -193,10 +162,7 @@ def _read_npy(path: Path) -> LandmarkFile:
 
 
 def _read_json(path: Path) -> LandmarkFile:
-    try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise FaceAlignError(f"{path}: is not JSON ({error})") from error
+    content = parse_json(read_file(path, _MAX_BYTES), path)
     if not isinstance(content, (dict, list)):
         raise FaceAlignError(f"{path}: holds {type(content).__name__}; give a list or an object")
     faces = list(content.items()) if isinstance(content, dict) else [("", f) for f in content]
@@ -207,7 +173,7 @@ def _read_json(path: Path) -> LandmarkFile:
     ]
     for name, (_, record) in zip(names, records, strict=True):
         if "landmarks" not in record:
-            raise FaceAlignError(f"{path}: face {name!r} has no landmarks")
+            raise FaceAlignError(f"{path}: face {name[:80]!r} has no landmarks")
     named = isinstance(content, dict) or any(set(f) & set(_NAME_KEYS) for _, f in records)
     confidence = [record.get("confidence") for _, record in records]
     return _checked(
@@ -219,32 +185,38 @@ def _read_json(path: Path) -> LandmarkFile:
 
 
 def _read_csv(path: Path) -> LandmarkFile:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            header, *rows = [row for row in csv.reader(stream) if row] or [[]]
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise FaceAlignError(f"{path}: is not a CSV file ({error})") from error
+    rows = csv_rows(path, _MAX_BYTES)
+    header = next(rows, [])
     matches = [_COLUMN.match(title.strip().lower()) for title in header]
     places = {f"{m[1]}{int(m[2])}": place for place, m in enumerate(matches) if m}
     number = sum(key[0] in "xy" for key in places) // 2
     if not number or any(f"{axis}{k}" not in places for axis in "xy" for k in range(number)):
         raise FaceAlignError(f"{path}: its header must name x0, y0, x1, y1, ... without a gap")
-
-    def numbers(kind: str) -> np.ndarray:
-        columns = [places[f"{kind}{k}"] for k in range(number)]
-        try:
-            values = [[float(row[place] or "nan") for place in columns] for row in rows]
-        except (ValueError, IndexError) as error:
-            raise FaceAlignError(f"{path}: a row has no number for each of {kind}0, ...") from error
-        return np.array(values, np.float64).reshape(len(rows), number)
-
     has_confidence = all(f"confidence{k}" in places for k in range(number))
+    kinds = ("x", "y", "confidence") if has_confidence else ("x", "y")
+    columns = [(f"{kind}{k}", places[f"{kind}{k}"]) for k in range(number) for kind in kinds]
     name_column = next((header.index(key) for key in _NAME_KEYS if key in header), None)
+    values, names, count = array("d"), [], 0
+    for count, row in enumerate(rows, start=1):
+        if len(row) < len(header):
+            raise FaceAlignError(
+                f"{path}: face {count} has {len(row)} cells, and the header {len(header)}"
+            )
+        for title, place in columns:
+            try:
+                values.append(float(row[place] or "nan"))
+            except ValueError:
+                raise FaceAlignError(
+                    f"{path}: face {count} has {row[place][:40]!r} as {title}; give a number"
+                ) from None
+        if name_column is not None:
+            names.append(unescape_cell(row[name_column]))
+    points = np.array(values).reshape(count, number, len(kinds))
     return _checked(
         path,
-        np.stack([numbers("x"), numbers("y")], axis=-1),
-        None if name_column is None else [unescape_cell(row[name_column]) for row in rows],
-        numbers("confidence") if has_confidence else None,
+        points[..., :2],
+        None if name_column is None else names,
+        points[..., 2] if has_confidence else None,
     )
 
 
@@ -269,9 +241,11 @@ def _checked(
         raise FaceAlignError(
             f"{path}: the landmarks are {landmarks.dtype} {landmarks.shape}; give numbers (N, K, 2)"
         )
+    if not landmarks.shape[1]:
+        raise FaceAlignError(f"{path}: its faces have no landmarks")
     landmarks = landmarks[..., :2].astype(np.float64)
-    if names is not None and len(names) != len(landmarks):
-        raise FaceAlignError(f"{path}: has {len(names)} names for {len(landmarks)} faces")
+    if names is not None:
+        _check_count(path, len(names), len(landmarks))
     if confidence is not None:
         confidence = _floats(path, confidence)
         if confidence.shape != landmarks.shape[:2]:
@@ -281,10 +255,15 @@ def _checked(
     return LandmarkFile(landmarks, names, confidence)
 
 
+def _check_count(path: Path, names: int, faces: int) -> None:
+    if names != faces:
+        raise FaceAlignError(f"{path}: has {names} names for {faces} faces")
+
+
 def _floats(path: Path, values: Any) -> np.ndarray:
     try:
         return np.asarray(values, np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise FaceAlignError(
-            f"{path}: landmarks must be pairs of numbers, confidences numbers ({error})"
+            f"{path}: landmarks must be pairs of numbers, confidences numbers ({one_line(error)})"
         ) from error

@@ -13,9 +13,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from keras_facealign.data.epochs import check_batch_size
+from keras_facealign.data.npz import read_arrays
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.evaluation.examples import PART_LABELS, as_example
-from keras_facealign.evaluation.prediction_files import read_arrays
 from keras_facealign.evaluation.report import EvaluationReport
 from keras_facealign.geometry import box_overlap
 from keras_facealign.landmarks import conversion_matrix, convert_landmarks

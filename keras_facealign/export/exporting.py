@@ -23,7 +23,7 @@ from keras_facealign.export.frozen_graph import freeze
 from keras_facealign.export.parity import Parity, compare
 from keras_facealign.geometry import CROP_SCALE
 from keras_facealign.models import FaceAlignModel
-from keras_facealign.runtimes.metadata import FORMAT, QUANTIZATIONS
+from keras_facealign.runtimes.metadata import FORMAT, QUANTIZATIONS, read_metadata
 from keras_facealign.storage.atomic import partial_path
 
 _DYNAMIC = "dynamic"
@@ -141,7 +141,7 @@ def export_model(
         if not parity.good:
             raise FaceAlignError(f"{target} was not written: {parity}.")
         os.replace(partial, target)
-    return ExportReport(target, _size(target), parity, metadata)
+    return ExportReport(target, _size(target), parity, read_metadata(target))
 
 
 def _check(format: str, quantize: str, batch: int | str | None, limit: float | None) -> None:

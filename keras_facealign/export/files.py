@@ -15,6 +15,7 @@ import numpy as np
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.export.frozen_graph import FrozenGraph
 from keras_facealign.runtimes.metadata import METADATA_NAME, SIGNATURE
+from keras_facealign.runtimes.verification import UNSIGNED, sign
 
 _OPSET = 17
 # Smaller arrays stay in float32, because halving them would save next to nothing.
@@ -117,7 +118,7 @@ def write_tflite(frozen: FrozenGraph, path: Path, quantize: str, metadata: dict[
             raise FaceAlignError(
                 f"TFLite does not support this network: {_reason(error)}."
             ) from error
-    path.write_bytes(_with_metadata(content, metadata))
+    path.write_bytes(sign(_with_metadata(content, metadata | {"checksum": UNSIGNED})))
 
 
 def _reason(error: Exception) -> str:
@@ -172,9 +173,10 @@ def write_onnx(frozen: FrozenGraph, path: Path, quantize: str, metadata: dict[st
     _rename(model.graph, {frozen.input: "images", **names})
     if quantize == "float16":
         _halve_onnx(onnx, model.graph)
-    onnx.helper.set_model_props(model, {METADATA_NAME: _as_json(metadata)})
+    text = _as_json(metadata | {"checksum": UNSIGNED})
+    onnx.helper.set_model_props(model, {METADATA_NAME: text})
     onnx.checker.check_model(model)
-    path.write_bytes(model.SerializeToString())
+    path.write_bytes(sign(model.SerializeToString()))
 
 
 @contextmanager

@@ -42,7 +42,7 @@ def get_scheme(name: str) -> LandmarkScheme:
         return numbered_scheme(int(numbered[1]))
     if name not in SCHEMES:
         known = ", ".join(sorted(SCHEMES))
-        raise FaceAlignError(f"Unknown landmark scheme {name!r}; choose one of: {known}.")
+        raise FaceAlignError(f"Unknown landmark scheme {name[:80]!r}; choose one of: {known}.")
     return SCHEMES[name]
 
 

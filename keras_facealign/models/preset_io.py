@@ -50,7 +50,7 @@ def load_preset(base: type, name: str | Path, load_weights: bool = True) -> Any:
     family = keras.saving.get_registered_object(f"{_PACKAGE}>{class_name}")
     if family is None or not hasattr(family, "from_preset"):
         raise FaceAlignError(
-            f"{folder / CONFIG}: class_name is {class_name!r}, which is not a model of this "
+            f"{folder / CONFIG}: class_name is {class_name[:80]!r}, which is not a model of this "
             "package, such as 'SATFaceAlign'."
         )
     if not (issubclass(family, base) or issubclass(base, family)):
@@ -61,7 +61,7 @@ def load_preset(base: type, name: str | Path, load_weights: bool = True) -> Any:
     cls: Any = family if issubclass(family, base) else base
     try:
         model = cls.from_config(config)
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise bad_config(folder, error) from error
     if load_weights:
         _load_weights(model, folder)

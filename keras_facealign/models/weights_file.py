@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.storage.hdf5 import check_arrays, check_hdf5
+from keras_facealign.storage.reading import check_memory
 
 _ATTRIBUTE = "keras_facealign_architecture"
 # What a file may hold besides the network's weights, or lack.
@@ -82,10 +84,14 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
 
     if str(path).endswith(".keras") and zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
+            size = archive.getinfo(_IN_ARCHIVE).file_size
+            check_memory(path, size, os.path.getsize(path), "its weights")
             content = io.BytesIO(archive.read(_IN_ARCHIVE))
         with h5py.File(content, "r") as file:
+            check_arrays(file, path, size)
             yield file
-    elif str(path).endswith(".weights.h5") and os.path.isfile(path):
+    elif str(path).endswith(".weights.h5") and os.path.exists(path):
+        check_hdf5(path)
         with h5py.File(path, "r") as file:
             yield file
     else:

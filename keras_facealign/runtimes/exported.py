@@ -23,7 +23,9 @@ from keras_facealign.prediction import (
 )
 from keras_facealign.prediction.concurrency import PerProcess, available_cores
 from keras_facealign.runtimes.litert import TFLiteGraph
-from keras_facealign.runtimes.metadata import read_metadata
+from keras_facealign.runtimes.metadata import MAX_FILE_BYTES, read_metadata
+from keras_facealign.runtimes.verification import verify
+from keras_facealign.storage.reading import read_file
 
 FILE_RUNTIMES = {".tflite": "litert", ".onnx": "onnx"}
 """Suffix of an exported file: the runtime that runs it."""
@@ -186,8 +188,10 @@ def load_graph(
         FaceAlignError: If the file cannot be run, or its runtime is not installed.
     """
     graph = TFLiteGraph if runtime == "litert" else OnnxGraph
+    content = read_file(path, MAX_FILE_BYTES)
+    verify(content, str(path), runtime)
     try:
-        return graph(Path(path).read_bytes(), str(path), threads)
+        return graph(content, str(path), threads)
     except ImportError as error:
         raise FaceAlignError(f"{path} cannot be run here ({error}); {_INSTALL[runtime]}") from error
 

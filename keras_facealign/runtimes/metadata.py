@@ -19,6 +19,8 @@ batch            int/null  faces in a call; null: any number
 quantize         str       "none", "float16" or "int8"
 box_scale        float     side of the crop in units of the face box's longer side
 license          str       of the weights
+checksum         str       SHA-256 of the file, see `verification`; none in SavedModels and files of
+                           before version 0.2
 version          str       of the package that wrote the file
 ================ ========= ======================================================================
 
@@ -29,14 +31,15 @@ parsed here only as far as needed to find it: FlatBuffers tables, protocol buffe
 
 from __future__ import annotations
 
-import json
 import os
+import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.storage.reading import parse_json, read_file
 
 FORMAT = 1
 METADATA_NAME = "keras_facealign"
@@ -45,7 +48,12 @@ SIGNATURE = "serving_default"
 QUANTIZATIONS = ("none", "float16", "int8")
 
 _MAX_JSON_BYTES = 100_000
-_MAX_FILE_BYTES = 2**31  # FlatBuffers and protocol buffers end here
+# FlatBuffers and protocol buffers end here.
+MAX_FILE_BYTES = 2**31
+# Far more than any network has buffers, or fields of one message; each costs microseconds.
+_MAX_ITEMS = 200_000
+_MAX_BATCH = 4096
+_MAX_INPUT_BYTES = 2**30
 _MAX_SIDE = 4096
 _MAX_LANDMARKS = 10_000
 _FIELDS: dict[str, type | tuple[type, ...]] = {
@@ -89,26 +97,36 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
     path = Path(path)
     if path.is_dir():
         return _read_saved_model(path)
-    try:
-        if path.stat().st_size > _MAX_FILE_BYTES:
-            raise FaceAlignError(f"{path} is larger than 2 GiB, the limit of exported networks.")
-        data = path.read_bytes()
-    except OSError as error:
-        raise FaceAlignError(f"{path} cannot be read: {error.strerror or error}.") from error
-    try:
-        text = _tflite_text(data) if data[4:8] == b"TFL3" else _onnx_text(data)
-    except _Damaged as error:
-        damaged = data[4:8] == b"TFL3"
-        kind = "a damaged TFLite file" if damaged else "neither a TFLite nor an ONNX file"
-        raise FaceAlignError(
-            f"{path} is {kind} ({error}); export it again with keras-facealign export."
-        ) from error
+    text = embedded_text(read_file(path, MAX_FILE_BYTES), str(path))
     if text is None:
         raise FaceAlignError(
             f"{path} was not written by keras-facealign: it has no metadata {METADATA_NAME!r}; "
             "make one with keras-facealign export."
         )
     return parse_metadata(text, path)
+
+
+def embedded_text(content: bytes, name: str) -> bytes | None:
+    """Finds the metadata in a file.
+
+    Args:
+        content: A TFLite or ONNX file.
+        name: Name for error messages.
+
+    Returns:
+        The JSON, or None if there is none.
+
+    Raises:
+        FaceAlignError: If the file is neither, or its structure is damaged.
+    """
+    is_tflite = content[4:8] == b"TFL3"
+    try:
+        return _tflite_text(content) if is_tflite else _onnx_text(content)
+    except _Damaged as error:
+        kind = "a damaged TFLite file" if is_tflite else "neither a TFLite nor an ONNX file"
+        raise FaceAlignError(
+            f"{name} is {kind} ({error}); export it again with keras-facealign export"
+        ) from error
 
 
 def parse_metadata(text: bytes, path: Path) -> dict[str, Any]:
@@ -124,28 +142,27 @@ def parse_metadata(text: bytes, path: Path) -> dict[str, Any]:
     Raises:
         FaceAlignError: If it is not JSON, has another format, or a value is missing or wrong.
     """
-    try:
-        if len(text) > _MAX_JSON_BYTES:
-            raise ValueError(f"{len(text)} bytes")
-        value = json.loads(text.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise FaceAlignError(f"{path}: its metadata is not JSON ({error}).") from error
+    if len(text) > _MAX_JSON_BYTES:
+        raise FaceAlignError(f"{path}: its metadata has {len(text)} bytes; export it again")
+    value = parse_json(text, f"{path}: its metadata", "export it again")
     if not isinstance(value, dict) or value.get("format") != FORMAT:
         found = value.get("format") if isinstance(value, dict) else value
         raise FaceAlignError(
-            f"{path} has metadata of format {found!r}, and this version reads {FORMAT}; update "
-            "keras_facealign or export the file again."
+            f"{path} has metadata of format {_short(found)}, and this version reads {FORMAT}; "
+            "update keras_facealign or export the file again."
         )
     value.setdefault("landmark_offset", [0.0, 0.0])
     for key, kind in _FIELDS.items():
         # bool is a subclass of int but not valid as a number here.
         wrong_bool = isinstance(value.get(key), bool) and kind is not bool
         if key not in value or not isinstance(value[key], kind) or wrong_bool:
-            raise FaceAlignError(f"{path}: metadata {key!r} is {value.get(key)!r}.")
+            raise FaceAlignError(f"{path}: metadata {key!r} is {_short(value.get(key))}.")
+    side, batch = value["input_size"], value["batch"]
     possible = {
         "num_landmarks": 1 <= value["num_landmarks"] <= _MAX_LANDMARKS,
         "input_size": 1 <= value["input_size"] <= _MAX_SIDE,
-        "batch": value["batch"] is None or value["batch"] >= 1,
+        "batch": batch is None
+        or (1 <= batch <= _MAX_BATCH and batch * side * side * 3 <= _MAX_INPUT_BYTES),
         "quantize": value["quantize"] in QUANTIZATIONS,
         "box_scale": 0.1 <= value["box_scale"] <= 10,  # false for NaN
         "landmark_offset": _is_offset(value["landmark_offset"], value["input_size"]),
@@ -153,8 +170,12 @@ def parse_metadata(text: bytes, path: Path) -> dict[str, Any]:
     }
     for key, good in possible.items():
         if not good:
-            raise FaceAlignError(f"{path}: metadata {key!r} is {value[key]!r}.")
+            raise FaceAlignError(f"{path}: metadata {key!r} is {_short(value[key])}.")
     return value
+
+
+def _short(value: Any) -> str:
+    return repr(value)[:80]
 
 
 def _is_offset(value: list[Any], input_size: int) -> bool:
@@ -163,13 +184,12 @@ def _is_offset(value: list[Any], input_size: int) -> bool:
 
 
 def _read_saved_model(folder: Path) -> dict[str, Any]:
-    versions = [f for f in folder.iterdir() if f.name.isdigit()] if folder.is_dir() else []
+    versions = [f for f in folder.iterdir() if re.fullmatch("[0-9]{1,18}", f.name)]
     newest = max(versions, key=lambda f: int(f.name), default=folder)
     for version in (folder, newest):
         path = version / "assets.extra" / f"{METADATA_NAME}.json"
         if path.is_file():
-            with path.open("rb") as file:
-                return parse_metadata(file.read(_MAX_JSON_BYTES + 1), path)
+            return parse_metadata(read_file(path, _MAX_JSON_BYTES), path)
     raise FaceAlignError(
         f"{folder} is not a SavedModel of keras-facealign: it has no assets.extra/"
         f"{METADATA_NAME}.json; make one with keras-facealign export --format saved_model."
@@ -230,6 +250,8 @@ def _vector(data: bytes, place: int, item: int) -> tuple[int, int]:
 
 def _tables(data: bytes, place: int) -> list[int]:
     first, count = _vector(data, place, 4)
+    if count > _MAX_ITEMS:
+        raise _Damaged(f"a table of {count} entries")
     places = [first + 4 * i for i in range(count)]
     return [place + _uint(data, place) for place in places]
 
@@ -259,8 +281,11 @@ def _onnx_text(data: bytes) -> bytes | None:
 
 def _messages(data: memoryview) -> Iterator[tuple[int, memoryview]]:
     """Yields number and bytes of the fields with a length; skips plain numbers."""
-    place = 0
+    place = count = 0
     while place < len(data):
+        count += 1
+        if count > _MAX_ITEMS:
+            raise _Damaged(f"a message of more than {_MAX_ITEMS} fields")
         tag, place = _varint(data, place)
         kind = tag & 7
         if kind == 0:

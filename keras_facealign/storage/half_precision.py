@@ -9,7 +9,9 @@ import numpy as np
 
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.storage.atomic import atomic_path
+from keras_facealign.storage.hdf5 import check_hdf5
 from keras_facealign.storage.preset_folders import WEIGHTS
+from keras_facealign.storage.reading import parsing
 
 # Compression adds a header that makes smaller arrays larger.
 _LEAST_COMPRESSED_BYTES = 4096
@@ -55,7 +57,9 @@ def store_half_precision(folder: str | Path, precision: str = "float16") -> Path
     path = Path(folder) / WEIGHTS
     if not path.is_file():
         raise FaceAlignError(f"{path}: there is no such file; save the preset first.")
+    check_hdf5(path)
     with (
+        parsing(path, "restore the file"),
         atomic_path(path) as part,
         h5py.File(path, "r") as source,
         h5py.File(part, "w", libver=_LAYOUT) as target,

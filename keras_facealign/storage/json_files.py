@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
-from pathlib import Path
 from typing import Any
 
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.storage.reading import parse_json, read_file
 
 
 def read_json_object(path: str | os.PathLike[str], max_bytes: int = 1_000_000) -> dict[str, Any]:
@@ -23,16 +22,7 @@ def read_json_object(path: str | os.PathLike[str], max_bytes: int = 1_000_000) -
     Raises:
         FaceAlignError: If the file cannot be read, is too large, or holds no JSON object.
     """
-    try:
-        with Path(path).open("rb") as file:
-            content = file.read(max_bytes + 1)
-        if len(content) > max_bytes:
-            raise FaceAlignError(f"{path} is larger than {max_bytes} bytes; it must be smaller.")
-        value = json.loads(content)
-    except FaceAlignError:
-        raise
-    except (OSError, ValueError, RecursionError) as error:
-        raise FaceAlignError(f"{path} cannot be read: {error}.") from error
+    value = parse_json(read_file(path, max_bytes), path)
     if not isinstance(value, dict):
-        raise FaceAlignError(f"{path} must hold a JSON object.")
+        raise FaceAlignError(f"{path}: must hold a JSON object")
     return value

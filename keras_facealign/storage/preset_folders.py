@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import warnings
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.storage.atomic import PARTIAL
+from keras_facealign.storage.json_files import read_json_object
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 CALIBRATION = "calibration.json"
@@ -137,9 +137,9 @@ def _exports(folder: Path) -> list[Path]:
 
 def _is_preset(folder: Path) -> bool:
     try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        config = read_json_object(folder / CONFIG)
         return "FaceAlign" in config["class_name"] and "architecture" in config["config"]
-    except (OSError, ValueError, TypeError, LookupError, RecursionError):
+    except (FaceAlignError, TypeError, LookupError):
         return False
 
 

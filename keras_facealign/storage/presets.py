@@ -15,6 +15,7 @@ from typing import Any
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.storage.json_files import read_json_object
 from keras_facealign.storage.preset_folders import CONFIG, METADATA, WEIGHTS, previous_preset
+from keras_facealign.storage.reading import one_line
 
 
 def _roots() -> list[Path]:
@@ -89,7 +90,9 @@ def read_config(folder: Path) -> tuple[str, dict[str, Any]]:
     value = read_json_object(folder / CONFIG)
     name, config = value.get("class_name"), value.get("config")
     if not isinstance(name, str):
-        raise FaceAlignError(f"{folder / CONFIG}: class_name is {name!r}; it must be a string.")
+        raise FaceAlignError(
+            f"{folder / CONFIG}: class_name is {str(name)[:80]!r}; it must be a string."
+        )
     if not isinstance(config, dict):
         raise bad_config(folder, KeyError("config"))
     return name, config
@@ -97,7 +100,7 @@ def read_config(folder: Path) -> tuple[str, dict[str, Any]]:
 
 def bad_config(folder: Path, error: Exception) -> FaceAlignError:
     """Makes the error for a `config.json` that does not describe a model."""
-    reason = f"lacks {error}" if isinstance(error, KeyError) else str(error).rstrip(".")
+    reason = f"lacks {error}" if isinstance(error, KeyError) else one_line(error).rstrip(".")
     return FaceAlignError(f"{folder / CONFIG} does not describe a model: {reason}.")
 
 

@@ -70,7 +70,7 @@ def test_too_large_and_missing_files(path):
     with pytest.raises(FaceAlignError, match="larger than"):
         read_calibration(path)
     path.unlink()
-    with pytest.raises(FaceAlignError, match="cannot be read"):
+    with pytest.raises(FaceAlignError, match="cannot be opened"):
         read_calibration(path)
 
 

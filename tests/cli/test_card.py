@@ -51,4 +51,4 @@ def test_errors_are_one_line_and_exit_code_2(bare_preset, capsys):
     (bare_preset / "metadata.json").write_text("[1]")
     assert main(["card", "bare"]) == 2
     error = capsys.readouterr().err
-    assert "metadata.json must hold a JSON object" in error and error.count("\n") == 1
+    assert "metadata.json: must hold a JSON object" in error and error.count("\n") == 1

@@ -35,8 +35,8 @@ def test_reads_several_faces_and_passes_over_other_columns(tmp_path: Path) -> No
     ("text", "message"),
     [
         ("image,x0,y0,x1\na,1,2,3\n", "no column y1"),
-        ("image,x0,y0,x1,y1\na,1,2,3,four\n", "line 2 has the box 1, 2, 3, four"),
-        ("image,x0,y0,x1,y1\na,1,2\n", "line 2"),
+        ("image,x0,y0,x1,y1\na,1,2,3,four\n", "row 2 has the box 1, 2, 3, four"),
+        ("image,x0,y0,x1,y1\na,1,2\n", "row 2"),
         ("\n", "no column image"),
         ("", "the file is empty"),
     ],

@@ -38,7 +38,7 @@ def test_text_files_are_checked(tmp_path):
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(FaceAlignError, match="is not a text file"):
         read_text(path)
-    with pytest.raises(FaceAlignError, match="cannot be opened"):
+    with pytest.raises(FaceAlignError, match="is not a regular file"):
         read_text(tmp_path)
 
 

@@ -190,7 +190,7 @@ def test_every_truncation_gives_a_picture_or_a_clear_error(fmt):
 def test_missing_file_and_folder(tmp_path):
     with pytest.raises(FaceAlignError, match=r"gone\.jpg: cannot be opened \(No such file"):
         read_image(tmp_path / "gone.jpg")
-    with pytest.raises(FaceAlignError, match="is not a file"):
+    with pytest.raises(FaceAlignError, match="is not a regular file"):
         read_image(tmp_path)
     with pytest.raises(FaceAlignError, match="holds 0 bytes"):
         read_image(b"")

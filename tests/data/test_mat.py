@@ -65,7 +65,7 @@ def test_only_numbers_are_read(tmp_path, kind):
 def test_complex_numbers_are_refused(tmp_path):
     path = tmp_path / "face.mat"
     scipy_io.savemat(path, {"Points": np.ones((68, 2)) * 1j})
-    with pytest.raises(FaceAlignError, match="Points is complex128, not real numbers"):
+    with pytest.raises(FaceAlignError, match="Points is complex, not real numbers"):
         read_mat(path, {"Points": (68, 2)})
 
 
@@ -129,7 +129,7 @@ def test_false_sizes_are_refused(tmp_path):
     dimensions = data.index(struct.pack("<ii", 68, 2))
     data[dimensions : dimensions + 8] = struct.pack("<ii", 2**30, 2)
     (tmp_path / "face.mat").write_bytes(data)
-    with pytest.raises(FaceAlignError, match="Points has 2147483648 numbers, too many"):
+    with pytest.raises(FaceAlignError, match="Points is 1073741824x2 float64 in 1088 bytes"):
         read_mat(tmp_path / "face.mat", {"Points": (None, 2)})
 
 
@@ -209,7 +209,7 @@ def test_hdf5_arrays_and_references(hdf5):
         ("IsT", "IsT holds object, not numbers"),
         ("external", "external points to other files"),
         ("virtual", "virtual points to other files"),
-        ("huge", "huge has 8000000000000 bytes, over the limit"),
+        ("huge", "huge: the array would take 8000000000000 bytes of memory"),
     ],
 )
 def test_hdf5_arrays_that_are_refused(hdf5, name, message):

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from keras_facealign.data.npz import read_arrays
 from keras_facealign.data.pts import write_pts
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.evaluation import Predictions, read_landmarks
-from keras_facealign.evaluation.prediction_files import match_names, read_arrays
+from keras_facealign.evaluation.prediction_files import match_names
 
 NAMES = ["helen/testset/1.jpg", "ibug/image_008_1.jpg", "lfpw/testset/image_0001.png"]
 
@@ -109,31 +110,38 @@ def npz_member(header, payload=b"", declared=None):
     return buffer.getvalue()
 
 
+BROKEN = "cannot be read|claims|holds object|not a whole"
+
+
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("a.npz", b"not a zip", "cannot be read as NumPy"),
+        ("a.npz", b"not a zip", BROKEN),
         (
             "a.npz",
             npz_member(b"{'descr': '<f8', 'fortran_order': False, 'shape': (9999999, 68, 2)}\n"),
-            "cannot be read as NumPy",
+            BROKEN,
         ),
         (
             "a.npz",
             npz_member(b"{'descr': '|O', 'fortran_order': False, 'shape': (1,)}\n", b"cos"),
-            "cannot be read as NumPy",
+            BROKEN,
         ),
-        ("a.npz", npz_member(b"__import__('os').system('x')\n"), "cannot be read as NumPy"),
-        ("a.npy", b"\x93NUMPY\x09\x00", "cannot be read as NumPy"),
+        (
+            "a.npz",
+            npz_member(b"__import__('os').system('x')\n"),
+            BROKEN,
+        ),
+        ("a.npy", b"\x93NUMPY\x09\x00", BROKEN),
         ("a.json", b'{"a.jpg": [[1, 2], [3]]}', "pairs of numbers"),
         ("a.json", b'{"a.jpg": [[1, 2]], "b.jpg": [[1, 2], [3, 4]]}', "not of one"),
-        ("a.json", b"[" * 100_000, "not JSON"),
+        ("a.json", b"[" * 100_000, "cannot be read"),
         ("a.json", b"3", "holds int"),
         ("a.json", b'[{"file_name": "a"}]', "'a' has no landmarks"),
         ("a.csv", b"file_name,x0,y0,x2,y2\na,1,2,3,4\n", "without a gap"),
-        ("a.csv", b"file_name,x0,y0\na,1\n", "no number for each of y0"),
-        ("a.csv", b"file_name,x0,y0\na,1,two\n", "no number for each"),
-        ("a.csv", b"\xff\xfe\x00", "not a CSV"),
+        ("a.csv", b"file_name,x0,y0\na,1\n", "face 1 has 2 cells"),
+        ("a.csv", b"file_name,x0,y0\na,1,two\n", "as y0; give a number"),
+        ("a.csv", b"\xff\xfe\x00", "give a CSV file"),
         ("a.txt", b"", "are read from"),
     ],
 )
@@ -146,7 +154,7 @@ def test_broken_files_are_named(name, content, words, tmp_path):
 
 
 def test_missing_files_and_other_arrays(tmp_path):
-    with pytest.raises(FaceAlignError, match="no such file"):
+    with pytest.raises(FaceAlignError, match="cannot be opened"):
         read_landmarks(tmp_path / "none.npz")
     (tmp_path / "empty").mkdir()
     with pytest.raises(FaceAlignError, match="no .pts files"):
@@ -173,7 +181,7 @@ def test_a_bomb_is_not_unpacked(tmp_path):
         for _ in range(1100):
             member.write(bytes(1 << 20))
     assert path.stat().st_size < 3_000_000
-    with pytest.raises(FaceAlignError, match="more than"):
+    with pytest.raises(FaceAlignError, match="cannot be read"):
         read_arrays(path)
 
 

@@ -76,5 +76,5 @@ def test_damage_and_another_size_are_named(preset):
     with pytest.raises(FaceAlignError, match="is for ibug68 and 64 pixels, but the network"):
         from_preset(preset)
     path.write_text("{")
-    with pytest.raises(FaceAlignError, match="calibration.json cannot be read"):
+    with pytest.raises(FaceAlignError, match="calibration.json: cannot be read"):
         from_preset(preset)

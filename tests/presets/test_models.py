@@ -204,12 +204,12 @@ def test_weights_that_are_not_finite(preset):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "config.json cannot be read"),
-        (b'{"class_name": "SAT', "config.json cannot be read"),
-        (b"\xff\xfe\x00", "config.json cannot be read"),
-        (b"[" * 100_000, "config.json cannot be read"),
-        (b"[1, 2]", "config.json must hold a JSON object"),
-        (b'{"a": "' + b"x" * 1_000_001 + b'"}', "config.json is larger"),
+        (b"", "config.json: the file is empty"),
+        (b'{"class_name": "SAT', "config.json: cannot be read"),
+        (b"\xff\xfe\x00", "config.json: cannot be read"),
+        (b"[" * 100_000, "config.json: cannot be read"),
+        (b"[1, 2]", "config.json: must hold a JSON object"),
+        (b'{"a": "' + b"x" * 1_000_001 + b'"}', "config.json: is larger"),
         (b"{}", "config.json: class_name is None; it must be a string"),
         (b'{"class_name": "Sequential", "config": {}}', "class_name is 'Sequential'"),
         (b'{"class_name": ["SATFaceAlign"]}', r"class_name is \['SATFaceAlign'\]"),

@@ -150,9 +150,9 @@ def test_missing_keys_and_other_json_are_named(tmp_path):
     for text, complaint in (
         (json.dumps({k: v for k, v in GOOD.items() if k != "scheme"}), "scheme"),
         ("[1]", "format"),
-        ("{", "not JSON"),
-        ("[" * 50_000, "not JSON"),
-        (json.dumps({**GOOD, "license": "x" * 200_000}), "not JSON"),
+        ("{", "cannot be read"),
+        ("[" * 50_000, "cannot be read"),
+        (json.dumps({**GOOD, "license": "x" * 200_000}), "has 200"),
     ):
         path.write_bytes(onnx_file(text.encode()))
         with pytest.raises(FaceAlignError, match=complaint):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.storage.reading import parse_json, read_file
 
 _EPOCH = re.compile(r"-(\d{4,9})\.params$")
 # The largest graph of the original code has half a megabyte.
@@ -86,12 +86,7 @@ def _averages(node: dict[str, Any]) -> bool:
 
 def _nodes(path: Path) -> list[dict[str, Any]]:
     advice = 'give the graph that belongs to the parameters, or remove it and say "gate" yourself'
-    try:
-        if path.stat().st_size > _MAX_SYMBOL_BYTES:
-            raise FaceAlignError(f"{path} is larger than any network's graph; {advice}.")
-        graph = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise FaceAlignError(f"{path} cannot be read ({error}); {advice}.") from error
+    graph = parse_json(read_file(path, _MAX_SYMBOL_BYTES), path, advice)
     nodes = graph.get("nodes") if isinstance(graph, dict) else None
     if not isinstance(nodes, list) or not all(isinstance(node, dict) for node in nodes):
         raise FaceAlignError(f"{path} has no list of nodes; {advice}.")

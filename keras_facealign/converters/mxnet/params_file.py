@@ -7,7 +7,6 @@ untrusted: every size in them is checked against the size of the file before it 
 from __future__ import annotations
 
 import math
-import stat
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.storage.atomic import atomic_write
+from keras_facealign.storage.reading import read_file
 
 _LIST_MAGIC = 0x112
 _ARRAY_MAGIC = 0xF993FAC9
@@ -28,6 +28,8 @@ _MAX_DIMENSIONS = 8
 _ITEM_SIZES = {_FLOAT32: 4, 1: 8, 2: 2, 3: 1, 4: 4, 5: 1, 6: 8}
 # The largest network of the original code has 132 MB.
 _MAX_BYTES = 2**31
+# The largest has two thousand.
+_MAX_ARRAYS = 100_000
 
 
 class _Reader:
@@ -35,20 +37,7 @@ class _Reader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            about = path.stat()
-            if not stat.S_ISREG(about.st_mode):
-                raise FaceAlignError(f"{path} cannot be read: it is not a file.")
-            if about.st_size > _MAX_BYTES:
-                raise FaceAlignError(
-                    f"{path} has {about.st_size} bytes, more than any network's {_MAX_BYTES}."
-                )
-            self.data = memoryview(path.read_bytes())
-        except (OSError, ValueError) as error:
-            if isinstance(error, FaceAlignError):
-                raise
-            reason = getattr(error, "strerror", None) or error
-            raise FaceAlignError(f"{path} cannot be read: {reason}.") from error
+        self.data = memoryview(read_file(path, _MAX_BYTES))
         self.position = 0
 
     def fail(self, reason: str) -> FaceAlignError:
@@ -97,6 +86,8 @@ def read_params(path: str | Path) -> dict[str, np.ndarray]:
     if magic != _LIST_MAGIC:
         raise reader.fail(f"it begins with {magic:#x} instead of {_LIST_MAGIC:#x}")
     count = reader.number("Q", "the number of arrays")
+    if count > _MAX_ARRAYS:
+        raise reader.fail(f"it has {count} arrays, more than any network")
     # Names follow the arrays, so messages can only give the number of a malformed array.
     found = [_read_array(reader, f"array {i + 1} of {count}") for i in range(count)]
     names = _read_names(reader, len(found))

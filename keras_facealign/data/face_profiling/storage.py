@@ -19,11 +19,12 @@ from PIL import Image
 
 from keras_facealign.data.examples import FaceExample, make_example
 from keras_facealign.data.face_profiling.synthesis import TurnedView
-from keras_facealign.data.files import Survey, read_text
+from keras_facealign.data.files import Survey
 from keras_facealign.data.npz import read_npz
 from keras_facealign.data.valid_items import reader
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.storage.atomic import atomic_path, atomic_write
+from keras_facealign.storage.reading import parse_json, read_file
 
 SETTINGS = "settings.json"
 
@@ -223,10 +224,7 @@ def load_samples(root: Path, split: str | None = None) -> Any:
 
 def _settings(root: Path) -> dict[str, Any]:
     path = root / SETTINGS
-    try:
-        settings = json.loads(read_text(path, 100_000))
-    except json.JSONDecodeError as error:
-        raise FaceAlignError(f"{path}: is not JSON ({error}); delete the folder") from error
+    settings = parse_json(read_file(path, 100_000), path, "delete the folder")
     if not isinstance(settings, dict):
         raise FaceAlignError(f"{path}: holds no settings; delete the folder")
     return settings

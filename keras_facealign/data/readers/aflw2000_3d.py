@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from keras_facealign.data.examples import FaceExample, make_example
-from keras_facealign.data.files import Survey, check_choice, first_folder, one_line, require_folder
-from keras_facealign.data.npz import read_array_header
+from keras_facealign.data.files import Survey, check_choice, first_folder, require_folder
+from keras_facealign.data.npz import read_arrays
 from keras_facealign.data.readers.w300_lp import list_stems, read_parameters
 from keras_facealign.data.valid_items import reader
 from keras_facealign.errors import FaceAlignError
@@ -32,7 +32,6 @@ LABELS = ("original", "reannotated")
 _LABEL_FOLDERS = ("", "labels", "AFLW2000", "AFLW2000-3D", "test.configs")
 _REANNOTATED = "AFLW2000-3D-Reannotated.pts68.npy"
 _ORIGINAL = "AFLW2000-3D.pts68.npy"
-_MAX_FACES = 100_000
 
 
 def survey(root: str | os.PathLike[str]) -> Survey:
@@ -118,14 +117,10 @@ def _stems(root: Path) -> list[Path]:
 
 
 def _load_npy(root: Path, name: str, rows: int) -> np.ndarray:
-    """Reads float (N, rows, 68), whose header is checked before its data is read."""
+    """Reads float (N, rows, 68), one array for all faces."""
     path = require_folder(root, _LABEL_FOLDERS, name, "put it next to the folder AFLW2000") / name
-    try:
-        with path.open("rb") as stream:
-            shape, dtype = read_array_header(stream)
-            if shape[1:] != (rows, 68) or dtype.kind != "f" or shape[0] > _MAX_FACES:
-                raise ValueError(f"it is {dtype} {shape}, but float (N, {rows}, 68) is needed")
-            stream.seek(0)
-            return np.load(stream, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise FaceAlignError(f"{path}: cannot be read ({one_line(error)}); replace it") from error
+    labels = read_arrays(path).get("")
+    if labels is None or labels.shape[1:] != (rows, 68) or labels.dtype.kind != "f":
+        found = "an archive" if labels is None else f"{labels.dtype} {labels.shape}"
+        raise FaceAlignError(f"{path}: is {found}, but float (N, {rows}, 68) is needed; replace it")
+    return labels

@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 
 from keras_facealign.data.examples import FaceExample, make_example
-from keras_facealign.data.files import Survey, check_choice, read_bytes, resolve_inside
+from keras_facealign.data.files import Survey, check_choice, resolve_inside
 from keras_facealign.data.valid_items import reader
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.storage.reading import read_file
 
 NUM_LANDMARKS = 98
 
@@ -40,7 +41,7 @@ PUBLISHED = {
 ATTRIBUTES = ("pose", "expression", "illumination", "make_up", "occlusion", "blur")
 """The meaning of a face's six flags, each 1 where that attribute is unusual."""
 
-_MAX_BYTES = 100_000_000
+_MAX_BYTES = 50_000_000
 _Tokens = tuple[str, ...]
 
 
@@ -142,7 +143,7 @@ def _list_file(root: Path, split: str) -> Path:
 def _lines(path: Path) -> Iterator[tuple[str, _Tokens]]:
     """Yields what error messages call each line that is not empty, and its entries."""
     # A byte that is not UTF-8 costs one face and not the whole list.
-    text = read_bytes(path, _MAX_BYTES).decode("utf-8-sig", "replace")
+    text = read_file(path, _MAX_BYTES).decode("utf-8-sig", "replace")
     for number, line in enumerate(text.split("\n"), start=1):
         if tokens := tuple(line.split()):
             yield f"{path}: line {number}", tokens

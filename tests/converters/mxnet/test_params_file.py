@@ -36,7 +36,7 @@ def test_an_empty_list_is_no_error(write):
 
 GOOD = random((2, 3))
 BAD_FILES = {
-    "empty": (b"", "the header needs 16 bytes where the file has 0 left"),
+    "empty": (b"", "the file is empty"),
     "text": (b'{"nodes": [], "arg_nodes": []}', "begins with"),
     "list magic": (file_bytes(["arg:a"], [GOOD], magic=0x113), "begins with 0x113"),
     "array magic": (
@@ -82,7 +82,10 @@ BAD_FILES = {
     "too few names": (file_bytes(["arg:a"], [GOOD, GOOD]), "1 names for 2 arrays"),
     "too many names": (file_bytes(["arg:a", "arg:b"], [GOOD]), "2 names for 1 arrays"),
     "fewer arrays than claimed": (file_bytes(["arg:a"], [GOOD], count=2), "array 2 of 2"),
-    "a wealth of arrays": (file_bytes(["arg:a"], [GOOD], count=2**64 - 1), "array 2 of 18446744"),
+    "a wealth of arrays": (
+        file_bytes(["arg:a"], [GOOD], count=2**64 - 1),
+        "arrays, more than any",
+    ),
     "a wealth of names": (file_bytes(["arg:a"], [GOOD], name_count=2**63), "names for 1 arrays"),
     "name too long": (
         file_bytes([name_bytes("arg:a", length=2**63)], [GOOD]),
@@ -147,23 +150,23 @@ def test_claimed_sizes_allocate_nothing(write):
 
 
 def test_a_file_that_cannot_be_opened(tmp_path):
-    with pytest.raises(FaceAlignError, match="nowhere.params cannot be read: No such file"):
+    with pytest.raises(FaceAlignError, match=r"nowhere.params: cannot be opened \(No such file"):
         read_params(tmp_path / "nowhere.params")
-    with pytest.raises(FaceAlignError, match="cannot be read"):
+    with pytest.raises(FaceAlignError, match="is not a regular file"):
         read_params(tmp_path)
 
 
 def test_a_file_larger_than_any_network_is_refused_unread(write, monkeypatch):
     content = file_bytes(["arg:a"], [GOOD])
     monkeypatch.setattr(params_file, "_MAX_BYTES", len(content) - 1)
-    with pytest.raises(FaceAlignError, match=f"net-0000.params has {len(content)} bytes, more"):
+    with pytest.raises(FaceAlignError, match=r"net-0000\.params: is larger than"):
         read_params(write(content))
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
 def test_a_pipe_is_refused_instead_of_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.params")
-    with pytest.raises(FaceAlignError, match="it is not a file"):
+    with pytest.raises(FaceAlignError, match="is not a regular file"):
         read_params(tmp_path / "pipe.params")
 
 

@@ -1,0 +1,1 @@
+"""Damaged and hostile files through every reader; `python -m tests.fuzz --help`."""

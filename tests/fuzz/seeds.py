@@ -1,0 +1,307 @@
+"""Good files of every kind, small, for `targets`."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tests.paths import ROOT
+
+_PRESET = ROOT / "saved_models" / "sat1_cab_mobile"
+
+
+def _rng() -> np.random.Generator:
+    return np.random.default_rng(1)
+
+
+def _saved(write: Callable[[io.BytesIO], Any]) -> bytes:
+    stream = io.BytesIO()
+    write(stream)
+    return stream.getvalue()
+
+
+def _text(lines: list[str]) -> bytes:
+    return ("\n".join(lines) + "\n").encode()
+
+
+def pts() -> list[bytes]:
+    points = _rng().uniform(1, 200, (68, 2))
+    rows = [f"{x:.6f} {y:.6f}" for x, y in points]
+    signed = [f"{-x:.1f} {y:.1f}" for x, y in points[:5]] + ["-1 -1"]
+    return [
+        _text(["version: 1", "n_points:  68", "{", *rows, "}"]),
+        _text(["n_points: 6", "{", *signed, "}"]),
+        _text(rows[:3]),
+    ]
+
+
+def mat5() -> list[bytes]:
+    from scipy.io import savemat
+
+    arrays = {
+        "Pose_Para": _rng().normal(size=(1, 7)).astype(np.float32),
+        "pt2d": _rng().uniform(0, 99, (2, 68)).round(),
+        "roi": np.array([[1, 2, 3, 300]], np.int16),
+        "name": "text",
+    }
+    return [
+        _saved(lambda f: savemat(f, arrays, do_compression=True)),
+        _saved(lambda f: savemat(f, arrays)),
+    ]
+
+
+def mat73() -> list[bytes]:
+    import h5py
+
+    def write(stream: io.BytesIO, **packing: Any) -> None:
+        with h5py.File(stream, "w", userblock_size=512, libver=("earliest", "v110")) as file:
+            refs = file.create_group("#refs#")
+            cell = np.empty((1, 2), h5py.ref_dtype)
+            for i in range(2):
+                image = _rng().integers(0, 255, (3, 20, 30)).astype(np.uint8)
+                cell[0, i] = refs.create_dataset(str(i), data=image, **packing).ref
+            file.create_dataset("IsT", data=cell)
+            file.create_dataset("phisT", data=_rng().uniform(0, 99, (87, 2)), **packing)
+
+    return [
+        _saved(write),
+        _saved(lambda f: write(f, compression="gzip", shuffle=True)),
+        _saved(lambda f: write(f, compression="gzip", chunks=True, fletcher32=True)),
+    ]
+
+
+@cache
+def mxnet() -> list[bytes]:
+    from keras_facealign.converters.mxnet.manifest import expected_arrays
+    from keras_facealign.networks import Architecture
+    from tests.converters.mxnet.file_bytes import file_bytes, random
+
+    arch = Architecture("sat", 1, 1, "resnet", width=0.03125)
+    arrays = {name: random(shape, i) for i, (name, shape) in enumerate(expected_arrays(arch))}
+    return [file_bytes(list(arrays), list(arrays.values()))]
+
+
+def symbol() -> list[bytes]:
+    nodes = [{"op": "Pooling", "name": "p", "attrs": {"pool_type": "max"}, "inputs": [[0, 0, 0]]}]
+    return [json.dumps({"nodes": nodes, "arg_nodes": [0], "heads": [[0, 0, 0]]}).encode()]
+
+
+def packed() -> list[bytes]:
+    import tempfile
+
+    from keras_facealign.data.packed import pack
+
+    faces = [
+        {
+            "image": _rng().integers(0, 255, (90, 90, 3)).astype(np.uint8),
+            "landmarks": _rng().uniform(20, 70, (68, 2)).astype(np.float32),
+            "visibility": np.full(68, 2),
+            "box": np.array([20, 20, 70, 70], np.float32),
+            "file_name": f"{i}.jpg",
+        }
+        for i in range(3)
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "faces.npz"
+        pack(faces, path, side=48, input_size=32)
+        return [path.read_bytes()]
+
+
+def _points() -> np.ndarray:
+    return _rng().uniform(0, 200, (2, 68, 2)).round(2)
+
+
+def predictions_json() -> list[bytes]:
+    points = _points().tolist()
+    listed = [{"file_name": f"{i}.jpg", "landmarks": p} for i, p in enumerate(points)]
+    listed[0]["confidence"] = listed[1]["confidence"] = [0.5] * 68
+    return [
+        json.dumps({"a.jpg": points[0], "b.jpg": points[1]}).encode(),
+        json.dumps(listed).encode(),
+        json.dumps([p[:3] for p in points]).encode(),
+    ]
+
+
+def predictions_csv() -> list[bytes]:
+    names = [f"{axis}{k}" for k in range(5) for axis in "xy"]
+    rows = [",".join([f"{i}.jpg", *(f"{v:.1f}" for v in _rng().uniform(0, 99, 10))]) for i in "ab"]
+    full = [",".join(["file_name", *names]), *rows]
+    return [_text(full), _text(["x0,y0,confidence0", '"1",2,0.5', ",,", "3,4,1"])]
+
+
+def predictions_npz() -> list[bytes]:
+    names = np.array(["a.jpg", "c.png"])
+    everything: dict[str, Any] = {"prediction": _points(), "file_names": names}
+    everything["confidence"] = np.full((2, 68), 0.5, np.float32)
+    return [
+        _saved(lambda f: np.savez(f, **everything)),
+        _saved(lambda f: np.savez_compressed(f, landmarks=_points().astype(np.int16))),
+    ]
+
+
+def predictions_npy() -> list[bytes]:
+    kinds = (np.float64, np.float32, np.int8)
+    return [_saved(lambda f, k=k: np.save(f, _points().clip(0, 99).astype(k))) for k in kinds]
+
+
+def boxes() -> list[bytes]:
+    return [
+        _text(["image,x0,y0,x1,y1", "a/1.jpg,10,12.5,90,88", "b.jpg, 1, 2, 3, 4"]),
+        _text(["score,image,x0,y0,x1,y1", '0.9,"a, b.jpg",-1,2e1,30,40']),
+    ]
+
+
+@cache
+def images() -> list[bytes]:
+    from PIL import Image
+
+    Image.init()
+    color = Image.fromarray(_rng().integers(0, 255, (24, 32, 3)).astype(np.uint8))
+    depth = Image.fromarray(_rng().integers(0, 65535, (24, 32)).astype(np.uint16))
+    found = []
+    pictures = [color, color.convert("RGBA"), color.convert("P"), color.convert("1"), depth]
+    pictures += [color.convert("CMYK"), color.convert("LA"), color.convert("L").convert("F")]
+    for kind in sorted(Image.SAVE):
+        if kind in ("PDF", "EPS", "HDF5", "GRIB", "BUFR", "WMF"):
+            continue
+        for picture in pictures:
+            try:
+                found.append(_saved(lambda f, k=kind, p=picture: p.save(f, k)))
+            except (OSError, ValueError, KeyError, AttributeError):
+                continue  # a mode that this format does not have
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    found += [_saved(lambda f: color.save(f, "JPEG", progressive=True, exif=exif))] * 4
+    found += [_saved(lambda f: color.convert("P").save(f, "PNG", transparency=3))] * 8
+    return found
+
+
+@cache
+def tflite() -> list[bytes]:
+    return [(_PRESET / name).read_bytes() for name in ("model_int8.tflite", "model.tflite")]
+
+
+@cache
+def tflite_unsigned() -> list[bytes]:
+    return [content.replace(b'"checksum"', b'"cheeksum"') for content in tflite()[:1]]
+
+
+@cache
+def onnx() -> list[bytes]:
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    from tests.runtimes.exported_files import METADATA, POINTS, SIZE
+
+    def constant(name: str, array: Any) -> Any:
+        return numpy_helper.from_array(np.asarray(array), name)
+
+    nodes = [
+        helper.make_node("Cast", ["images"], ["f"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["f"], ["m"], axes=[1, 2], keepdims=0),
+        helper.make_node("Gemm", ["m", "w", "b"], ["g"]),
+        helper.make_node("Reshape", ["g", "s"], ["landmarks"]),
+        helper.make_node("Gemm", ["m", "v"], ["c"]),
+        helper.make_node("Sigmoid", ["c"], ["confidence"]),
+    ]
+    weights = [
+        constant("w", _rng().normal(size=(3, 2 * POINTS)).astype(np.float32)),
+        constant("b", np.full(2 * POINTS, 16, np.float32)),
+        constant("s", np.array([-1, POINTS, 2])),
+        constant("v", np.full((3, POINTS), 0.01, np.float32)),
+    ]
+    image = helper.make_tensor_value_info("images", TensorProto.UINT8, [None, SIZE, SIZE, 3])
+    outputs = [
+        helper.make_tensor_value_info("landmarks", TensorProto.FLOAT, [None, POINTS, 2]),
+        helper.make_tensor_value_info("confidence", TensorProto.FLOAT, [None, POINTS]),
+    ]
+    graph = helper.make_graph(nodes, "dots", [image], outputs, weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    text = json.dumps({**METADATA, "scheme": f"points{POINTS}", "batch": None})
+    helper.set_model_props(model, {"keras_facealign": text})
+    onnx.checker.check_model(model)
+    return [model.SerializeToString()]
+
+
+@cache
+def onnx_unsigned() -> list[bytes]:
+    return onnx()
+
+
+def exported_metadata() -> list[bytes]:
+    from tests.runtimes.test_metadata import GOOD, onnx_file, tflite_file
+
+    text = json.dumps(GOOD).encode()
+    return [tflite_file(text), onnx_file(text)]
+
+
+def calibration() -> list[bytes]:
+    return [(_PRESET / "calibration.json").read_bytes()]
+
+
+def metadata() -> list[bytes]:
+    return [(_PRESET / "metadata.json").read_bytes()]
+
+
+@cache
+def tiny_preset() -> dict[str, bytes]:
+    """The files of a preset with the smallest network that there can be."""
+    import tempfile
+
+    from keras_facealign.presets import save_to_preset
+    from tests.models.tiny import tiny_model
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "tiny"
+        save_to_preset(tiny_model(), path)
+        return {file.name: file.read_bytes() for file in path.iterdir()}
+
+
+def config() -> list[bytes]:
+    return [tiny_preset()["config.json"]]
+
+
+@cache
+def weights() -> list[bytes]:
+    import tempfile
+
+    from keras_facealign.storage.half_precision import store_half_precision
+
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in tiny_preset().items():
+            (Path(folder) / name).write_bytes(content)
+        packed = store_half_precision(folder).read_bytes()
+    return [tiny_preset()["model.weights.h5"], packed]
+
+
+def wflw() -> list[bytes]:
+    numbers = [f"{v:.3f}" for v in _rng().uniform(20, 140, 196)]
+    line = " ".join([*numbers, "20", "20", "140", "140", *"010000", "a.jpg"])
+    return [_text([line, line])]
+
+
+def face_synthetics() -> list[bytes]:
+    return [_text([f"{x:.3f} {y:.3f}" for x, y in _rng().uniform(20, 140, (70, 2))])]
+
+
+def lfw() -> list[bytes]:
+    return [_text(["1", "A\t1\t2", "A\t1\tB\t1"]), _text(["2\t1", *["A\t1\t2", "A\t1\tB\t1"] * 2])]
+
+
+def turned_views() -> list[bytes]:
+    labels = {
+        "landmarks": _points().astype(np.float32),
+        "depth": np.zeros((2, 68), np.float32),
+        "visibility": np.full((2, 68), 2, np.uint8),
+        "pose": np.zeros((2, 3), np.float32),
+        "turn": np.zeros(2, np.float32),
+        "source": np.array("afw/1.jpg"),
+    }
+    return [_saved(lambda f: np.savez_compressed(f, **labels))]

@@ -1,0 +1,232 @@
+"""All readers of untrusted files, with the files that are damaged for them."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tests.fuzz import seeds
+
+
+@dataclass(frozen=True)
+class Target:
+    """A reader of untrusted files.
+
+    Attributes:
+        file_name: What the damaged file is called, below a folder of its own.
+        seeds: Makes the good files.
+        read: Reads the file.
+        structure: A key of `mutations.STRUCTURES`.
+        cost: Seconds that one input takes, roughly.
+        prepare: Writes what else the folder must hold.
+    """
+
+    file_name: str
+    seeds: Callable[[], Sequence[bytes]]
+    read: Callable[[Path], Any]
+    structure: str = "bytes"
+    cost: float = 1e-3
+    prepare: Callable[[Path], None] | None = None
+
+
+def _read_pts(path: Path) -> None:
+    from keras_facealign.data.pts import read_pts
+
+    read_pts(path, signed_visibility=True)
+
+
+def _read_mat(path: Path) -> None:
+    from keras_facealign.data.mat import read_mat
+
+    arrays = read_mat(path, {"Pose_Para": (1, 7), "pt2d": (2, None)})
+    assert arrays["Pose_Para"].shape == (1, 7)
+
+
+def _read_mat73(path: Path) -> None:
+    from keras_facealign.data.mat import open_mat73
+
+    with open_mat73(path) as file:
+        file.array("phisT", (87, None))
+        for number, reference in enumerate(file.references("IsT")):
+            file.follow(reference, f"IsT {number}")
+
+
+def _read_mxnet(path: Path) -> None:
+    from keras_facealign.converters.mxnet.checkpoint import read_checkpoint
+
+    read_checkpoint(path)
+
+
+def _read_symbol(path: Path) -> None:
+    from keras_facealign.converters.mxnet.files import symbol_has_gate
+
+    symbol_has_gate(path.with_name("model-0000.params"))
+
+
+def _read_packed(path: Path) -> None:
+    from keras_facealign.data.packed import PackedFaces
+
+    PackedFaces(path, batch_size=1)[0]
+
+
+def _read_predictions(path: Path) -> None:
+    from keras_facealign.evaluation.prediction_files import match_names, read_landmarks
+
+    file = read_landmarks(path)
+    if file.names is not None:
+        match_names(["a.jpg", "b/c.png"], file.names)
+
+
+def _read_boxes(path: Path) -> None:
+    from keras_facealign.data.boxes import read_boxes
+
+    read_boxes(path)
+
+
+def _read_image(path: Path) -> None:
+    from keras_facealign.data.images import is_plain_jpeg, read_image
+
+    is_plain_jpeg(path)
+    image = read_image(path)
+    assert image.dtype == np.uint8 and image.shape[2] == 3
+
+
+def _read_metadata(path: Path) -> None:
+    from keras_facealign.runtimes.metadata import read_metadata
+
+    read_metadata(path)
+
+
+def _run_exported(path: Path) -> None:
+    from keras_facealign.runtimes.exported import ExportedModel
+
+    model = ExportedModel(path, threads=1)
+    side = model.input_size
+    landmarks, _ = model.predict_landmarks(np.zeros((1, side, side, 3), np.uint8))
+    assert landmarks.shape == (1, model.num_landmarks, 2)
+
+
+def _read_calibration(path: Path) -> None:
+    from keras_facealign.calibration import read_calibration
+
+    read_calibration(path)
+
+
+def _read_preset(path: Path) -> None:
+    from keras_facealign.storage.json_files import read_json_object
+    from keras_facealign.storage.preset_folders import check_replaceable
+
+    read_json_object(path)
+    check_replaceable(path.parent)
+
+
+def _load_config(path: Path) -> None:
+    from keras_facealign.models import FaceAlignModel
+
+    FaceAlignModel.from_preset(path.parent, load_weights=False)
+
+
+def _load_weights(path: Path) -> None:
+    from keras_facealign.models import FaceAlignModel
+
+    FaceAlignModel.from_preset(path.parent)
+
+
+def _halve_weights(path: Path) -> None:
+    from keras_facealign.storage.half_precision import store_half_precision
+
+    store_half_precision(path.parent)
+
+
+def _read_data_set(name: str, split: str) -> Callable[[Path], None]:
+    def read(path: Path) -> None:
+        module = importlib.import_module(f"keras_facealign.data.readers.{name}")
+        root = next(parent for parent in path.parents if (parent / ".root").exists())
+        module.survey(root)
+        for _ in module.load_samples(root, split, on_skip=lambda error: None):
+            pass
+
+    return read
+
+
+def _read_turned(path: Path) -> None:
+    from keras_facealign.data.face_profiling.storage import read_labels
+
+    read_labels(path.parent, path.stem)
+
+
+def _with_root(*images: str) -> Callable[[Path], None]:
+    def prepare(folder: Path) -> None:
+        from PIL import Image
+
+        (folder / ".root").touch()
+        for name in images:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (160, 160), (90, 60, 30)).save(folder / name)
+
+    return prepare
+
+
+def _with_config(folder: Path) -> None:
+    for name in ("config.json", "metadata.json"):
+        (folder / name).write_bytes(seeds.tiny_preset()[name])
+
+
+_LISTS = "WFLW_annotations/list_98pt_rect_attr_train_test/list_98pt_rect_attr_test.txt"
+
+TARGETS: dict[str, Target] = {
+    "pts": Target("face.pts", seeds.pts, _read_pts, "text"),
+    "mat5": Target("face.mat", seeds.mat5, _read_mat, "mat"),
+    "mat73": Target("COFW_test.mat", seeds.mat73, _read_mat73, cost=3e-3),
+    "mxnet": Target("model-0000.params", seeds.mxnet, _read_mxnet, cost=3e-3),
+    "mxnet_symbol": Target("model-symbol.json", seeds.symbol, _read_symbol, "json"),
+    "packed": Target("faces.npz", seeds.packed, _read_packed, "npz", 3e-3),
+    "predictions_json": Target("p.json", seeds.predictions_json, _read_predictions, "json"),
+    "predictions_csv": Target("p.csv", seeds.predictions_csv, _read_predictions, "text"),
+    "predictions_npz": Target("p.npz", seeds.predictions_npz, _read_predictions, "npz"),
+    "predictions_npy": Target("p.npy", seeds.predictions_npy, _read_predictions, "npy"),
+    "boxes": Target("boxes.csv", seeds.boxes, _read_boxes, "text"),
+    "images": Target("image", seeds.images, _read_image, "image", 2e-3),
+    "tflite": Target("model.tflite", seeds.tflite, _run_exported, cost=2e-2),
+    "tflite_unsigned": Target("model.tflite", seeds.tflite_unsigned, _run_exported, cost=0.5),
+    "onnx": Target("model.onnx", seeds.onnx, _run_exported, cost=5e-3),
+    "onnx_unsigned": Target("model.onnx", seeds.onnx_unsigned, _run_exported, cost=0.5),
+    "exported_metadata": Target("model.tflite", seeds.exported_metadata, _read_metadata),
+    "calibration": Target("calibration.json", seeds.calibration, _read_calibration, "json"),
+    "preset_metadata": Target("metadata.json", seeds.metadata, _read_preset, "json"),
+    "preset_config": Target("config.json", seeds.config, _load_config, "json", 1e-2),
+    "weights": Target("model.weights.h5", seeds.weights, _load_weights, "bytes", 0.3, _with_config),
+    "weights_to_halve": Target(
+        "model.weights.h5", seeds.weights, _halve_weights, "bytes", 1e-2, _with_config
+    ),
+    "wflw": Target(
+        _LISTS,
+        seeds.wflw,
+        _read_data_set("wflw", "test"),
+        "text",
+        2e-3,
+        _with_root("WFLW_images/a.jpg"),
+    ),
+    "face_synthetics": Target(
+        "000000_ldmks.txt",
+        seeds.face_synthetics,
+        _read_data_set("face_synthetics", "train"),
+        "text",
+        2e-3,
+        _with_root("000000.png"),
+    ),
+    "lfw": Target(
+        "pairs.txt",
+        seeds.lfw,
+        _read_data_set("lfw", "test"),
+        "text",
+        2e-3,
+        _with_root("lfw/A/A_0001.jpg", "lfw/A/A_0002.jpg", "lfw/B/B_0001.jpg"),
+    ),
+    "turned_views": Target("face.npz", seeds.turned_views, _read_turned, "npz"),
+}
