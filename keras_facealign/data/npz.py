@@ -123,6 +123,8 @@ def read_array_header(stream: Any) -> tuple[tuple[int, ...], np.dtype]:
         shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
     else:
         raise ValueError(f"array format {version}")
+    if math.prod(shape) > sys.maxsize:
+        raise ValueError("its shape is larger than any memory")
     return shape, dtype
 
 

@@ -8,7 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from keras_facealign.data.npz import read_npz
+from keras_facealign.data.npz import read_arrays, read_npz
 from keras_facealign.errors import FaceAlignError
 
 SPECS = {"points": ("f", (None, 2)), "names": ("U", (None,))}
@@ -69,3 +69,28 @@ def test_damage_anywhere_is_an_error_or_harmless(path):
             assert read_npz(path, SPECS, 1000)["points"].shape[1] == 2
         except FaceAlignError as error:
             assert str(error).startswith(str(path)) and "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("descr", "shape", "message"),
+    [
+        ("<f8", "(" + "9" * 4300 + ", 2)", "larger than any memory"),
+        ("|V0", "(1000000000,)", "not plain numbers"),
+        ("|O", "(1,)", "not plain numbers"),
+        ("<U0", "(1000000000,)", "claims 1000000000 bytes"),
+        ("|i1", "(3, 2", "cannot be read"),
+    ],
+)
+def test_arrays_that_cannot_be_are_refused(tmp_path, descr, shape, message):
+    header = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}}}".encode()
+    content = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+    (tmp_path / "a.npy").write_bytes(content)
+    with pytest.raises(FaceAlignError, match=rf"a\.npy.*{message}"):
+        read_arrays(tmp_path / "a.npy")
+
+
+def test_text_of_no_characters_is_refused(tmp_path):
+    codes = np.array([0x110000], np.uint32)
+    np.save(tmp_path / "a.npy", codes.view("<U1"))
+    with pytest.raises(FaceAlignError, match="holds text that is none"):
+        read_arrays(tmp_path / "a.npy")
