@@ -65,13 +65,13 @@ class StemFit(keras.Model):
     def __init__(self, model: FaceAlignModel, teacher: FaceAlignModel, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         first = f"{'sat' if model.architecture.topology == 'sat' else 'stack'}0"
-        self.network, self.size = model, teacher.input_size
+        self.augmentation, self.size = model.augmentation, teacher.input_size
         self.stem = keras.Model(model.inputs, model.get_layer(first).input)
         self.target = keras.Model(teacher.inputs, teacher.get_layer(first).input)
         self.target.trainable = False
 
     def call(self, batch: dict[str, Any], training: bool = False) -> Any:
-        augmentation, images = self.network.augmentation, batch["image"]
+        augmentation, images = self.augmentation, batch["image"]
         matrix, flip = augmentation.sample_base(keras.ops.shape(images)[0], int(images.shape[1]))
         view = augmentation.corrupt(augmentation.view(batch, matrix, flip).images)
         larger = keras.ops.image.resize(view, (self.size, self.size))
