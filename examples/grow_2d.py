@@ -128,7 +128,7 @@ def main() -> None:
     parser.add_argument("--faces", type=Path, required=True, help="packed faces to train on")
     parser.add_argument("--validation", type=Path, required=True, help="packed faces")
     parser.add_argument("--output", type=Path, required=True, help="folder of the run")
-    parser.add_argument("--start", default="sat2_cab_small", help="preset to grow")
+    parser.add_argument("--start", default="sat2_cab_small", help="preset to grow, or a stage's")
     parser.add_argument("--stem-epochs", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=4, help="of the half-width network")
     parser.add_argument("--wide-epochs", type=int, default=2)
@@ -141,7 +141,9 @@ def main() -> None:
     keras.utils.set_random_seed(args.seed)
     fitted, half = args.output / "stem", args.output / "half" / "preset"
     if not fitted.is_dir():
-        save_to_preset(fit_stem(from_preset(args.start), args), fitted)
+        start = from_preset(args.start)
+        grown = start.architecture.stem == "full"
+        save_to_preset(start if grown else fit_stem(start, args), fitted)
     if not half.is_dir():
         train(from_preset(fitted), args, "half", args.epochs, args.learning_rate)
     wide = widen(from_preset(half), noise=0.3, seed=args.seed)

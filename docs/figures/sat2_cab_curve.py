@@ -1,0 +1,28 @@
+"""Draws docs/figures/sat2_cab_curve.png: validation error of the run that grows `sat2_cab`.
+
+python docs/figures/sat2_cab_curve.py
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from _common import FOLDER, GRAY, TEAL, plt, save
+
+RUN = FOLDER.parents[1] / "checkpoints" / "sat2_cab_half" / "log.csv"
+START = 3.09  # sat2_cab_small, from which the run starts, without label offset
+
+
+def main() -> None:
+    log = np.genfromtxt(RUN, delimiter=",", names=True)
+    figure, axis = plt.subplots(figsize=(4.2, 2.6), dpi=130)
+    axis.plot(log["step"], log["val_nme"], "o-", color=TEAL)
+    axis.axhline(START, color=GRAY, linestyle="--")
+    axis.text(log["step"].max(), START, "sat2_cab_small", color=GRAY, ha="right", va="bottom")
+    axis.set_xlabel("steps of 6 images")
+    axis.set_ylabel("NME, %")
+    axis.set_ylim(3.0, None)
+    save(figure, "sat2_cab_curve")
+
+
+if __name__ == "__main__":
+    main()
