@@ -33,6 +33,7 @@ def test_damaged_files(heavy):
         assert sum(each["target"] == name for each in found) == count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(path.name for path in CORPUS.iterdir()))
 def test_files_that_once_did_harm(name):
     paths = sorted((CORPUS / name).iterdir())
