@@ -316,8 +316,8 @@ def test_boxes_from_a_file_replace_the_detector(tmp_path, capsys):
     [
         ("image,x0,y0,x1\na.png,1,2,3\n", "no column y1"),
         ("", "is empty"),
-        ("image,x0,y0,x1,y1\na.png,1,2,three,4\n", "line 2"),
-        ("image,x0,y0,x1,y1\na.png,1,2\n", "line 2"),
+        ("image,x0,y0,x1,y1\na.png,1,2,three,4\n", "row 2"),
+        ("image,x0,y0,x1,y1\na.png,1,2\n", "row 2"),
         ("image,x0,y0,x1,y1\na.png,10,10,10,40\n", "no area"),
         ("image,x0,y0,x1,y1\na.png,10,10,nan,40\n", "not finite"),
         ("image,x0,y0,x1,y1\na.png,1000,1000,1100,1100\n", "outside"),
@@ -406,7 +406,7 @@ def test_odd_files_of_a_folder_fail_alone(tmp_path, capsys):
     for name, reason in (
         ("loop.png", "Too many levels of symbolic links"),
         ("gone.png", "No such file"),
-        ("pipe.png", "is not a file"),
+        ("pipe.png", "is not a regular file"),
         ("empty.png", "is empty"),
         ("folder.png", "is a folder"),
         ("._a.png", "is a hidden file"),
