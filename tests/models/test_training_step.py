@@ -289,7 +289,7 @@ def test_reduced_precision_keeps_heatmaps_and_weights_in_float32(policy):
         (lambda b: {**b, "image": b["image"][:, :16, :16]}, "side 16.*32"),
         (lambda b: {**b, "landmarks": b["landmarks"][:, :29]}, r"\(2, 29, 2\).*68"),
         (lambda b: {**b, "landmarks": b["landmarks"][..., :1]}, r"\(2, 68, 1\).*68"),
-        (lambda b: {**b, "visibility": b["visibility"][:, 0]}, r"visibility.*\(2,\).*68"),
+        (lambda b: {**b, "visibility": b["visibility"][:, 0]}, r"68, 2.*visibility.*\(2,\)"),
     ],
 )
 def test_batches_that_cannot_be_trained_on(change, message):

@@ -184,7 +184,7 @@ def test_an_argument_overrules_the_graph(tmp_path):
     assert not load_mxnet(path, gate=False).architecture.gate
     (tmp_path / "net-symbol.json").write_text("damaged")
     assert load_mxnet(path, gate=True).architecture.gate
-    with pytest.raises(FaceAlignError, match="net-symbol.json cannot be read"):
+    with pytest.raises(FaceAlignError, match="net-symbol.json: cannot be read"):
         load_mxnet(path)
 
 
