@@ -1,7 +1,8 @@
-"""The one exception that the library raises for input it cannot use."""
+"""The one exception that the library raises for input it cannot use, and checks of numbers."""
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 
@@ -13,3 +14,17 @@ class FaceAlignError(ValueError):
     """
 
     results: Any = None
+
+
+def check_batch_size(batch_size: int) -> None:
+    """Raises `FaceAlignError` if batches would have no faces."""
+    check_integer("batch_size", batch_size, 1)
+
+
+def check_integer(name: str, value: Any, low: int, high: int | None = None) -> None:
+    """Raises `FaceAlignError` if a value is no integer or out of range."""
+    largest: Any = float("inf") if high is None else high
+    integer = isinstance(value, Integral) and not isinstance(value, bool)
+    if not integer or not low <= int(value) <= largest:
+        limits = f"at least {low}" if high is None else f"from {low} to {high}"
+        raise FaceAlignError(f"{name} is {value!r}; it must be an integer, {limits}.")

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from keras_facealign import geometry
-from keras_facealign.data.epochs import EpochBatches, check_integer, stack_faces
-from keras_facealign.errors import FaceAlignError
+from keras_facealign.data.epochs import EpochBatches, stack_faces
+from keras_facealign.errors import FaceAlignError, check_integer
 from keras_facealign.geometry import crop_face
 from keras_facealign.landmarks import check_labels
 

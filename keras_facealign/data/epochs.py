@@ -6,13 +6,12 @@ It needs only Keras and NumPy, so that packed faces can be read where OpenCV is 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from numbers import Integral
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_facealign.errors import FaceAlignError
+from keras_facealign.errors import FaceAlignError, check_batch_size, check_integer
 
 
 class EpochBatches(keras.utils.PyDataset):
@@ -88,20 +87,6 @@ class EpochBatches(keras.utils.PyDataset):
         if self.shuffle:
             rng = np.random.default_rng([self.seed, epoch])
             self._order = rng.permutation(len(self._order))
-
-
-def check_batch_size(batch_size: int) -> None:
-    """Raises `FaceAlignError` if batches would have no faces."""
-    check_integer("batch_size", batch_size, 1)
-
-
-def check_integer(name: str, value: Any, low: int, high: int | None = None) -> None:
-    """Raises `FaceAlignError` if a value is no integer or out of range."""
-    largest: Any = float("inf") if high is None else high
-    integer = isinstance(value, Integral) and not isinstance(value, bool)
-    if not integer or not low <= int(value) <= largest:
-        limits = f"at least {low}" if high is None else f"from {low} to {high}"
-        raise FaceAlignError(f"{name} is {value!r}; it must be an integer, {limits}.")
 
 
 def stack_faces(faces: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> dict[str, Any]:

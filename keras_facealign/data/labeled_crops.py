@@ -8,8 +8,8 @@ from itertools import islice
 import numpy as np
 
 from keras_facealign import geometry
-from keras_facealign.data.epochs import check_batch_size
 from keras_facealign.data.examples import FaceExample
+from keras_facealign.errors import check_batch_size
 from keras_facealign.geometry.crops import crop_face
 
 

@@ -20,7 +20,7 @@ from keras_facealign.evaluation.faces import ShownFace, crop_shown_face
 from keras_facealign.evaluation.measures import auc, ced
 from keras_facealign.landmarks import IBUG68, LandmarkScheme
 from keras_facealign.storage.atomic import atomic_write
-from keras_facealign.storage.file_names import plot_text
+from keras_facealign.storage.file_names import printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -180,7 +180,7 @@ def ced_figure(
             x, y = np.concatenate([[0.0], x[inside], [limit]]), np.append(0.0, y[inside])
             drawn += axes.step(x, np.append(y, y[-1]), where="post", linewidth=2, **above)
         names = [
-            f"{plot_text(name)} (AUC@{limit:g} {auc(v, limit):.1f})" for name, v in curves.items()
+            f"{printable(name)} (AUC@{limit:g} {auc(v, limit):.1f})" for name, v in curves.items()
         ]
         axes.legend(drawn, names, loc="lower right")
         for place, (mark, value) in enumerate(sorted(lines, key=lambda line: line[1])):
@@ -276,7 +276,7 @@ def faces_figure(
             axes.set_axis_off()
             name = face.file_name
             name = name if len(name) <= _NAME_LENGTH else "..." + name[3 - _NAME_LENGTH :]
-            axes.set_title(f"{plot_text(name)}\n{error:.2f} %", fontsize=8)
+            axes.set_title(f"{printable(name)}\n{error:.2f} %", fontsize=8)
         figure.legend(
             handles.values(),
             handles,

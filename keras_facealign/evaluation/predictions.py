@@ -12,9 +12,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from keras_facealign.data.epochs import check_batch_size
 from keras_facealign.data.npz import read_arrays
-from keras_facealign.errors import FaceAlignError
+from keras_facealign.errors import FaceAlignError, check_batch_size
 from keras_facealign.evaluation.examples import PART_LABELS, as_example
 from keras_facealign.evaluation.report import EvaluationReport
 from keras_facealign.geometry import box_overlap

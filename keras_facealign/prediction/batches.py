@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_facealign.errors import FaceAlignError
+from keras_facealign.errors import check_batch_size
 from keras_facealign.landmarks import LandmarkScheme
 from keras_facealign.prediction.flip_test import average_flipped, check_flip_pairs
 from keras_facealign.prediction.outputs import LandmarkOutputs, check_crops
@@ -19,13 +19,13 @@ BatchPlan = Callable[[int], tuple[int, int]]
 
 def any_size(batch_size: int) -> BatchPlan:
     """Batches of `batch_size` images and a smaller one at the end, for networks that take any."""
-    _check_batch_size(batch_size)
+    check_batch_size(batch_size)
     return lambda left: (min(left, batch_size), max(1, min(left, batch_size)))
 
 
 def power_of_two(batch_size: int) -> BatchPlan:
     """As `any_size`, padded to powers of two: XLA compiles once for every size that it meets."""
-    _check_batch_size(batch_size)
+    check_batch_size(batch_size)
 
     def plan(left: int) -> tuple[int, int]:
         count = min(left, batch_size)
@@ -42,11 +42,6 @@ def fixed_size(size: int) -> BatchPlan:
 def one_or_many(many: int) -> BatchPlan:
     """Batches of `many` images while there are so many, then single ones: two sizes in all."""
     return lambda left: (many, many) if left >= many else (min(left, 1), 1)
-
-
-def _check_batch_size(batch_size: int) -> None:
-    if batch_size < 1:
-        raise FaceAlignError(f"batch_size is {batch_size}; it must be at least 1.")
 
 
 def predict_outputs(

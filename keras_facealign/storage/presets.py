@@ -91,7 +91,7 @@ def read_config(folder: Path) -> tuple[str, dict[str, Any]]:
     name, config = value.get("class_name"), value.get("config")
     if not isinstance(name, str):
         raise FaceAlignError(
-            f"{folder / CONFIG}: class_name is {str(name)[:80]!r}; it must be a string."
+            f"{folder / CONFIG}: class_name is {repr(name)[:80]}; it must be a string."
         )
     if not isinstance(config, dict):
         raise bad_config(folder, KeyError("config"))

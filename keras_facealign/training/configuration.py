@@ -9,8 +9,7 @@ from typing import Any
 import keras
 
 from keras_facealign._deprecated import renamed_arguments
-from keras_facealign.data.epochs import check_integer
-from keras_facealign.errors import FaceAlignError
+from keras_facealign.errors import FaceAlignError, check_integer
 from keras_facealign.training.optimizers import recipe_optimizer
 
 OPTIMIZERS = ("adamw", "nadam", "shared_nadam")

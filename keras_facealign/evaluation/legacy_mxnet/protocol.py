@@ -26,8 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_facealign.data.epochs import check_batch_size
-from keras_facealign.errors import FaceAlignError
+from keras_facealign.errors import FaceAlignError, check_batch_size
 from keras_facealign.evaluation.examples import as_example
 from keras_facealign.evaluation.legacy_mxnet import crops
 from keras_facealign.evaluation.predictions import Predictions

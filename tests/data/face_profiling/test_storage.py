@@ -109,5 +109,5 @@ def test_a_folder_is_taken_up_with_the_same_settings_only(tmp_path):
     with pytest.raises(FaceAlignError, match="holds no settings"):
         load_samples(root)
     (root / "settings.json").write_text("{")
-    with pytest.raises(FaceAlignError, match="is not JSON"):
+    with pytest.raises(FaceAlignError, match="settings.json: cannot be read"):
         load_samples(root)
