@@ -108,12 +108,11 @@ def test_the_precision_is_one_of_three(tmp_path):
 def test_what_16_bits_cannot_say_is_named(tmp_path):
     model = fix_weights(tiny_model())
     kernel = next(v for v in model.weights if len(v.shape) == 4)
-    for value in (1e6, np.nan):
-        kernel.assign(np.full(kernel.shape, value, np.float32))
-        folder = save_to_preset(model, tmp_path / "preset")
-        with pytest.raises(FaceAlignError, match="model.weights.h5: .* beyond 16-bit"):
-            store_half_precision(folder)
-        assert datasets(folder / "model.weights.h5")
-        assert not [path for path in folder.iterdir() if path.name.startswith(".")]
+    kernel.assign(np.full(kernel.shape, 1e6, np.float32))
+    folder = save_to_preset(model, tmp_path / "preset")
+    with pytest.raises(FaceAlignError, match="model.weights.h5: .* beyond 16-bit"):
+        store_half_precision(folder)
+    assert datasets(folder / "model.weights.h5")
+    assert not [path for path in folder.iterdir() if path.name.startswith(".")]
     with pytest.raises(FaceAlignError, match="there is no such file"):
         store_half_precision(tmp_path)
