@@ -139,6 +139,7 @@ def test_claimed_sizes_allocate_nothing(write):
         file_bytes(["arg:a"], [GOOD], count=2**40),
         file_bytes([name_bytes("arg:a", length=2**40)], [GOOD]),
     ]
+    read_params(write(file_bytes(["arg:a"], [GOOD])))  # imports what it needs
     for content in contents:
         path = write(content)
         tracemalloc.start()
