@@ -4,7 +4,8 @@
     python .ci/run_tutorials.py docs/tutorials/video.md
 
 Every page runs in a temporary folder of its own that holds a copy of `examples/`. Blocks marked
-`python` share one interpreter, blocks marked `console` are given to bash; all others are skipped. A
+`python` share one interpreter, blocks marked `console` are given to bash; all others are skipped,
+such as `py` for code that needs the reader's own files. A
 `text` block is the expected output of the block before it, with `...` for whatever varies.
 """
 
