@@ -1,4 +1,4 @@
-"""Makes `keras_facealign/inference/mean_face68.json`, the mean face behind head poses.
+"""Makes `keras_facealign/landmarks/mean_face68.json`, the mean face behind head poses.
 
     python benchmarks/derive_mean_face.py ICT-FaceKit/FaceXModel
 
@@ -18,7 +18,7 @@ import numpy as np
 
 from keras_facealign.landmarks import IBUG68
 
-TARGET = Path(__file__).parents[1] / "keras_facealign" / "inference" / "mean_face68.json"
+TARGET = Path(__file__).parents[1] / "keras_facealign" / "landmarks" / "mean_face68.json"
 MESH = "generic_neutral_mesh.obj"
 INDICES = "vertex_indices.json"
 

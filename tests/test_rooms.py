@@ -34,6 +34,7 @@ ROOMS = (
     "formats",
     "export",
     "evaluation",
+    "recognition",
     "converters",
     "cli",
 )

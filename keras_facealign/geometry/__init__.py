@@ -9,6 +9,7 @@ from keras_facealign._lazy import attach
 if TYPE_CHECKING:
     from keras_facealign.geometry.affine import (
         compose,
+        fit_similarity,
         flip_matrix,
         invert,
         resize_matrix,
@@ -26,6 +27,7 @@ __all__ = [
     "compose",
     "crop_face",
     "crop_matrix",
+    "fit_similarity",
     "flip_matrix",
     "invert",
     "landmarks_box",
@@ -41,6 +43,7 @@ __getattr__, __dir__ = attach(
     {
         "affine": (
             "compose",
+            "fit_similarity",
             "flip_matrix",
             "invert",
             "resize_matrix",

@@ -126,6 +126,36 @@ def similarity(
     )
 
 
+def fit_similarity(source: Any, target: Any) -> Any:
+    """Fits rotation, uniform scale and translation to pairs of points, by least squares.
+
+    In the plane, Umeyama's estimate (IEEE TPAMI 13(4), 1991) has a closed form without a singular
+    value decomposition.
+
+    Args:
+        source: float (K, 2) or (B, K, 2), pixels.
+        target: float (K, 2) or (B, K, 2): where they are to be.
+
+    Returns:
+        float (2, 3) or (B, 2, 3), from source to target; not finite if all source points coincide.
+
+    Example:
+        >>> square = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
+        >>> fit_similarity(square, 3 * square + 5)
+        array([[ 3., -0.,  5.],
+               [ 0.,  3.,  5.]])
+    """
+    xp = array_namespace(source, target)
+    middle, goal = xp.mean(source, axis=-2), xp.mean(target, axis=-2)
+    p, q = source - middle[..., None, :], target - goal[..., None, :]
+    size = xp.sum(p * p, axis=(-2, -1))
+    cos = xp.sum(p * q, axis=(-2, -1)) / size
+    sin = xp.sum(p[..., 0] * q[..., 1] - p[..., 1] * q[..., 0], axis=-1) / size
+    x, y = middle[..., 0], middle[..., 1]
+    dx, dy = goal[..., 0] - (cos * x - sin * y), goal[..., 1] - (sin * x + cos * y)
+    return _matrix(xp, ((cos, -sin, dx), (sin, cos, dy)))
+
+
 def turn_matrix(degrees: float, center: tuple[float, float]) -> np.ndarray:
     """The matrix, float64 (2, 3), that turns about a center (x, y), clockwise on the screen.
 

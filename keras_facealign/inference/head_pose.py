@@ -5,15 +5,11 @@ points, by Levenberg-Marquardt from a weak-perspective start). Mouth and jaw, wh
 the rotation of the head move over the skin, have smaller weights than the nose, the corners of the
 eyes and the brows, and each landmark is weighted by its confidence.
 
-The mean face is ICT-FaceKit's neutral head (`mean_face68.json`, which states source and license;
-`benchmarks/derive_mean_face.py` makes it).
+The mean face is ICT-FaceKit's neutral head (`keras_facealign.landmarks.mean_face`).
 """
 
 from __future__ import annotations
 
-import functools
-import importlib.resources
-import json
 import math
 from dataclasses import dataclass
 
@@ -21,7 +17,7 @@ import numpy as np
 
 from keras_facealign._opencv import cv2
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.landmarks import IBUG68
+from keras_facealign.landmarks import mean_face, rigid_weights
 
 # Distance of a camera that counts as far away, in sizes of the face.
 _FAR = 100.0
@@ -30,8 +26,6 @@ _ITERATIONS = 30
 _CONVERGED = 1e-9
 # Landmarks with weight that a pose needs; three determine it, more average out their errors.
 _FEWEST = 6
-
-_REGION_WEIGHTS = {"jaw": 0.1, "outer_lip": 0.1, "inner_lip": 0.05}
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,21 +61,6 @@ class HeadPose:
             "roll": round(self.roll, 2),
             "residual": round(self.residual, 4),
         }
-
-
-@functools.cache
-def _mean_face() -> np.ndarray:
-    file = importlib.resources.files("keras_facealign.inference") / "mean_face68.json"
-    return np.array(json.loads(file.read_text(encoding="utf-8"))["points"], np.float64)
-
-
-def mean_face() -> np.ndarray:
-    """Returns the mean face: float64 (68, 3), centimeters.
-
-    x points to the right of a frontal image, y down, z away from the camera, which is at the height
-    of the eyes; the origin is the mean of the points.
-    """
-    return _mean_face().copy()
 
 
 def rotation_matrix(yaw: float, pitch: float, roll: float) -> np.ndarray:
@@ -162,7 +141,7 @@ def estimate_head_pose(
         principal, focal = center, _FAR * size
     else:
         principal, focal = _camera(image_size, focal_length)
-    model = _mean_face()
+    model = mean_face()
     # In units of the focal length, so that one tolerance fits images of every size.
     rays = (points - principal) / focal
     start = _weak_perspective(model, rays, weights)
@@ -197,9 +176,7 @@ def _camera(image_size: tuple[int, int], focal_length: float | None) -> tuple[np
 
 
 def _weights(confidence: np.ndarray | None) -> np.ndarray:
-    weights = np.ones(68)
-    for region, weight in _REGION_WEIGHTS.items():
-        weights[list(IBUG68.regions[region])] = weight
+    weights = rigid_weights()
     if confidence is not None:
         values = np.asarray(confidence, np.float64)
         if values.shape != (68,) or not (values >= 0).all():

@@ -11,7 +11,8 @@ import numpy as np
 
 from keras_facealign import geometry
 from keras_facealign._opencv import cv2
-from keras_facealign.inference.head_pose import mean_face, rotation_matrix
+from keras_facealign.inference.head_pose import rotation_matrix
+from keras_facealign.landmarks import mean_face
 
 # Faces are drawn this much larger and then reduced, which smooths the edges.
 _SUPERSAMPLE = 2

@@ -12,6 +12,7 @@ from keras_facealign.landmarks.conversion import (
 )
 from keras_facealign.landmarks.ibug import IBUG68
 from keras_facealign.landmarks.labels import check_labels
+from keras_facealign.landmarks.mean_face import mean_face, rigid_weights
 from keras_facealign.landmarks.mediapipe import MEDIAPIPE468, MEDIAPIPE478
 from keras_facealign.landmarks.outlines import JD106, WFLW98
 from keras_facealign.landmarks.registry import (
@@ -39,6 +40,8 @@ __all__ = [
     "convert_landmarks",
     "get_scheme",
     "list_conversions",
+    "mean_face",
     "numbered_scheme",
+    "rigid_weights",
     "scheme_of_size",
 ]

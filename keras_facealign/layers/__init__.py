@@ -5,6 +5,7 @@ from keras_facealign.layers.channel_aggregation import ChannelAggregationBlock
 from keras_facealign.layers.common import ConvBatchNorm
 from keras_facealign.layers.deformable_conv2d import DeformableConv2D
 from keras_facealign.layers.deformable_unit import DeformableConvBatchNorm
+from keras_facealign.layers.face_normalization import FaceNormalization
 from keras_facealign.layers.factory import BLOCKS, make_block
 from keras_facealign.layers.heatmap_decoder import HeatmapDecoder
 from keras_facealign.layers.hourglass import Hourglass
@@ -24,6 +25,7 @@ __all__ = [
     "DeformableConv2D",
     "DeformableConvBatchNorm",
     "DepthwiseUpsampling2D",
+    "FaceNormalization",
     "HPMBlock",
     "HeatmapDecoder",
     "Hourglass",

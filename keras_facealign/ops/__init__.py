@@ -14,6 +14,11 @@ if TYPE_CHECKING:
         from_torchvision,
         to_torchvision,
     )
+    from keras_facealign.ops.face_normalization import (
+        ARCFACE_TEMPLATE,
+        NORMALIZATION_MODES,
+        normalization_matrix,
+    )
     from keras_facealign.ops.heatmap import (
         DECODE_METHODS,
         decode_heatmaps,
@@ -22,10 +27,12 @@ if TYPE_CHECKING:
         local_soft_argmax,
         map_to_input,
     )
-    from keras_facealign.ops.warp import inside_mask, warp_affine
+    from keras_facealign.ops.warp import inside_mask, sample_bilinear, warp_affine
 
 __all__ = [
+    "ARCFACE_TEMPLATE",
     "DECODE_METHODS",
+    "NORMALIZATION_MODES",
     "decode_heatmaps",
     "deform_conv2d",
     "deform_conv2d_output_size",
@@ -36,6 +43,8 @@ __all__ = [
     "inside_mask",
     "local_soft_argmax",
     "map_to_input",
+    "normalization_matrix",
+    "sample_bilinear",
     "to_torchvision",
     "warp_affine",
 ]
@@ -50,6 +59,11 @@ __getattr__, __dir__ = attach(
             "from_torchvision",
             "to_torchvision",
         ),
+        "face_normalization": (
+            "ARCFACE_TEMPLATE",
+            "NORMALIZATION_MODES",
+            "normalization_matrix",
+        ),
         "heatmap": (
             "DECODE_METHODS",
             "decode_heatmaps",
@@ -58,6 +72,6 @@ __getattr__, __dir__ = attach(
             "local_soft_argmax",
             "map_to_input",
         ),
-        "warp": ("inside_mask", "warp_affine"),
+        "warp": ("inside_mask", "sample_bilinear", "warp_affine"),
     },
 )

@@ -46,12 +46,26 @@ def warp_affine(images: Any, matrix: Any, output_size: tuple[int, int] | None = 
         >>> int(ops.argmax(warp_affine(image, shift)))  # row 1, column 3
         7
     """
+    size = output_size or (int(images.shape[1]), int(images.shape[2]))
+    return sample_bilinear(images, *_source_grid(matrix, size))
+
+
+def sample_bilinear(images: Any, x: Any, y: Any) -> Any:
+    """Samples images between their pixels: bilinear, 0 outside.
+
+    Args:
+        images: (B, H, W, C), float or uint8, any range.
+        x: float32 (B, H', W'), columns to read, in pixels.
+        y: float32 (B, H', W'), rows to read.
+
+    Returns:
+        float (B, H', W', C); float32 for uint8 input, otherwise the input's dtype.
+    """
     images = ops.convert_to_tensor(images)
     dtype = keras.backend.standardize_dtype(images.dtype)
     if not dtype.startswith(("float", "bfloat")):
         dtype = "float32"
     height, width, channels = (int(n) for n in images.shape[1:])
-    x, y = _source_grid(matrix, output_size or (height, width))
     x_floor, y_floor = ops.floor(x), ops.floor(y)
     x_weight, y_weight = x - x_floor, y - y_floor
     # Clipped before the cast, so that all coordinates fit int32. The right neighbor of -2 is also

@@ -10,7 +10,8 @@ import pytest
 
 from keras_facealign.formats import write_face
 from keras_facealign.inference import Face
-from keras_facealign.inference.head_pose import mean_face, rotation_matrix
+from keras_facealign.inference.head_pose import rotation_matrix
+from keras_facealign.landmarks import mean_face
 from tests.formats.sample_faces import FRAMES, make_face, write_frames
 
 

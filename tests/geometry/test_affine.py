@@ -147,3 +147,24 @@ def test_numpy_and_tensor_together_give_a_tensor():
     for args in ((ops.convert_to_tensor(matrix), matrix), (matrix, ops.convert_to_tensor(matrix))):
         found = ops.convert_to_numpy(geometry.compose(*args))
         np.testing.assert_allclose(found, geometry.compose(matrix, matrix), rtol=1e-4, atol=1e-3)
+
+
+def test_fit_similarity_is_the_best_of_all(kind):
+    rng = np.random.default_rng(4)
+    source, target = rng.normal(size=(2, 6, 7, 2)) * [[[[30]]], [[[20]]]] + 50
+
+    def error(matrix, k):
+        return ((geometry.transform_points(matrix, source[k]) - target[k]) ** 2).sum()
+
+    found = take(kind, geometry.fit_similarity(give(kind, source), give(kind, target)))
+    one = take(kind, geometry.fit_similarity(give(kind, source[1]), give(kind, target[1])))
+    np.testing.assert_allclose(one, found[1], atol=1e-4)
+    for k in range(6):
+        (a, b, _), (c, d, _) = matrix = found[k].astype(np.float64)
+        assert abs(a - d) < 1e-6 and abs(b + c) < 1e-6
+        least = error(matrix, k)
+        for step in rng.normal(size=(20, 4)) * [0.02, 0.02, 0.5, 0.5]:
+            turned = [[a + step[0], b - step[1], 0], [c + step[1], d + step[0], 0]]
+            other = np.array(turned) + np.outer([1, 1], [0, 0, 1]) * matrix[:, 2:]
+            other[:, 2] += step[2:]
+            assert error(other, k) > least

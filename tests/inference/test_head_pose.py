@@ -11,8 +11,8 @@ import pytest
 
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.inference import estimate_head_pose as estimate
-from keras_facealign.inference.head_pose import mean_face, rotation_matrix
-from keras_facealign.landmarks import IBUG68
+from keras_facealign.inference.head_pose import rotation_matrix
+from keras_facealign.landmarks import IBUG68, mean_face
 
 DATA = os.environ.get("KERAS_FACEALIGN_DATA")
 SIZE = (1280, 720)

@@ -11,8 +11,8 @@ from keras_facealign.detection import Detection
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.geometry import transform_points, turn_matrix
 from keras_facealign.inference import FaceAligner
-from keras_facealign.inference.head_pose import mean_face, rotation_matrix
-from keras_facealign.landmarks import IBUG68
+from keras_facealign.inference.head_pose import rotation_matrix
+from keras_facealign.landmarks import IBUG68, mean_face
 from keras_facealign.video import FaceTracker, Smoothing, TrackedFace
 from tests.inference.dots import DotModel, dots_in, draw_dots
 

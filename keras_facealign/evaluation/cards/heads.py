@@ -19,8 +19,9 @@ from keras_facealign.data import face_profiling
 from keras_facealign.data.images import read_image
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.inference import FaceAligner
-from keras_facealign.inference.head_pose import estimate_head_pose, mean_face
+from keras_facealign.inference.head_pose import estimate_head_pose
 from keras_facealign.inference.synthetic_faces import render_synthetic_faces
+from keras_facealign.landmarks import mean_face
 
 if TYPE_CHECKING:
     from keras_facealign.models import FaceAlignModel

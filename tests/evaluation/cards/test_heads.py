@@ -15,7 +15,8 @@ from keras_facealign.evaluation.cards.heads import (
     photo_head,
 )
 from keras_facealign.evaluation.cards.trials import judge, turned_trials
-from keras_facealign.inference.head_pose import mean_face, rotation_matrix
+from keras_facealign.inference.head_pose import rotation_matrix
+from keras_facealign.landmarks import mean_face
 from keras_facealign.presets import from_preset
 from tests.data.face_profiling.head import texture, write_model
 from tests.paths import ROOT
