@@ -91,7 +91,8 @@ def norm_crop(
     """
     points = _check_landmarks(landmarks, image_size, mode)
     several = isinstance(image, (list, tuple)) or getattr(image, "ndim", 3) == 4
-    images = [read_image(i, name=f"image {k}") for k, i in enumerate(image if several else [image])]
+    given: list[Any] = list(image) if several else [image]
+    images = [read_image(each, name=f"image {k}") for k, each in enumerate(given)]
     faces = points.reshape(-1, *points.shape[-2:])
     if len(images) not in (1, len(faces)) or (several and len(images) != len(faces)):
         raise FaceAlignError(f"{len(images)} images for {len(faces)} faces; give one for each")
@@ -109,7 +110,7 @@ def _check_landmarks(landmarks: Any, image_size: int, mode: str) -> np.ndarray:
         raise FaceAlignError(
             f"Unknown mode {mode!r}; choose one of: {', '.join(NORMALIZATION_MODES)}."
         )
-    points = np.asarray(landmarks)
+    points: Any = np.asarray(landmarks)
     points = points.astype(np.float64) if points.dtype.kind in "fiu" else np.empty(0)
     sizes = (5, 68) if mode in ("arcface", "box") else (68,)
     if points.ndim not in (2, 3) or points.shape[-2] not in sizes or points.shape[-1] != 2:
@@ -145,8 +146,8 @@ def _frontal_crop(image: np.ndarray, face: np.ndarray, size: int, mode: str) -> 
         image, face = crop_face(image, matrix, 4 * size), transform_points(matrix, face)
     direct, mirrored, weight = frontal_coordinates(face[None], size)
     parts = [
-        cv2.remap(image, np.float32(uv[0, ..., 0]), np.float32(uv[0, ..., 1]), cv2.INTER_LINEAR)
-        for uv in (direct, mirrored)
+        cv2.remap(image, uv[0, ..., 0], uv[0, ..., 1], cv2.INTER_LINEAR)
+        for uv in (direct.astype(np.float32), mirrored.astype(np.float32))
     ]
     share = weight[0, ..., None]
     return np.rint(share * parts[0] + (1 - share) * parts[1]).astype(np.uint8)

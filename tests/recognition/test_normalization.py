@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -197,6 +199,7 @@ BAD = {
 @pytest.mark.parametrize("case", BAD)
 def test_unusable_landmarks(case):
     landmarks, options, message = BAD[case]
+    options = dict[str, Any](options)
     with pytest.raises(FaceAlignError, match=message):
         norm_crop(np.zeros((50, 50, 3), np.uint8), landmarks, **options)
     with pytest.raises(FaceAlignError, match=message):
@@ -228,10 +231,10 @@ class Finder:
         return np.broadcast_to(points, (*shape, 2)), np.full(shape, self.confidence)
 
 
-BOXES = [(10.0, 10.0, 60.0, 60.0), (80.0, 70.0, 120.0, 110.0)]
+BOXES = np.array([[10, 10, 60, 60], [80, 70, 120, 110]], np.float32)
 
 
-def normalizer(boxes=BOXES, confidence=0.9, **options) -> FaceNormalizer:
+def normalizer(boxes=BOXES, confidence=0.9, **options: Any) -> FaceNormalizer:
     return FaceNormalizer(FaceAligner(Finder(confidence), lambda image: boxes), **options)
 
 
@@ -239,7 +242,7 @@ def test_the_largest_or_the_most_central_face_is_cut_out():
     image = np.random.default_rng(0).integers(0, 256, (180, 200, 3), np.uint8)
     for select, box in (("largest", BOXES[0]), ("central", BOXES[1])):
         found = normalizer(select=select)(image)
-        np.testing.assert_array_equal(found.face.box, np.float32(box))
+        np.testing.assert_array_equal(found.face.box, box)
         assert (found.mode, found.note) == ("arcface", "")
         np.testing.assert_array_equal(found.crop, norm_crop(image, found.face.landmarks))
         np.testing.assert_allclose(found.matrix, estimate_norm(found.face.landmarks))
@@ -252,15 +255,15 @@ def test_a_face_that_is_not_reliable_is_cut_out_by_its_box_and_says_so():
     matrix = box_norm(found.face.box, 112, found.face.roll)
     np.testing.assert_allclose(found.matrix, matrix)
     np.testing.assert_array_equal(found.crop, crop_face(image, matrix, 112))
-    flat = Face(np.full((68, 2), 30.0, np.float32), np.ones(68), np.float32(BOXES[0]))
+    flat = Face(np.full((68, 2), 30.0, np.float32), np.ones(68), BOXES[0])
     found = normalize_face(image, flat)
     assert found.mode == "box" and "coincide" in found.note
 
 
 def test_reliable_faces_come_first():
     shown = np.zeros((68, 2), np.float32), np.ones(68)
-    large = Face(*shown, box=np.float32(BOXES[0]), reliable=False)
-    small = Face(*shown, box=np.float32(BOXES[1]))
+    large = Face(*shown, box=BOXES[0], reliable=False)
+    small = Face(*shown, box=BOXES[1])
     for select in ("largest", "central"):
         assert select_face([large, small], (200, 180), select) is small
 
