@@ -234,7 +234,7 @@ class Finder:
 BOXES = np.array([[10, 10, 60, 60], [80, 70, 120, 110]], np.float32)
 
 
-def normalizer(boxes=BOXES, confidence=0.9, **options: Any) -> FaceNormalizer:
+def normalizer(boxes: Any = BOXES, confidence=0.9, **options: Any) -> FaceNormalizer:
     return FaceNormalizer(FaceAligner(Finder(confidence), lambda image: boxes), **options)
 
 
