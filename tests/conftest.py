@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,12 @@ BACKEND_NEUTRAL = {
 SEED = 20
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--cases", type=int, metavar="N", help="run at most N cases of each parametrized test"
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         # As in the background of a shell script. Tests interrupt commands.
@@ -53,7 +60,9 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "backend_neutral: must pass on every Keras backend; set by a test's place in tests/",
     )
-    config.addinivalue_line("markers", "slow: takes more than 5 s; CI runs these in one lane")
+    config.addinivalue_line(
+        "markers", 'slow: takes more than 5 s; left out of a quick run with -m "not slow"'
+    )
 
 
 def pytest_report_header() -> list[str]:
@@ -75,7 +84,15 @@ def is_backend_neutral(path: Path) -> bool:
     return False
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Saves importing all others where only backend-neutral tests are asked for."""
+    if config.getoption("markexpr") != "backend_neutral" or collection_path.suffix != ".py":
+        return None
+    inside = TESTS in collection_path.parents and collection_path.name.startswith("test_")
+    return True if inside and not is_backend_neutral(collection_path.relative_to(TESTS)) else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         if TESTS not in item.path.parents:
             continue
@@ -83,6 +100,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         runs_all_backends = "backend" in getattr(getattr(item, "callspec", None), "params", {})
         if is_backend_neutral(item.path.relative_to(TESTS)) and not runs_all_backends:
             item.add_marker("backend_neutral")
+    if most := config.getoption("cases"):
+        kept = set(some_cases(items, most))
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = [item for item in items if item in kept]
+
+
+def some_cases(items: list[pytest.Item], most: int) -> Iterator[pytest.Item]:
+    """At most `most` cases of every test, the first, the last and others evenly between them."""
+    cases: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    for some in cases.values():
+        places = np.linspace(0, len(some) - 1, min(most, len(some))).round().astype(int)
+        yield from (some[place] for place in places)
 
 
 @pytest.fixture(autouse=True)

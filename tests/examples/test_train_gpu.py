@@ -96,7 +96,7 @@ def words(tmp_path):
     ]
 
 
-@pytest.mark.skipif(keras.backend.backend() == "torch", reason="runs on jax or tensorflow")
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="is for GPUs, by JAX")
 def test_a_killed_run_goes_on_and_leaves_a_preset(script, words, tmp_path, monkeypatch, capsys):
     write = script.write_checkpoint
 

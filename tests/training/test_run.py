@@ -186,6 +186,8 @@ def test_a_run_that_was_killed_twice_has_the_same_weights(tmp_path):
         texts = [(tmp_path / run / name).read_text() for run in ("whole", "killed")]
         assert texts[0] == texts[1]
     assert len(log_of(tmp_path / "killed")) == 3
+    note = json.loads(texts[0])["average"]
+    assert note["decay"] == 0.6 and note["kept"] == min(note["nme"], key=note["nme"].get)
 
 
 def test_a_kill_while_saving_leaves_the_backup_before(tmp_path, monkeypatch):
@@ -419,33 +421,6 @@ def test_a_killed_run_of_a_code_keeps_its_momentum_schedule(tmp_path):
     for (path, value), (_, saved) in zip(going_on.start, killed.last, strict=True):
         np.testing.assert_array_equal(value, saved, err_msg=path)
     assert int(as_numpy(model.optimizer.iterations)) == 2
-
-
-# ---- the average of the weights -----------------------------------------------------------------
-
-AVERAGED = dataclasses.replace(CONFIG, ema_momentum=0.6)
-
-
-def test_a_killed_run_with_an_average_ends_as_if_it_had_not_been(tmp_path):
-    run(tmp_path / "whole", AVERAGED)
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "killed", AVERAGED, callbacks=[Kill(1, "at the end")])
-    names = sorted(p.name for p in (tmp_path / "killed" / "backup").iterdir())
-    assert names == ["epoch_000002.average.npz", "epoch_000002.weights.h5"]
-    resumed, _ = run(tmp_path / "killed", AVERAGED)
-    for row, expected in zip(log_of(tmp_path / "killed"), log_of(tmp_path / "whole"), strict=True):
-        for name in ("loss", "val_loss"):
-            assert float(row[name]) == pytest.approx(float(expected[name]), rel=0.02), name
-    notes = [
-        json.loads((tmp_path / name / "preset" / "metadata.json").read_text())["average"]
-        for name in ("whole", "killed")
-    ]
-    for note in notes:
-        assert note["decay"] == 0.6
-        assert note["kept"] == min(note["nme"], key=note["nme"].get)
-    preset = from_preset(tmp_path / "killed" / "preset")
-    for a, b in zip(preset.weights, resumed.weights, strict=True):
-        np.testing.assert_array_equal(as_numpy(a), as_numpy(b), err_msg=a.path)
 
 
 # ---- faces without labels -----------------------------------------------------------------------

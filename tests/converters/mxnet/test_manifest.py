@@ -31,9 +31,9 @@ with gzip.open(DATA / "counts_all.csv.gz", "rt", newline="") as file:
     COUNTS = list(csv.DictReader(file))
 
 SLOW = "KERAS_FACEALIGN_SLOW" in os.environ
-SOME_MANIFESTS = ["hg2d4_inception", "hg2d3_cab_dcn3", "sat2d3_cab_dcn3", "old_sat1_2d4"]
-# Every block, topology, depth, number of stacks, place of deformable convolutions, and the gate.
-SOME_COUNTS = [0, 27, 45, 54, 67, 90, 150, 243, 333]
+SOME_MANIFESTS = ["hg2d3_cab_dcn3", "old_sat1_2d4"]
+# Full width is slow; `test_models_have_the_listed_arrays` has narrow networks of every kind.
+SOME_COUNTS = [0, 90, 243]
 
 
 def original(name):
