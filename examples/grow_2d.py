@@ -16,6 +16,7 @@ command after its last epoch, and each starts from the preset of the one before.
 3. wide: twice the width without changing the heatmaps (`widen`), and training goes on.
 
 A step of stages 2 and 3 takes one view of every face, without the coherent loss: half the cost.
+With --pseudo it takes as many faces again whose labels are predictions.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from typing import Any
 import keras
 from train_2d import COMPILE, VIEWS
 
+from keras_facealign.data.epochs import EpochBatches, MixedBatches
 from keras_facealign.data.packed import PackedFaces
 from keras_facealign.models import FaceAlignModel, SATFaceAlign, rescale, widen
 from keras_facealign.presets import from_preset, save_to_preset
@@ -95,7 +97,10 @@ def train(
         compile={**SETTINGS, "augmentation": VIEWS["medium"]},
         ema_momentum=0.996,
     )
-    faces = PackedFaces(args.faces, args.batch_size, shuffle=True, seed=args.seed)
+    faces: EpochBatches = PackedFaces(args.faces, args.batch_size, shuffle=True, seed=args.seed)
+    if args.pseudo:
+        more = PackedFaces(args.pseudo, args.batch_size, shuffle=True, seed=args.seed)
+        faces = MixedBatches(faces, more)
     held_out = PackedFaces(args.validation, 16)
     fit(one_view(model), faces, held_out, args.output / stage, config, verbose=2)
     return args.output / stage / "preset"
@@ -126,6 +131,7 @@ def fit_stem(small: FaceAlignModel, args: argparse.Namespace) -> FaceAlignModel:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--faces", type=Path, required=True, help="packed faces to train on")
+    parser.add_argument("--pseudo", type=Path, help="further faces, of self_training.py")
     parser.add_argument("--validation", type=Path, required=True, help="packed faces")
     parser.add_argument("--output", type=Path, required=True, help="folder of the run")
     parser.add_argument("--start", default="sat2_cab_small", help="preset to grow, or a stage's")

@@ -13,6 +13,7 @@ from keras_facealign._lazy import attach
 if TYPE_CHECKING:
     from keras_facealign.data.batches import BoxJitter, FaceBatches, as_tf_dataset, crop_with_border
     from keras_facealign.data.boxes import read_boxes
+    from keras_facealign.data.epochs import MixedBatches
     from keras_facealign.data.examples import ExamplePaths, FaceExample
     from keras_facealign.data.images import read_image
     from keras_facealign.data.lazy_batches import LazyFaceBatches, from_tfds, tf_dataset_from_tfds
@@ -25,6 +26,7 @@ __all__ = [
     "FaceBatches",
     "FaceExample",
     "LazyFaceBatches",
+    "MixedBatches",
     "PackedFaces",
     "as_tf_dataset",
     "crop_with_border",
@@ -42,6 +44,7 @@ __getattr__, __dir__ = attach(
     {
         "batches": ("BoxJitter", "FaceBatches", "as_tf_dataset", "crop_with_border"),
         "boxes": ("read_boxes",),
+        "epochs": ("MixedBatches",),
         "examples": ("FaceExample", "ExamplePaths"),
         "images": ("read_image",),
         "lazy_batches": ("LazyFaceBatches", "from_tfds", "tf_dataset_from_tfds"),

@@ -5,6 +5,7 @@ It needs only Keras and NumPy, so that packed faces can be read where OpenCV is 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from typing import Any
 
@@ -87,6 +88,53 @@ class EpochBatches(keras.utils.PyDataset):
         if self.shuffle:
             rng = np.random.default_rng([self.seed, epoch])
             self._order = rng.permutation(len(self._order))
+
+
+class MixedBatches(EpochBatches):
+    """Joins batches of several sets, so that every batch has faces of all in the same proportion.
+
+    An epoch is one of the first set. The others go on where the last epoch left them, and start a
+    new order whenever they have been gone through: a large set with less certain labels adds to
+    each step without outweighing a small one.
+
+    Args:
+        *parts: The sets; their batch sizes are the proportion.
+
+    Raises:
+        FaceAlignError: If there is no set, or their images have different sizes.
+
+    Example:
+        >>> labeled = PackedFaces("train.faces.npz", 8, shuffle=True)  # doctest: +SKIP
+        >>> pseudo = PackedFaces("pseudo.faces.npz", 8, shuffle=True)  # doctest: +SKIP
+        >>> model.fit(MixedBatches(labeled, pseudo), epochs=60)  # doctest: +SKIP
+    """
+
+    def __init__(self, *parts: EpochBatches, **kwargs: Any) -> None:
+        if not parts:
+            raise FaceAlignError("MixedBatches got no set of faces; give at least one.")
+        super().__init__(sum(part.batch_size for part in parts), **kwargs)
+        sizes = {part.input_size for part in parts if hasattr(part, "input_size")}
+        if len(sizes) > 1:
+            shown = " and ".join(map(str, sorted(sizes)))
+            raise FaceAlignError(f"The sets are for inputs of {shown} pixels; pack all for one.")
+        if sizes:
+            self.input_size = sizes.pop()
+        self.parts = parts
+        self._lock = threading.Lock()
+        self._set_count(parts[0].num_faces)
+
+    def __len__(self) -> int:
+        return len(self.parts[0])
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        batches = []
+        with self._lock:  # a part's order may change
+            for part in self.parts:
+                epoch, place = divmod(self.epoch * len(self) + index, len(part))
+                if epoch != part.epoch:
+                    part.start_at(epoch)
+                batches.append(part[place])
+        return {name: np.concatenate([b[name] for b in batches]) for name in batches[0]}
 
 
 def stack_faces(faces: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> dict[str, Any]:

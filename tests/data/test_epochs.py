@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from keras_facealign.data.epochs import EpochBatches
+from keras_facealign.data.epochs import EpochBatches, MixedBatches
 from keras_facealign.errors import FaceAlignError
 
 
@@ -79,3 +79,43 @@ def test_neither_opencv_nor_pillow_is_imported():
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+
+
+class Faces(EpochBatches):
+    """Batches as training takes them, of numbers in place of images."""
+
+    def __init__(self, first: int, count: int, **kwargs):
+        super().__init__(**kwargs)
+        self.numbers = np.arange(first, first + count)
+        self._set_count(count)
+
+    def __getitem__(self, index: int):
+        return {"number": self.numbers[self._chosen(index)]}
+
+
+def test_mixed_batches_have_the_same_proportion_and_go_through_every_set():
+    labeled = Faces(0, 6, batch_size=2, shuffle=True)
+    pseudo = Faces(100, 10, batch_size=1, shuffle=True)
+    mixed = MixedBatches(labeled, pseudo)
+    assert mixed.batch_size == 3 and len(mixed) == 3
+    epochs = []
+    for _ in range(4):
+        epochs.append(np.stack([mixed[i]["number"] for i in range(len(mixed))]))
+        mixed.on_epoch_end()
+    for epoch in epochs:
+        assert sorted(epoch[:, :2].ravel()) == list(range(6))
+    assert len({epoch[:, :2].tobytes() for epoch in epochs}) == 4
+    # Ten of the further faces before one comes again.
+    more = np.concatenate([epoch[:, 2] for epoch in epochs])
+    assert sorted(more[:10]) == list(range(100, 110)) and len(set(more[10:])) == 2
+    mixed.start_at(1)
+    np.testing.assert_array_equal([mixed[i]["number"] for i in range(3)], epochs[1])
+
+
+def test_mixed_batches_need_sets_that_fit():
+    with pytest.raises(FaceAlignError, match="at least one"):
+        MixedBatches()
+    other, small = Faces(0, 3, batch_size=1), Faces(0, 3, batch_size=1)
+    other.input_size, small.input_size = 128, 64
+    with pytest.raises(FaceAlignError, match="64 and 128 pixels"):
+        MixedBatches(Faces(0, 3, batch_size=1), other, small)
