@@ -8,6 +8,7 @@ each in a few lines that shift and scale its boxes, as `MTCNNDetector` does.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -77,12 +78,11 @@ def check_box(box: Any, image_size: tuple[int, int], name: str) -> np.ndarray:
         values = np.asarray(box, np.float32)
     except (TypeError, ValueError):
         values = np.empty(0, np.float32)
-    shown: Any = repr(box)
+    shown: Any = box
     if values.shape == (4,):
-        shown = [float(f"{v:.7g}") for v in values]
-        x0, y0, x1, y1 = values
+        x0, y0, x1, y1 = shown = values.tolist()
         width, height = image_size
-        if not np.isfinite(values).all():
+        if not all(map(math.isfinite, shown)):
             problem = "is not finite; give x0, y0, x1, y1 in pixels"
         elif x1 <= x0 or y1 <= y0:
             problem = "has no area; give x0, y0, x1, y1 with x0 < x1 and y0 < y1"
@@ -95,9 +95,10 @@ def check_box(box: Any, image_size: tuple[int, int], name: str) -> np.ndarray:
             )
         else:
             return values
+        shown = [float(f"{v:.7g}") for v in shown]
     else:
         problem = "is not four numbers; give x0, y0, x1, y1 in pixels"
-    raise FaceAlignError(f"{name}: box {shown} {problem}")
+    raise FaceAlignError(f"{name}: box {shown!r} {problem}")
 
 
 def as_detections(found: Any, image_size: tuple[int, int], name: str) -> list[Detection]:

@@ -338,10 +338,10 @@ class FaceAligner:
                 rated = ratings[3 * place : 3 * place + 3]
                 if rated.max() > beliefs[index]:
                     chosen = 3 * place + int(rated.argmax())
-                    batch[index] = turned[chosen]
+                    batch[index], beliefs[index] = turned[chosen], rated.max()
                     for name in outputs:
                         outputs[name][index] = others[name][chosen]
-        self._append(batch, outputs, faces)
+        self._append(batch, outputs, beliefs >= 0, faces)
 
     def _outputs(self, crops: list[np.ndarray]) -> dict[str, np.ndarray]:
         """Runs the network once."""
@@ -350,7 +350,12 @@ class FaceAligner:
         return {name: np.asarray(values).astype(np.float64) for name, values in outputs.items()}
 
     @staticmethod
-    def _append(batch: list[_Pending], outputs: dict[str, np.ndarray], faces: list[Any]) -> None:
+    def _append(
+        batch: list[_Pending],
+        outputs: dict[str, np.ndarray],
+        reliable: np.ndarray,
+        faces: list[Any],
+    ) -> None:
         """Maps predictions back to the photos."""
         # float64 stays accurate to a tenth of a pixel in images 100 000 pixels wide.
         inverse = geometry.invert(np.stack([item.matrix for item in batch]).astype(np.float64))
@@ -360,7 +365,6 @@ class FaceAligner:
             arrays["sigma"] = (
                 arrays["sigma"] * np.hypot(inverse[:, 0, 0], inverse[:, 1, 0])[:, None]
             )
-        reliable = _beliefs(outputs, batch) >= 0
         for index, item in enumerate(batch):
             fields = {name: np.asarray(v[index], np.float32) for name, v in arrays.items()}
             found = item.detection

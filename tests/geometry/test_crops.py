@@ -35,12 +35,13 @@ def test_crop_pixels_equal_the_formula_at_the_place_they_show(scale, shift):
     )
     x, y = frequency * places.T
     difference = crop[:, :, 0].reshape(-1) - smooth(x, y)
-    assert np.abs(difference).max() < 2.0
+    # Halving rounds up, four times at the smallest scale.
+    assert np.abs(difference).max() < 2.5
     assert crop.dtype == np.uint8
     # The difference that a small shift of the crop makes is the shift times the slopes.
     slopes = frequency / scale * np.stack([60 * np.cos(x), -35 * np.sin(0.7 * y)], axis=1)
     shift_found = np.linalg.lstsq(slopes, difference, rcond=None)[0]
-    np.testing.assert_allclose(shift_found, 0, atol=0.05 * max(scale, 1.0))
+    np.testing.assert_allclose(shift_found, 0, atol=0.07 * max(scale, 1.0))
 
 
 @pytest.mark.parametrize("scale", [2.0, 0.8, 0.3, 0.1])
@@ -73,7 +74,7 @@ def test_stripes_finer_than_a_crop_pixel_become_even_gray(scale):
         np.sqrt(np.mean((picture - 127.5) ** 2)) for picture in (crop, plain)
     )
     assert without_averaging > 60
-    assert unevenness < (35 if scale > 0.25 else 15)
+    assert unevenness < 1
 
 
 def test_outside_of_the_picture_is_black():
@@ -106,4 +107,4 @@ def test_detail_that_the_crop_can_show_is_kept(scale, axis):
     matrix = np.array([[scale, 0, -6.0], [0, scale, -6.0]])
     line = crop_face(image, matrix, SIZE).swapaxes(0, axis)[4:28, 16, 0].astype(float)
     contrast = abs(np.mean((line - line.mean()) * 1j ** np.arange(24))) * 2 / 100
-    assert 0.87 < contrast < 0.98
+    assert 0.77 < contrast < 0.98

@@ -24,15 +24,13 @@ def features(faces: RawFaces) -> tuple[np.ndarray, np.ndarray]:
         nose, mouth, and the middles of eyes and ears. What does not, (N, 7): 1, the distances down
         to the same points, and those between the eyes and between the ears.
     """
-    points = faces.keypoints - faces.centers[:, None]
-    roll = np.radians(faces.rolls)[:, None]
-    x = np.cos(roll) * points[..., 0] + np.sin(roll) * points[..., 1]
-    y = np.cos(roll) * points[..., 1] - np.sin(roll) * points[..., 0]
-    x, y = x / faces.sides[:, None], y / faces.sides[:, None]
-    across = [x[:, 2:4], x[:, :2].mean(axis=1)[:, None], x[:, 4:].mean(axis=1)[:, None]]
-    down = [y[:, 2:4], y[:, :2].mean(axis=1)[:, None], y[:, 4:].mean(axis=1)[:, None]]
-    apart = [np.hypot(x[:, b] - x[:, a], y[:, b] - y[:, a])[:, None] for a, b in ((0, 1), (4, 5))]
-    return np.hstack(across), np.hstack([np.ones((len(faces), 1)), *down, *apart])
+    # As complex numbers: a product turns and scales.
+    points = (faces.keypoints - faces.centers[:, None]) @ (1, 1j)
+    points = points * (np.exp(-1j * np.radians(faces.rolls)) / faces.sides)[:, None]
+    pairs = points[:, [0, 4]], points[:, [1, 5]]
+    places = np.concatenate([points[:, 2:4], (pairs[0] + pairs[1]) / 2], axis=1)
+    apart = np.abs(pairs[1] - pairs[0])
+    return places.real, np.concatenate([np.ones((len(faces), 1)), places.imag, apart], axis=1)
 
 
 def landmark_boxes(faces: RawFaces) -> np.ndarray:
@@ -48,10 +46,6 @@ def landmark_boxes(faces: RawFaces) -> np.ndarray:
     odd, even = features(faces)
     across, down = odd @ np.array(ACROSS), even @ np.array(DOWN)
     half = faces.sides * np.exp(even @ np.array(LOG_SIDE)) / 2
-    roll = np.radians(faces.rolls)
-    shift = np.stack(
-        [np.cos(roll) * across - np.sin(roll) * down, np.sin(roll) * across + np.cos(roll) * down],
-        axis=1,
-    )
-    center = faces.centers + faces.sides[:, None] * shift
+    shift = faces.sides * (across + 1j * down) * np.exp(1j * np.radians(faces.rolls))
+    center = faces.centers + np.stack([shift.real, shift.imag], axis=1)
     return np.concatenate([center - half[:, None], center + half[:, None]], axis=1)

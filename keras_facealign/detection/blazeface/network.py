@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import importlib.resources
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,7 +55,8 @@ class RawFaces:
     @property
     def sides(self) -> np.ndarray:
         """float64 (N,), sides of the squares of the boxes' areas."""
-        return np.sqrt(np.prod(self.boxes[:, 2:] - self.boxes[:, :2], axis=1))
+        width, height = (self.boxes[:, 2:] - self.boxes[:, :2]).T
+        return np.sqrt(width * height)
 
     @property
     def rolls(self) -> np.ndarray:
@@ -64,7 +66,7 @@ class RawFaces:
 
     def moved(self, matrix: np.ndarray) -> RawFaces:
         """Moves the faces by a similarity (2, 3); boxes become squares that are not turned."""
-        half = self.sides[:, None] / 2 * np.sqrt(abs(np.linalg.det(matrix[:, :2])))
+        half = self.sides[:, None] / 2 * math.hypot(matrix[0, 0], matrix[1, 0])
         centers = geometry.transform_points(matrix, self.centers)
         boxes = np.concatenate([centers - half, centers + half], axis=1)
         return RawFaces(boxes, geometry.transform_points(matrix, self.keypoints), self.scores)
@@ -191,6 +193,7 @@ def suppress(faces: RawFaces) -> RawFaces:
 def overlaps(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """Computes the intersection over union of a box (4,) with each of (N, 4)."""
     sides = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])
-    shared = np.prod(np.maximum(sides, 0), axis=1)
-    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
-    return shared / (np.prod(box[2:] - box[:2]) + areas - shared)
+    width, height = np.maximum(sides, 0).T
+    widths, heights = (boxes[:, 2:] - boxes[:, :2]).T
+    areas = widths * heights + (box[2] - box[0]) * (box[3] - box[1])
+    return width * height / (areas - width * height)
