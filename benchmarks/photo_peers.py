@@ -84,7 +84,9 @@ def work(name: str) -> int:
         elapsed = 1e3 * (time.perf_counter() - start)
         used = 1e3 * (time.process_time() - used)
         faces = [np.asarray(points, np.float64).round(3).tolist() for points in found]
-        print(json.dumps({"faces": faces, "ms": elapsed, "processor": used}), file=answers, flush=True)
+        print(
+            json.dumps({"faces": faces, "ms": elapsed, "processor": used}), file=answers, flush=True
+        )
     return 0
 
 
@@ -196,7 +198,15 @@ def without_faces() -> Iterator[Any]:
 def run(libraries: list[Library], items: Any) -> dict[str, dict[str, Any]]:
     """Asks all libraries for each item, and matches what they find."""
     rows = {
-        library.name: {"ms": [], "processor": [], "missed": 0, "more": 0, "errors": [], "faces": 0, "found": []}
+        library.name: {
+            "ms": [],
+            "processor": [],
+            "missed": 0,
+            "more": 0,
+            "errors": [],
+            "faces": 0,
+            "found": [],
+        }
         for library in libraries
     }
     with tempfile.TemporaryDirectory() as folder:
@@ -261,7 +271,9 @@ def compare(root: Path, presets: list[str], pythons: dict[str, str], limit: int 
     for title, items in parts:
         rows = run(libraries, items)
         number = len(next(iter(rows.values()))["ms"])
-        print(f"\n{title}: {number} images\n{'':32s} ms median   p95  processor  faces missed  more   NME")
+        print(
+            f"\n{title}: {number} images\n{'':32s} ms median   p95  processor  faces missed  more   NME"
+        )
         for name, row in rows.items():
             nme = f"{np.mean(row['errors']):5.2f}" if row["errors"] else "    -"
             middle, high = np.percentile(row["ms"], [50, 95])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,13 +15,15 @@ from keras_facealign.detection.blazeface.network import RawFaces, load_network
 from keras_facealign.detection.blazeface.views import Pyramid, tiles
 from keras_facealign.detection.detector import Detection
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.prediction.concurrency import available_cores
 
 # A network finds almost all upright faces of this size in pixels of its input, and larger ones.
 _SMALLEST = {"short_range": 20.0, "full_range": 16.0}
 # Largest part of the view's side that a face takes where one view does not show the whole image.
 _LARGEST = 0.5
-# In finer levels faces of at most twice the smallest size are left to find, and need some margin.
-_TILE_OVERLAP = 44.0
+# In finer levels faces of at most this many times the smallest size are left to find. Neighboring
+# tiles share a bit more.
+_LEVEL_STEP, _TILE_OVERLAP = 2.6, 44.0
 # What scores this much is looked at again: a face that is turned, or small, scores little at first.
 _PROPOSAL, _TILE_PROPOSAL = 0.3, 0.4
 # The face's share of the view in a second look.
@@ -177,7 +180,7 @@ class BlazeFaceDetector:
             if self.min_face_size is None or smallest > wanted:
                 yield _Level(name, size / shown, _LARGEST * size, _PROPOSAL)
             smallest = _SMALLEST[name] * shown / size
-        count = math.ceil(math.log2(max(smallest / wanted, 1)) - 0.05)
+        count = math.ceil(math.log(max(smallest / wanted, 1), _LEVEL_STEP) - 0.05)
         for step in range(1, count + 1):
             size = smallest * (wanted / smallest) ** (step / count)
             scale = _SMALLEST["full_range"] / size
@@ -203,9 +206,9 @@ def _propose(pyramid: Pyramid, level: _Level, turn: float) -> list[RawFaces]:
     network = load_network(level.network)
     middle = (network.size - 1) / 2
     turned = _turn(1.0, turn, (middle, middle), (middle, middle))
-    parts = []
-    width, height = pyramid.width, pyramid.height
-    for matrix, limits in tiles(width, height, level.scale, network.size, level.overlap):
+
+    def search(tile: tuple[np.ndarray, np.ndarray]) -> RawFaces:
+        matrix, limits = tile
         if turn:
             matrix = geometry.compose(turned, matrix)
         faces = network(pyramid.view(matrix, network.size), level.threshold)
@@ -213,7 +216,14 @@ def _propose(pyramid: Pyramid, level: _Level, turn: float) -> list[RawFaces]:
         cut = (faces.boxes[:, :2] < limits[:2]) | (faces.boxes[:, 2:] > limits[2:])
         if not turn:
             faces = faces[~cut.any(axis=1)]
-        parts.append(faces.moved(geometry.invert(matrix)))
+        return faces.moved(geometry.invert(matrix))
+
+    places = tiles(pyramid.width, pyramid.height, level.scale, network.size, level.overlap)
+    # The first tile makes the level of the pyramid that the others need, too.
+    parts, others = [search(next(places))], list(places)
+    if others:
+        with ThreadPoolExecutor(available_cores()) as threads:
+            parts += threads.map(search, others)
     faces = RawFaces.joined(parts)
     return [faces[[index]] for index in np.argsort(-faces.scores, kind="stable")]
 
