@@ -3,8 +3,8 @@
 Each library is a process of its own that reads requests and writes answers as JSON lines. For every
 photo all are asked in turn, one at a time, so that whatever else runs on the machine slows all of
 them down alike; times are those of detection and landmarks together, without reading the file. "ms" is
-the time that passes, "processor" the median of the processor time of all threads, which does not
-depend on what else runs.
+the time that passes; "processor", the median of the processor time of all threads, hardly depends
+on what else runs.
 
 - "time": photos resized to a longer side of 512, 1024 and 2048 pixels.
 - "photos": all photos, as they are: faces missed (no landmarks overlap the labels' box by 0.3),
@@ -272,15 +272,16 @@ def compare(root: Path, presets: list[str], pythons: dict[str, str], limit: int 
         rows = run(libraries, items)
         number = len(next(iter(rows.values()))["ms"])
         print(
-            f"\n{title}: {number} images\n{'':32s} ms median   p95  processor  faces missed  more   NME"
+            f"\n{title}: {number} images\n"
+            f"{'':32s} ms median   p95  processor  faces missed  more   NME"
         )
         for name, row in rows.items():
             nme = f"{np.mean(row['errors']):5.2f}" if row["errors"] else "    -"
             middle, high = np.percentile(row["ms"], [50, 95])
             used = np.median(row["processor"])
             print(
-                f"{name[-32:]:32s} {middle:9.1f} {high:5.0f} {used:10.1f} {row['faces']:6d} {row['missed']:6d} "
-                f"{row['more']:5d} {nme}"
+                f"{name[-32:]:32s} {middle:9.1f} {high:5.0f} {used:10.1f} {row['faces']:6d} "
+                f"{row['missed']:6d} {row['more']:5d} {nme}"
             )
         ours = np.array(rows[presets[0]]["found"], bool)
         for name in pythons:

@@ -131,8 +131,9 @@ def estimate_head_pose(
     """
     points = _check_landmarks(landmarks)
     weights = _weights(confidence)
-    center = np.average(points, axis=0, weights=weights)
-    size = math.sqrt(float(np.average(((points - center) ** 2).sum(axis=1), weights=weights)))
+    shares = weights / weights.sum()
+    center = shares @ points
+    size = math.sqrt(float(shares @ ((points - center) ** 2).sum(axis=1)))
     if size < 1e-6:
         raise FaceAlignError("head pose: all landmarks coincide; give those of a face")
     if image_size is None:
@@ -141,7 +142,8 @@ def estimate_head_pose(
         principal, focal = center, _FAR * size
     else:
         principal, focal = _camera(image_size, focal_length)
-    model = mean_face()
+    used = weights > 0
+    model, points, weights = mean_face()[used], points[used], weights[used]
     # In units of the focal length, so that one tolerance fits images of every size.
     rays = (points - principal) / focal
     start = _weak_perspective(model, rays, weights)
@@ -196,14 +198,16 @@ def _weak_perspective(
     model: np.ndarray, rays: np.ndarray, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Computes rotation and translation of the scaled orthographic fit."""
-    offset = np.average(model, axis=0, weights=weights)
-    middle = np.average(rays, axis=0, weights=weights)
-    root = np.sqrt(weights)[:, None]
-    rows, *_ = np.linalg.lstsq(root * (model - offset), root * (rays - middle), rcond=None)
+    shares = weights / weights.sum()
+    offset, middle = shares @ model, shares @ rays
+    weighted = shares[:, None] * (model - offset)
+    inner, outer = weighted.T @ (model - offset), weighted.T @ (rays - middle)
+    rows = np.linalg.lstsq(inner, outer, rcond=None)[0]
     # The two rows of a scaled rotation that are nearest to the affine map.
     left, values, right = np.linalg.svd(rows.T, full_matrices=False)
     rotation = left @ right
-    rotation = np.vstack([rotation, np.cross(rotation[0], rotation[1])])
+    (a, b, c), (d, e, f) = rotation
+    rotation = np.vstack([rotation, [b * f - c * e, c * d - a * f, a * e - b * d]])
     # Away from the camera's axis, the head is rotated along with the line of sight.
     rotation = _towards(np.array([*middle, 1.0])) @ rotation
     depth = 1.0 / max(float(values.mean()), 1e-9)
@@ -230,10 +234,10 @@ def _refine(
     Returns:
         The rotation (3, 3), and the sum of the weighted squared distances.
     """
-    root = np.repeat(np.sqrt(weights), 2)
+    root, camera = np.repeat(np.sqrt(weights), 2), np.eye(3)
 
     def evaluate(pose: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-        projected, jacobian = cv2.projectPoints(model, pose[:3], pose[3:], np.eye(3), None)
+        projected, jacobian = cv2.projectPoints(model, pose[:3], pose[3:], camera, None)
         error = root * (projected[:, 0] - rays).ravel()
         depth = model @ cv2.Rodrigues(pose[:3])[0][2] + pose[5]
         # Rejects poses that put part of the head behind the camera.
@@ -245,8 +249,9 @@ def _refine(
     damping = 1e-3
     for _ in range(_ITERATIONS):
         normal = jacobian.T @ jacobian
-        damped = normal + damping * np.diag(np.diag(normal) + 1e-15)
-        step = np.linalg.solve(damped, -jacobian.T @ error)
+        slope = jacobian.T @ error
+        normal.flat[::7] += damping * (normal.flat[::7] + 1e-15)
+        step = np.linalg.solve(normal, -slope)
         new_cost, new_error, new_jacobian = evaluate(pose + step)
         if not new_cost < cost:
             damping *= 10
