@@ -2,9 +2,9 @@
 
 Each library is a process of its own that reads requests and writes answers as JSON lines. For every
 photo all are asked in turn, one at a time, so that whatever else runs on the machine slows all of
-them down alike; times are those of detection and landmarks together, without reading the file. "ms" is
-the time that passes; "processor", the median of the processor time of all threads, hardly depends
-on what else runs.
+them down alike; times are those of detection and landmarks together, without reading the file.
+"ms" is the time that passes; "processor", the median of the processor time of all threads, hardly
+depends on what else runs.
 
 - "time": photos resized to a longer side of 512, 1024 and 2048 pixels.
 - "photos": all photos, as they are: faces missed (no landmarks overlap the labels' box by 0.3),
