@@ -3,6 +3,9 @@
     python -m tests.fuzz --inputs 100000 --jobs 2 [TARGET ...]
     python -m tests.fuzz --replay fuzz_failures/pts/17-KeyError.bin pts
 
+All targets advance in turns. The counts are kept in the output folder's counts.json, and the same
+command goes on from there.
+
 A reader may return or raise `FaceAlignError`; in 10 seconds, with 200 MB and four times the file's
 size of memory. Any other end is a failure, whose file is kept and can be replayed.
 """
@@ -10,17 +13,24 @@ size of memory. Any other end is a failure, whose file is kept and can be replay
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
+from keras_facealign.storage.atomic import atomic_write
 from tests.fuzz.runner import Summary, fuzz, mutated_input, replay
 from tests.fuzz.targets import TARGETS
+
+# Parts of the inputs after which it is the next target's turn: starting takes seconds.
+_TURNS = (0.02, 0.1, 0.3, 0.6, 1.0)
 
 
 def _arguments() -> argparse.Namespace:
@@ -31,7 +41,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("targets", nargs="*", help=f"default: all, {', '.join(TARGETS)}")
     parser.add_argument("--inputs", type=int, default=100_000, help="inputs per target")
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="longest per target")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="longest per turn")
     parser.add_argument("--jobs", type=int, default=1, help="targets at the same time")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=Path("fuzz_failures"))
@@ -78,31 +88,48 @@ def main() -> int:
         for path, end in zip(arguments.replay, found, strict=True):
             console.print(f"{path}: {end['end']} {end['details']}", markup=False)
         return int(any(end["end"] not in ("result", "error") for end in found))
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
+    counts = arguments.output / "counts.json"
+    known = json.loads(counts.read_text("utf-8")) if counts.exists() else {}
+    summaries = {
+        name: Summary(**known.get(f"{name} {arguments.seed}", {"target": name})) for name in TARGETS
+    }
+    chosen = [summaries[name] for name in arguments.targets or TARGETS]
+    writing = Lock()
 
-        def run(name: str) -> Summary:
-            task = progress.add_task(name, total=arguments.inputs)
+    def note() -> None:
+        with writing:
+            everything = {f"{s.target} {arguments.seed}": s for s in summaries.values()}
+            plain = {key: dataclasses.asdict(s) for key, s in everything.items()}
+            atomic_write(counts, lambda file: file.write(json.dumps(known | plain).encode()))
+
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=console) as progress:
+        tasks = {s.target: progress.add_task(s.target, total=arguments.inputs) for s in chosen}
+
+        def run(summary: Summary, inputs: int) -> None:
             kept: set[str] = set()
-            summary = fuzz(
-                name,
-                arguments.inputs,
-                arguments.seed,
-                lambda number: progress.update(task, completed=number),
-                lambda failure: _keep(arguments.output, name, arguments.seed, failure, kept),
-                arguments.seconds,
-            )
-            progress.update(task, completed=arguments.inputs)
-            return summary
+
+            def advance() -> None:
+                progress.update(tasks[summary.target], completed=summary.next)
+                note()
+
+            def keep(failure: dict[str, Any]) -> None:
+                _keep(arguments.output, summary.target, arguments.seed, failure, kept)
+
+            advance()
+            fuzz(summary, inputs, arguments.seed, advance, keep, arguments.seconds)
 
         with ThreadPoolExecutor(arguments.jobs) as pool:
-            summaries = list(pool.map(run, arguments.targets or TARGETS))
-    console.print(_table(summaries))
-    for summary in summaries:
+            for part in _TURNS:
+                goal = round(part * arguments.inputs)
+                list(pool.map(run, chosen, [goal] * len(chosen)))
+    console.print(_table(chosen))
+    for summary in chosen:
         ends = {end for end in summary.ends if end not in ("result", "error", "unknown")}
         if ends:
             console.print(f"{summary.target}: {summary.ends}")
-    return int(any(summary.failures for summary in summaries))
+    return int(any(summary.failures for summary in chosen))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The process that reads damaged files, which may die of one; `runner` starts it.
 
 It gets its orders as a JSON line on standard input and answers with JSON lines: one for each
-failure, one at the end. Before each input it notes the number in a file, for the case that it dies.
+failure, one each second. Before each input it notes the number in a file, in case that it dies.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def main() -> None:
     with open(order["progress"], "r+b") as file:
         place = mmap.mmap(file.fileno(), 8)
     ends: dict[str, int] = {}
-    slowest = largest = 0.0
+    slowest = largest = told = 0.0
     for number in range(order["start"], order["stop"]):
         struct.pack_into("<q", place, 0, number)
         content = reader.mutated(order["seed"], number)
@@ -152,9 +152,9 @@ def main() -> None:
         slowest, largest = max(slowest, found["seconds"]), max(largest, found["bytes"])
         if found["details"]:
             answer(number=number, **found)
-        if number + 1 == order["stop"] or not (number + 1) % 500:
+        if number + 1 == order["stop"] or time.monotonic() - told > 1:
             answer(next=number + 1, ends=ends, slowest=slowest, largest=largest)
-            ends = {}
+            ends, told = {}, time.monotonic()
 
 
 if __name__ == "__main__":

@@ -280,6 +280,7 @@ STRUCTURES: dict[str, tuple[Mutator, ...]] = {
     "text": (_token, _token, _lines),
     "json": (_json_value, _json_value, _token),
     "npz": (_zip_member,),
+    "zip": (_zip_member,),
     "npy": (npy_header,),
     "mat": (_zlib_streams,),
     "image": (_png_chunk,),

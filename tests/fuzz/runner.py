@@ -28,6 +28,7 @@ class Summary:
     Attributes:
         target: Its name.
         inputs: Number of inputs read.
+        next: Number of the input that comes next.
         ends: How often each end occurred: `result`, `error` (a `FaceAlignError`) or a failure.
         failures: Number, end and details of each failure.
         slowest: Seconds of the slowest input.
@@ -37,6 +38,7 @@ class Summary:
 
     target: str
     inputs: int = 0
+    next: int = 0
     ends: dict[str, int] = field(default_factory=dict)
     failures: list[dict[str, Any]] = field(default_factory=list)
     slowest: float = 0.0
@@ -47,6 +49,7 @@ class Summary:
         for end, count in answer["ends"].items():
             self.ends[end] = self.ends.get(end, 0) + count
             self.inputs += count
+        self.next = answer["next"]
         self.slowest = max(self.slowest, answer["slowest"])
         self.largest = max(self.largest, answer["largest"])
 
@@ -113,55 +116,55 @@ def _death(code: int) -> str:
 
 
 def fuzz(
-    target: str,
+    summary: Summary,
     inputs: int,
     seed: int = 0,
-    on_progress: Callable[[int], object] = lambda number: None,
+    on_progress: Callable[[], object] = lambda: None,
     on_failure: Callable[[dict[str, Any]], object] = lambda failure: None,
     seconds: float = float("inf"),
-) -> Summary:
+) -> None:
     """Reads mutated files with one target.
 
     Args:
-        target: Its name.
-        inputs: How many.
+        summary: What became of the inputs so far; those that follow are added to it.
+        inputs: How many shall have been read at the end.
         seed: Decides the inputs, together with the target and their numbers.
-        on_progress: Called with the number of inputs read so far.
+        on_progress: Called when `summary` has changed, about once a second.
         on_failure: Called with each failure: its number, end and details.
         seconds: Stop after this time.
-
-    Returns:
-        What became of them.
     """
-    summary, start, began = Summary(target), 0, time.monotonic()
-    while start < inputs and time.monotonic() - began < seconds:
-        child = _Child(target, seed=seed, start=start, stop=inputs)
-        done, ready = start, False
+    began, before = time.monotonic(), summary.seconds
+
+    def elapsed() -> float:
+        summary.seconds = before + time.monotonic() - began
+        return time.monotonic() - began
+
+    def fail(failure: dict[str, Any]) -> None:
+        summary.failures.append(failure)
+        on_failure(failure)
+
+    while summary.next < inputs and elapsed() < seconds:
+        child = _Child(summary.target, seed=seed, start=summary.next, stop=inputs)
+        ready = False
         for answer in child.answers():
             ready = ready or "ready" in answer
             if "next" in answer:
                 summary.add(answer)
-                done = answer["next"]
-                on_progress(done)
-                if time.monotonic() - began > seconds:
+                if elapsed() > seconds:
                     child.process.kill()
+                on_progress()
             elif "number" in answer:
-                summary.failures.append(answer)
-                on_failure(answer)
+                fail(answer)
         place, code = child.place(), child.end()
         if not ready:
-            raise RuntimeError(f"the target {target} does not start (exit code {code})")
-        if done == inputs or time.monotonic() - began > seconds:
+            raise RuntimeError(f"the target {summary.target} does not start (exit code {code})")
+        if summary.next == inputs or elapsed() > seconds:
             break
-        failure = {"number": place, "end": _death(code), "details": "the process died"}
-        summary.failures.append(failure)
-        summary.add(
-            {"ends": {failure["end"]: 1, "unknown": place - done}, "slowest": 0, "largest": 0}
-        )
-        on_failure(failure)
-        start = place + 1
-    summary.seconds = time.monotonic() - began
-    return summary
+        end = _death(code)
+        unknown = {"ends": {end: 1, "unknown": place - summary.next}, "next": place + 1}
+        summary.add(unknown | {"slowest": 0, "largest": 0})
+        fail({"number": place, "end": end, "details": "the process died"})
+        on_progress()
 
 
 def mutated_input(target: str, seed: int, number: int) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
+from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -192,8 +193,8 @@ def tflite_unsigned() -> list[bytes]:
     return [content.replace(b'"checksum"', b'"cheeksum"') for content in tflite()[:1]]
 
 
-@cache
-def onnx() -> list[bytes]:
+def _dots(**more: Any) -> bytes:
+    """An ONNX file of a network that computes little."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
@@ -224,15 +225,22 @@ def onnx() -> list[bytes]:
     graph = helper.make_graph(nodes, "dots", [image], outputs, weights)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
     model.ir_version = 8
-    text = json.dumps({**METADATA, "scheme": f"points{POINTS}", "batch": None})
+    text = json.dumps({**METADATA, "scheme": f"points{POINTS}", "batch": None, **more})
     helper.set_model_props(model, {"keras_facealign": text})
     onnx.checker.check_model(model)
-    return [model.SerializeToString()]
+    return model.SerializeToString()
+
+
+@cache
+def onnx() -> list[bytes]:
+    from keras_facealign.runtimes.verification import UNSIGNED, sign
+
+    return [sign(_dots(checksum=UNSIGNED))]
 
 
 @cache
 def onnx_unsigned() -> list[bytes]:
-    return onnx()
+    return [_dots()]
 
 
 def exported_metadata() -> list[bytes]:
@@ -281,6 +289,18 @@ def weights() -> list[bytes]:
     return [tiny_preset()["model.weights.h5"], packed]
 
 
+@cache
+def keras_archive() -> list[bytes]:
+    import tempfile
+
+    from tests.models.tiny import tiny_model
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.keras"
+        tiny_model().save(path)
+        return [path.read_bytes()]
+
+
 def wflw() -> list[bytes]:
     numbers = [f"{v:.3f}" for v in _rng().uniform(20, 140, 196)]
     line = " ".join([*numbers, "20", "20", "140", "140", *"010000", "a.jpg"])
@@ -305,3 +325,121 @@ def turned_views() -> list[bytes]:
         "source": np.array("afw/1.jpg"),
     }
     return [_saved(lambda f: np.savez_compressed(f, **labels))]
+
+
+def settings() -> list[bytes]:
+    return [json.dumps({"split": "train", "turns": [30.0, 60.0], "seed": 1}).encode()]
+
+
+@cache
+def cfp_files() -> dict[str, bytes]:
+    """The lists of CFP for two images, each a pair with itself, and their landmarks."""
+    images = [f"{i + 1} ../Data/Images/{i + 1:03d}/frontal/01.jpg" for i in range(2)]
+    points = [f"{x:.2f},{y:.2f}" for x, y in _rng().uniform(20, 140, (30, 2))]
+    files = {"Protocol/Pair_list_F.txt": _text(images)}
+    for i in range(2):
+        files[f"Data/Fiducials/{i + 1:03d}/frontal/01.txt"] = _text(points)
+    for fold in range(10):
+        for name in ("same", "diff"):
+            files[f"Protocol/Split/FF/{fold + 1:02d}/{name}.txt"] = _text(["1,2"])
+    files["Protocol/Split/FF/01/same.txt"] = _text(["1,1", "2,2"])
+    return files
+
+
+def cfp(name: str) -> list[bytes]:
+    return [cfp_files()[name]]
+
+
+def aflw2000_labels() -> list[bytes]:
+    labels = _rng().uniform(20, 140, (1, 2, 68))
+    return [_saved(lambda f, k=k: np.save(f, labels.astype(k))) for k in (np.float64, np.float32)]
+
+
+def aflw2000_files() -> dict[str, bytes]:
+    from scipy.io import savemat
+
+    arrays = {
+        "Pose_Para": np.zeros((1, 7), np.float32),
+        "Shape_Para": np.zeros((199, 1), np.float32),
+        "Exp_Para": np.zeros((29, 1), np.float32),
+        "pt3d_68": _rng().uniform(20, 140, (3, 68)),
+    }
+    return {"AFLW2000/image00002.mat": _saved(lambda f: savemat(f, arrays))}
+
+
+def aflw_crops() -> list[bytes]:
+    arrays: dict[str, Any] = {
+        "names": np.array(["a", "b"]),
+        "aflw2000_index": np.arange(2),
+        "pts3d": _rng().uniform(20, 140, (2, 68, 3)).astype(np.float32),
+    }
+    return [_saved(lambda f: np.savez_compressed(f, **arrays))]
+
+
+def _head() -> dict[str, np.ndarray]:
+    """A head of 80 vertices in the form of the real model."""
+    x, y = np.meshgrid(np.linspace(-7, 7, 10), np.linspace(-10, 10, 8))
+    neutral = np.stack([x, y, 9 - (x**2 + y**2) / 20], -1).reshape(-1, 3)
+    corner = np.arange(80).reshape(8, 10)
+    faces = np.stack([corner[:-1, :-1], corner[1:, :-1], corner[1:, 1:], corner[:-1, 1:]], -1)
+    return {
+        "neutral": neutral.astype(np.float32),
+        "identity": 0.1 * _rng().normal(size=(2, 80, 3)).astype(np.float32),
+        "expression": 0.1 * _rng().normal(size=(2, 80, 3)).astype(np.float32),
+        "faces_v": faces.reshape(-1, 4).astype(np.int32),
+        "idx_to_landmark_verts": np.arange(68),
+    }
+
+
+def head_model() -> list[bytes]:
+    return [_saved(lambda f: np.savez(f, **_head()))]
+
+
+@cache
+def kit_files() -> dict[str, bytes]:
+    import tempfile
+
+    from tests.data.face_profiling.test_kit import EXPRESSIONS, write_kit
+
+    with tempfile.TemporaryDirectory() as folder:
+        write_kit(Path(folder), _head(), EXPRESSIONS)
+        return {file.name: file.read_bytes() for file in Path(folder).iterdir()}
+
+
+def kit(name: str) -> list[bytes]:
+    return [kit_files()[name]]
+
+
+def results() -> list[bytes]:
+    points = _points()
+    arrays: dict[str, Any] = {
+        "prediction": points + 1,
+        "ground_truth": points,
+        "visibility": np.full((2, 68), 2),
+        "confidence": np.full((2, 68), 0.5, np.float32),
+        "file_names": np.array(["a.jpg", "b.jpg"]),
+        "subsets": np.array(["x", "x"]),
+        "missed": np.array([], np.str_),
+    }
+    return [_saved(lambda f: np.savez_compressed(f, **arrays))]
+
+
+@cache
+def videos() -> list[bytes]:
+    import tempfile
+
+    from tests.video.clips import frame, mux_clip, write_clip
+
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [
+            write_clip(Path(folder) / f"clip{suffix}", 4) for suffix in (".mp4", ".avi", ".mkv")
+        ]
+        small = [frame(i, (32, 16)) for i in range(4)]
+        times = [0.0, 0.04, 0.08, 0.12]
+        for suffix, codec, pixels in (
+            (".ts", "mpeg2video", "yuv420p"),
+            (".webm", "libvpx", "yuv420p"),
+        ):
+            path = Path(folder) / f"small{suffix}"
+            paths.append(mux_clip(path, times, codec, pixels, small, tick=Fraction(1, 25)))
+        return [path.read_bytes() for path in paths]

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import os
+import signal
+import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
@@ -102,6 +109,36 @@ def _read_metadata(path: Path) -> None:
     read_metadata(path)
 
 
+def _forked_trial(content: bytes, runtime: str) -> str:
+    """Tries a file as `verification` does, in a fork: a new process takes ten times as long."""
+    from keras_facealign.runtimes import trial
+
+    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as said:
+        given.write(content)
+        given.seek(0)
+        child = os.fork()
+        if not child:
+            os.dup2(given.fileno(), 0)
+            os.dup2(said.fileno(), 1)
+            sys.stdin, sys.stdout = open(0, closefd=False), open(1, "w", closefd=False)  # noqa: SIM115
+            with contextlib.suppress(BaseException):
+                trial.main(runtime)
+            os._exit(1)
+        _, status = os.waitpid(child, 0)
+        said.seek(0)
+        code = os.waitstatus_to_exitcode(status)
+        if code < 0:
+            return signal.Signals(-code).name
+        return said.read().decode("utf-8", "replace").split("\n")[-1][:300] if not code else "exit"
+
+
+def _run_unsigned(path: Path) -> None:
+    from keras_facealign.runtimes import verification
+
+    with patch.object(verification, "_outcome", _forked_trial):
+        _run_exported(path)
+
+
 def _run_exported(path: Path) -> None:
     from keras_facealign.runtimes.exported import ExportedModel
 
@@ -131,10 +168,22 @@ def _load_config(path: Path) -> None:
     FaceAlignModel.from_preset(path.parent, load_weights=False)
 
 
-def _load_weights(path: Path) -> None:
-    from keras_facealign.models import FaceAlignModel
+@cache
+def _preset_model() -> Any:
+    from tests.models.tiny import tiny_model
 
-    FaceAlignModel.from_preset(path.parent)
+    return tiny_model()
+
+
+def _load_weights(path: Path) -> None:
+    # As `from_preset` does, without the half second that building a network takes.
+    from keras_facealign.models.preset_io import _load_weights
+
+    _load_weights(_preset_model(), path.parent)
+
+
+def _load_archive(path: Path) -> None:
+    _preset_model().load_weights(path)
 
 
 def _halve_weights(path: Path) -> None:
@@ -152,6 +201,55 @@ def _read_data_set(name: str, split: str) -> Callable[[Path], None]:
             pass
 
     return read
+
+
+def _read_aflw2000(path: Path) -> None:
+    from keras_facealign.data.readers import aflw2000_3d
+
+    aflw2000_3d.survey(path.parent)
+    for _ in aflw2000_3d.load_samples(
+        path.parent, labels="reannotated", on_skip=lambda error: None
+    ):
+        pass
+
+
+def _read_aflw_crops(path: Path) -> None:
+    from keras_facealign.data.readers import aflw_3d_crops
+
+    for _ in aflw_3d_crops.load_samples(path.parent, on_skip=lambda error: None):
+        pass
+
+
+def _read_head(path: Path) -> None:
+    from keras_facealign.data.face_profiling import load_head_model
+
+    load_head_model(path)
+
+
+def _pack_kit(path: Path) -> None:
+    from keras_facealign.data.face_profiling.kit import pack_kit
+
+    pack_kit(path.parent, path.with_name("head.npz"))
+
+
+def _survey_turned(path: Path) -> None:
+    from keras_facealign.data.face_profiling import storage
+
+    storage.survey(path.parent)
+
+
+def _read_results(path: Path) -> None:
+    from keras_facealign.evaluation import Predictions
+
+    Predictions.load(path).report()
+
+
+def _read_video(path: Path) -> None:
+    from keras_facealign.video import VideoReader
+
+    with VideoReader(path) as reader:
+        for _ in reader:
+            pass
 
 
 def _read_turned(path: Path) -> None:
@@ -172,9 +270,26 @@ def _with_root(*images: str) -> Callable[[Path], None]:
     return prepare
 
 
+def _with_files(make: Callable[[], dict[str, bytes]], *images: str) -> Callable[[Path], None]:
+    def prepare(folder: Path) -> None:
+        _with_root(*images)(folder)
+        for name, content in make().items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+
+    return prepare
+
+
 def _with_config(folder: Path) -> None:
     for name in ("config.json", "metadata.json"):
         (folder / name).write_bytes(seeds.tiny_preset()[name])
+
+
+def _cfp(file_name: str, cost: float = 5e-3) -> Target:
+    images = [f"Data/Images/{i:03d}/frontal/01.jpg" for i in (1, 2)]
+    prepare = _with_files(seeds.cfp_files, *images)
+    make = partial(seeds.cfp, file_name)
+    return Target(file_name, make, _read_data_set("cfp", "ff"), "text", cost, prepare)
 
 
 _LISTS = "WFLW_annotations/list_98pt_rect_attr_train_test/list_98pt_rect_attr_test.txt"
@@ -193,16 +308,19 @@ TARGETS: dict[str, Target] = {
     "boxes": Target("boxes.csv", seeds.boxes, _read_boxes, "text"),
     "images": Target("image", seeds.images, _read_image, "image", 2e-3),
     "tflite": Target("model.tflite", seeds.tflite, _run_exported, cost=2e-2),
-    "tflite_unsigned": Target("model.tflite", seeds.tflite_unsigned, _run_exported, cost=0.5),
+    "tflite_unsigned": Target("model.tflite", seeds.tflite_unsigned, _run_unsigned, cost=2e-2),
     "onnx": Target("model.onnx", seeds.onnx, _run_exported, cost=5e-3),
-    "onnx_unsigned": Target("model.onnx", seeds.onnx_unsigned, _run_exported, cost=0.5),
+    "onnx_unsigned": Target("model.onnx", seeds.onnx_unsigned, _run_unsigned, cost=2e-2),
     "exported_metadata": Target("model.tflite", seeds.exported_metadata, _read_metadata),
     "calibration": Target("calibration.json", seeds.calibration, _read_calibration, "json"),
-    "preset_metadata": Target("metadata.json", seeds.metadata, _read_preset, "json"),
+    "preset_metadata": Target(
+        "metadata.json", seeds.metadata, _read_preset, "json", prepare=_with_config
+    ),
     "preset_config": Target("config.json", seeds.config, _load_config, "json", 1e-2),
-    "weights": Target("model.weights.h5", seeds.weights, _load_weights, "bytes", 0.3, _with_config),
+    "weights": Target("model.weights.h5", seeds.weights, _load_weights, "bytes", 3e-2),
+    "keras_archive": Target("model.keras", seeds.keras_archive, _load_archive, "zip", 3e-2),
     "weights_to_halve": Target(
-        "model.weights.h5", seeds.weights, _halve_weights, "bytes", 1e-2, _with_config
+        "model.weights.h5", seeds.weights, _halve_weights, "bytes", 3e-2, _with_config
     ),
     "wflw": Target(
         _LISTS,
@@ -229,4 +347,43 @@ TARGETS: dict[str, Target] = {
         _with_root("lfw/A/A_0001.jpg", "lfw/A/A_0002.jpg", "lfw/B/B_0001.jpg"),
     ),
     "turned_views": Target("face.npz", seeds.turned_views, _read_turned, "npz"),
+    "turned_settings": Target("settings.json", seeds.settings, _survey_turned, "json"),
+    "cfp_images": _cfp("Protocol/Pair_list_F.txt"),
+    "cfp_pairs": _cfp("Protocol/Split/FF/01/same.txt"),
+    "cfp_fiducials": _cfp("Data/Fiducials/001/frontal/01.txt"),
+    "aflw2000_labels": Target(
+        "AFLW2000-3D-Reannotated.pts68.npy",
+        seeds.aflw2000_labels,
+        _read_aflw2000,
+        "npy",
+        2e-3,
+        _with_files(seeds.aflw2000_files, "AFLW2000/image00002.jpg"),
+    ),
+    "aflw_crops": Target(
+        "labels.npz",
+        seeds.aflw_crops,
+        _read_aflw_crops,
+        "npz",
+        2e-3,
+        _with_root("images/a.jpg", "images/b.jpg"),
+    ),
+    "head_model": Target("head.npz", seeds.head_model, _read_head, "npz", 3e-3),
+    "head_mesh": Target(
+        "generic_neutral_mesh.obj",
+        partial(seeds.kit, "generic_neutral_mesh.obj"),
+        _pack_kit,
+        "text",
+        1e-2,
+        _with_files(seeds.kit_files),
+    ),
+    "head_indices": Target(
+        "vertex_indices.json",
+        partial(seeds.kit, "vertex_indices.json"),
+        _pack_kit,
+        "json",
+        1e-2,
+        _with_files(seeds.kit_files),
+    ),
+    "results": Target("predictions.npz", seeds.results, _read_results, "npz", 1e-2),
+    "video": Target("clip", seeds.videos, _read_video, cost=1e-2),
 }
