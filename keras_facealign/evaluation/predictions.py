@@ -226,6 +226,8 @@ class Predictions:
                 f"{path}: has no array {missing[0]!r}, so it is not a file of predictions with "
                 "their ground truth; give the data as well"
             )
+        if single := [key for key, value in arrays.items() if not value.ndim]:
+            raise FaceAlignError(f"{path}: {single[0]} is one value, not a row a face; replace it")
         names, subsets, missed = ([str(name) for name in arrays.pop(key)] for key in keys)
         if names and not {"prediction", "ground_truth"} <= arrays.keys():
             raise FaceAlignError(f"{path}: lacks the arrays prediction and ground_truth")

@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.storage.hdf5 import check_arrays, check_hdf5
-from keras_facealign.storage.reading import check_memory
+from keras_facealign.storage.hdf5 import check_hdf5
+from keras_facealign.storage.reading import MAX_FILE_BYTES, check_memory, read_file
 
 _ATTRIBUTE = "keras_facealign_architecture"
 # What a file may hold besides the network's weights, or lack.
@@ -86,16 +86,15 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
         with zipfile.ZipFile(path) as archive:
             size = archive.getinfo(_IN_ARCHIVE).file_size
             check_memory(path, size, os.path.getsize(path), "its weights")
-            content = io.BytesIO(archive.read(_IN_ARCHIVE))
-        with h5py.File(content, "r") as file:
-            check_arrays(file, path, size)
-            yield file
+            content = archive.read(_IN_ARCHIVE)
     elif str(path).endswith(".weights.h5") and os.path.exists(path):
-        check_hdf5(path)
-        with h5py.File(path, "r") as file:
-            yield file
+        content = read_file(path, MAX_FILE_BYTES)
     else:
         yield None
+        return
+    check_hdf5(content, str(path))
+    with h5py.File(io.BytesIO(content), "r") as file:
+        yield file
 
 
 def _shapes(file: Any) -> Counter[tuple[int, ...]]:

@@ -23,9 +23,9 @@ from keras_facealign.prediction import (
 )
 from keras_facealign.prediction.concurrency import PerProcess, available_cores
 from keras_facealign.runtimes.litert import TFLiteGraph
-from keras_facealign.runtimes.metadata import MAX_FILE_BYTES, read_metadata
+from keras_facealign.runtimes.metadata import read_metadata
 from keras_facealign.runtimes.verification import verify
-from keras_facealign.storage.reading import read_file
+from keras_facealign.storage.reading import MAX_FILE_BYTES, read_file
 
 FILE_RUNTIMES = {".tflite": "litert", ".onnx": "onnx"}
 """Suffix of an exported file: the runtime that runs it."""

@@ -39,7 +39,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.storage.reading import parse_json, read_file
+from keras_facealign.storage.reading import MAX_FILE_BYTES, parse_json, read_file
 
 FORMAT = 1
 METADATA_NAME = "keras_facealign"
@@ -48,8 +48,6 @@ SIGNATURE = "serving_default"
 QUANTIZATIONS = ("none", "float16", "int8")
 
 _MAX_JSON_BYTES = 100_000
-# FlatBuffers and protocol buffers end here.
-MAX_FILE_BYTES = 2**31
 # Far more than any network has buffers, or fields of one message; each costs microseconds.
 _MAX_ITEMS = 200_000
 _MAX_BATCH = 4096

@@ -11,7 +11,7 @@ from keras_facealign.errors import FaceAlignError
 from keras_facealign.storage.atomic import atomic_path
 from keras_facealign.storage.hdf5 import check_hdf5
 from keras_facealign.storage.preset_folders import WEIGHTS
-from keras_facealign.storage.reading import parsing
+from keras_facealign.storage.reading import MAX_FILE_BYTES, parsing, read_file
 
 # Compression adds a header that makes smaller arrays larger.
 _LEAST_COMPRESSED_BYTES = 4096
@@ -57,7 +57,7 @@ def store_half_precision(folder: str | Path, precision: str = "float16") -> Path
     path = Path(folder) / WEIGHTS
     if not path.is_file():
         raise FaceAlignError(f"{path}: there is no such file; save the preset first.")
-    check_hdf5(path)
+    check_hdf5(read_file(path, MAX_FILE_BYTES), str(path))
     with (
         parsing(path, "restore the file"),
         atomic_path(path) as part,

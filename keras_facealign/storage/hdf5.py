@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import zlib
 from typing import Any
 
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.storage.reading import check_memory, open_regular, parsing
+from keras_facealign.storage.child_process import check_in_child, limit_process
+from keras_facealign.storage.reading import check_memory, parsing
 
 # Filters that HDF5 has itself: others are programs that it would load.
 _DEFLATE, _SHUFFLE, _CHECKSUM = 1, 2, 3
@@ -62,21 +64,27 @@ def _check_unpacked(dataset: Any, name: str, filters: list[int], chunk: int) -> 
                 raise FaceAlignError(f"{name} unpacks to more than its size; replace the file")
 
 
-def check_hdf5(path: str | os.PathLike[str]) -> None:
-    """Checks an HDF5 file of arrays before they are read; see `check_arrays`.
+def check_hdf5(content: bytes, name: str) -> None:
+    """Reads an HDF5 file of arrays in another process, because damaged ones crash HDF5.
 
     Args:
-        path: The file.
+        content: The file.
+        name: What error messages call it.
 
     Raises:
-        FaceAlignError: If it is no regular file or is damaged, or its arrays are refused.
+        FaceAlignError: If it is damaged, or its arrays are refused; see `check_arrays`.
     """
+    check_in_child("keras_facealign.storage.hdf5.read_all", content, name)
+
+
+def read_all(content: bytes, name: str) -> None:
+    """Reads all arrays of a file; raises what `check_arrays` and HDF5 do."""
     import h5py
 
-    with open_regular(path) as stream:
-        size = os.fstat(stream.fileno()).st_size
-    with parsing(path, "restore the file"), h5py.File(path, "r") as file:
-        check_arrays(file, path, size)
+    limit_process(len(content))
+    with parsing(name, "restore the file"), h5py.File(io.BytesIO(content), "r") as file:
+        check_arrays(file, name, len(content))
+        file.visititems(lambda _, item: item[()] if isinstance(item, h5py.Dataset) else None)
 
 
 def check_arrays(file: Any, name: str | os.PathLike[str], file_bytes: int) -> None:

@@ -17,6 +17,9 @@ from typing import IO, Any
 
 from keras_facealign.errors import FaceAlignError
 
+MAX_FILE_BYTES = 2**31
+"""Largest file of a network that is read: FlatBuffers and protocol buffers end here."""
+
 # Unix and Windows have one of these each.
 _FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 # Memory that a reader may take whatever the size of its file, and for each byte of the file.

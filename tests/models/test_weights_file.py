@@ -125,5 +125,6 @@ def test_bundled_weights_are_not_exchangeable():
 def test_damaged_files_are_named(tmp_path, content):
     path = tmp_path / "a.weights.h5"
     path.write_bytes(content)
-    with pytest.raises(FaceAlignError, match=r"a\.weights\.h5: cannot be read .*restore the file"):
+    message = r"a\.weights\.h5: (cannot be read .*restore the file|the file is empty)"
+    with pytest.raises(FaceAlignError, match=message):
         tiny_model().load_weights(str(path))

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.runtimes import verification
 from keras_facealign.runtimes.exported import load_graph
 from keras_facealign.runtimes.metadata import read_metadata
 from keras_facealign.runtimes.verification import UNSIGNED, sign, verify
+from keras_facealign.storage import child_process
 from tests.paths import ROOT
 
 PRESET = ROOT / "saved_models" / "sat1_cab_mobile"
@@ -23,7 +23,7 @@ def content():
 
 @pytest.fixture
 def no_trial(monkeypatch):
-    monkeypatch.setattr(verification, "_try", lambda *_: pytest.fail("a process was started"))
+    monkeypatch.setattr(child_process, "_outcome", lambda *_: pytest.fail("a process was started"))
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: f"{path.parent.name}/{path.name}")
@@ -60,7 +60,7 @@ def test_a_file_without_checksum_is_tried_once(content, monkeypatch, tmp_path):
     theirs = load_graph(PRESET / "model_int8.tflite", "litert")(images)
     for name, values in graph(images).items():
         np.testing.assert_array_equal(values, theirs[name])
-    monkeypatch.setattr(verification, "_outcome", lambda *_: pytest.fail("tried again"))
+    monkeypatch.setattr(child_process, "_outcome", lambda *_: pytest.fail("tried again"))
     load_graph(path, "litert")
 
 

@@ -32,6 +32,7 @@ from keras_facealign.data.face_profiling.model import (
 from keras_facealign.data.files import read_text, require_folder
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.storage.atomic import atomic_path
+from keras_facealign.storage.reading import one_line
 
 _NEUTRAL, _INDICES = "generic_neutral_mesh.obj", "vertex_indices.json"
 _FOLDERS = ("", "FaceXModel")
@@ -131,7 +132,7 @@ def _read_indices(path: Path) -> tuple[list[str], np.ndarray]:
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         if isinstance(error, FaceAlignError):
             raise
-        reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        reason = f"it has no {error}" if isinstance(error, KeyError) else one_line(error)
         raise FaceAlignError(f"{path}: is damaged ({reason}); replace it") from error
 
 
@@ -170,7 +171,9 @@ def _read_mesh(path: Path, with_faces: bool = False) -> tuple[np.ndarray, np.nda
     try:
         array = np.array(vertices, np.float64)
     except ValueError as error:
-        raise FaceAlignError(f"{path}: a vertex is not a number ({error}); replace it") from error
+        raise FaceAlignError(
+            f"{path}: a vertex is not a number ({one_line(error)}); replace it"
+        ) from error
     if not np.isfinite(array).all():
         raise FaceAlignError(f"{path}: a vertex is not finite; replace it")
     corners = np.array(faces, np.int32).reshape(-1, 4) - 1
