@@ -23,6 +23,13 @@ OTHERS = {
     "presets/test_calibration.py": "calibration files inside presets",
 }
 
+# Rooms that read or write the user's files: each module there has tests of its own, or these.
+READERS = ("data", "formats", "storage")
+ELSEWHERE = {
+    "data/readers/image_pairs.py": "data/readers/test_lfw.py",
+    "storage/presets.py": "presets/test_models.py",
+}
+
 
 def test_files() -> list[Path]:
     return sorted(path.relative_to(TESTS) for path in TESTS.rglob("test_*.py"))
@@ -51,3 +58,16 @@ def test_every_folder_of_the_package_has_tests():
     }
     tested = {path.parent for path in test_files()}
     assert not folders - tested
+
+
+def test_every_module_that_handles_files_has_tests():
+    untested = []
+    for room in READERS:
+        for path in (PACKAGE / room).rglob("*.py"):
+            module = path.relative_to(PACKAGE)
+            name = ELSEWHERE.get(
+                module.as_posix(), (module.parent / f"test_{module.name}").as_posix()
+            )
+            if path.name != "__init__.py" and not (TESTS / name).is_file():
+                untested.append(module.as_posix())
+    assert not untested, f"without a test file of that name: {untested}"

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from keras_facealign.data import images
 from keras_facealign.data.images import is_plain_jpeg, read_image
 from keras_facealign.errors import FaceAlignError
 
@@ -228,3 +229,24 @@ def test_is_plain_jpeg(tmp_path, pixels):
         (tmp_path / name).write_bytes(content)
         assert is_plain_jpeg(tmp_path / name) is expected, name
     assert is_plain_jpeg(tmp_path / "gone.jpg") is False
+
+
+def test_pictures_far_larger_than_their_files_are_refused(monkeypatch):
+    """Sixteen megapixels are free, more have to be in proportion to the file."""
+    monkeypatch.setattr(images, "_FREE_PIXELS", 90 * 100)
+    noise = np.random.default_rng(3).integers(0, 256, (91, 100), dtype=np.uint8)
+    flat = encode(Image.fromarray(noise * 0))
+    assert len(flat) * 50 < 9100 < len(encode(Image.fromarray(noise))) * 50
+    assert read_image(encode(Image.fromarray(noise))).shape == (91, 100, 3)
+    with pytest.raises(FaceAlignError, match=rf"100x91 pixels in {len(flat)} bytes of PNG.*9000"):
+        read_image(flat)
+    assert read_image(encode(Image.fromarray(noise[:90] * 0))).shape == (90, 100, 3)
+
+
+def test_formats_that_decode_slowly_have_a_limit_of_their_own(monkeypatch):
+    """A file of such a format may have a megapixel, whatever its size."""
+    monkeypatch.setattr(images, "_SLOW_PIXELS", 90 * 100)
+    picture = Image.new("1", (96, 96))
+    assert read_image(encode(picture.crop((0, 0, 96, 90)), "MSP")).shape == (90, 96, 3)
+    with pytest.raises(FaceAlignError, match=r"96x96 pixels in \d+ bytes of MSP.*9000.*JPEG"):
+        read_image(encode(picture, "MSP"))
