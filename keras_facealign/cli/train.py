@@ -13,6 +13,12 @@ from keras_facealign.cli import _common as common
 from keras_facealign.cli.quiet import import_keras
 from keras_facealign.data.boxes import read_boxes
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.landmarks import (
+    IBUG68,
+    LandmarkScheme,
+    numbered_scheme,
+    scheme_of_size,
+)
 
 RecipeName = Literal["paper", "dfa", "insightface", "insightface_2018", "old"]
 """Keys of `TRAINING_RECIPES`; "old" is the name of insightface_2018 in version 0.1."""
@@ -59,13 +65,15 @@ def train(
     Set KERAS_BACKEND=jax or torch to train on these backends.
 
     Args:
-        data: Folder of the data set in its official layout. Repeat it to train on several, with as
-            many --data-set and, if they differ, --split in the same order.
+        data: Folder of the data set in its official layout, or of pictures of your own with a .pts
+            file of the same name beside each, with any number of landmarks. Repeat it to train on
+            several, with as many --data-set and, if they differ, --split in the same order.
         output: Folder of the run; an unfinished one is resumed.
         preset: Preset, by name or folder, whose architecture to train.
-        data_set: Name of the data set, with 68 landmarks: ibug_300w (default), merl_rav,
-            turned_faces (the output of synthesize-poses), face_synthetics/ibug68 or w300_lp.
-        split: Split to train on; default: train.
+        data_set: Name of the data set: ibug_300w, merl_rav, turned_faces (the output of
+            synthesize-poses), face_synthetics/ibug68, w300_lp or another with landmarks; default:
+            pts_folder for pictures of your own, else ibug_300w.
+        split: Split to train on; default: train. Of your own pictures, a subfolder.
         validation: Split of the first data set to validate on after each epoch; 'none' for no
             validation.
         epochs: Passes over the training faces.
@@ -94,6 +102,7 @@ def train(
             beginning; its preset stays until the new one is complete.
     """
     import_keras()
+    from keras_facealign.data.catalog import guess
     from keras_facealign.training import TrainingConfig, fit
 
     defaults = _defaults(recipe)
@@ -118,15 +127,22 @@ def train(
         ema_momentum=ema_momentum,
     )
     skipped: list[str] = []
-    sources = _sources(data, data_set or ["ibug_300w"], split or ["train"])
+    names = data_set or [guess(folder) for folder in data]
+    sources = _sources(data, names, split or ["train"])
     if boxes is not None and len(sources) > 1:
         raise FaceAlignError("--boxes names images of one data set; give a single --data")
     faces = chain.from_iterable([common.load_faces(*source, skipped) for source in sources])
+    first = next(faces)
+    faces = chain([first], faces)
     held_out = None
     if validation != "none":
         held_out = common.load_faces(*sources[0][:2], validation, skipped)
     crops = None if boxes is None else read_boxes(boxes)
-    model = _build_model(preset, fine_tune, seed, precision)
+    scheme = _scheme(len(first.landmarks), "pts_folder" in names)
+    if not scheme.has_flip_pairs:
+        common.say(f"Training {scheme.num_landmarks} landmarks, without mirrored views")
+        _forbid_flips(compiled)
+    model = _build_model(preset, scheme, fine_tune, seed, precision)
     trained_on = ", ".join(f"{name} {part}" for name, _, part in sources)
     metadata = {
         "description": f"Architecture of {preset}, trained on {trained_on}.",
@@ -158,8 +174,24 @@ def _say_result(result: dict[str, Any], output: Path, epochs: int, validated: bo
         )
 
 
-def _build_model(preset: str, fine_tune: bool, seed: int, precision: PrecisionName) -> Any:
-    """Builds the network in the chosen precision."""
+def _scheme(num_landmarks: int, own: bool) -> LandmarkScheme:
+    """The scheme of the faces; that of a user's own landmarks is unknown unless there are 68."""
+    known = scheme_of_size(num_landmarks)
+    unknown = known is None or (own and known is not IBUG68)
+    return numbered_scheme(num_landmarks) if unknown else known
+
+
+def _forbid_flips(settings: dict[str, Any]) -> None:
+    """Leaves mirrored views out of settings of `compile`."""
+    given = settings.get("augmentation", {})
+    none = {part: {**given.get(part, {}), "flip": 0.0} for part in ("base", "pair")}
+    settings["augmentation"] = {**given, **none}
+
+
+def _build_model(
+    preset: str, scheme: LandmarkScheme, fine_tune: bool, seed: int, precision: PrecisionName
+) -> Any:
+    """Builds the network in the chosen precision, for the landmarks of a scheme."""
     import keras
 
     from keras_facealign.presets import from_preset, preset_architecture
@@ -173,7 +205,17 @@ def _build_model(preset: str, fine_tune: bool, seed: int, precision: PrecisionNa
     before = keras.mixed_precision.dtype_policy()
     keras.mixed_precision.set_global_policy(policy)
     try:
-        return from_preset(preset, load_weights=fine_tune)
+        model = from_preset(preset, load_weights=fine_tune)
+        if model.num_landmarks == scheme.num_landmarks:
+            return model
+        if fine_tune:
+            raise FaceAlignError(
+                f"Preset {preset} finds {model.num_landmarks} landmarks, and the labels have "
+                f"{scheme.num_landmarks}; leave out --fine-tune, or give another preset"
+            )
+        config = model.get_config()
+        config["architecture"]["num_landmarks"] = scheme.num_landmarks
+        return type(model).from_config(config | {"scheme": scheme.name})
     finally:
         keras.mixed_precision.set_global_policy(before)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ from keras_facealign.data.readers import (
     lfw,
     menpo2d,
     merl_rav,
+    pts_folder,
     w300_lp,
     wflw,
 )
@@ -108,11 +110,13 @@ LOADERS: dict[str, Callable[..., Iterator[FaceExample]]] = {
     "aflw_3d_crops": aflw_3d_crops.load_samples,
     "face_synthetics/ibug68": partial(face_synthetics.load_samples, pupils=False),
     "menpo2d": menpo2d.load_samples,
+    "pts_folder": pts_folder.load_samples,
     "turned_faces": face_profiling.load_samples,
 }
 """Readers of the faces of a data set, by its builder's name, with or without a configuration.
 
-`turned_faces` is what the command `synthesize-poses` wrote; it and `aflw_3d_crops` have no builder.
+`turned_faces` is what the command `synthesize-poses` wrote, `pts_folder` pictures of one's own with
+`.pts` files beside them; these and `aflw_3d_crops` have no builder.
 """
 
 
@@ -144,6 +148,21 @@ def load(
     """
     check_choice(name, sorted(LOADERS), "There is no data set")
     return LOADERS[name](root, split, strict=strict, on_skip=on_skip)
+
+
+def guess(root: str | os.PathLike[str]) -> str:
+    """Guesses what a folder holds whose data set is not named.
+
+    Returns:
+        `"pts_folder"` if there are pictures with `.pts` files, but not those of 300W; `"ibug_300w"`
+        otherwise.
+    """
+    root = Path(root)
+    if not ibug_300w.survey(root).found:
+        with suppress(FaceAlignError):
+            pts_folder.find_samples(root)
+            return "pts_folder"
+    return "ibug_300w"
 
 
 def find(data_set: DataSet, folder: str | os.PathLike[str]) -> tuple[Path, Survey]:

@@ -17,7 +17,7 @@ from typing import TypeVar
 import keras
 import numpy as np
 
-from keras_facealign.errors import FaceAlignError
+from keras_facealign.errors import FaceAlignError, check_integer
 from keras_facealign.layers import DeformableConv2D
 from keras_facealign.models.face_align_model import FaceAlignModel
 from keras_facealign.networks.architecture import Architecture
@@ -56,8 +56,7 @@ def widen(model: _Model, factor: int = 2, noise: float = 0.0, seed: int = 0) -> 
         >>> widen(small, noise=0.5).architecture.width
         0.25
     """
-    if isinstance(factor, bool) or not isinstance(factor, int) or factor < 2:
-        raise FaceAlignError(f"factor is {factor!r}; give a whole number, at least 2.")
+    check_integer("factor", factor, 2)
     if not (math.isfinite(noise) and noise >= 0):
         raise FaceAlignError(f"noise is {noise!r}; give a finite number, at least 0.")
     old = model.architecture
@@ -109,8 +108,7 @@ def deepen(model: _Model, stacks: int = 2) -> _Model:
         2
     """
     old = model.architecture
-    if isinstance(stacks, bool) or not isinstance(stacks, int) or stacks <= old.stacks:
-        raise FaceAlignError(f"stacks is {stacks!r}; give more than the model's {old.stacks}.")
+    check_integer("stacks", stacks, old.stacks + 1)
     if old.heads_between_stacks:
         raise FaceAlignError(
             f"A {old.topology} with deformable={old.deformable!r} cannot be deepened: the only "

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import asdict, dataclass, fields
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 from keras_facealign._deprecated import renamed_arguments
-from keras_facealign.errors import FaceAlignError
+from keras_facealign.errors import FaceAlignError, check_integer
 from keras_facealign.layers import BLOCKS
 
 ENCODER_DECODERS = ("hourglass", "unet")
@@ -125,12 +125,8 @@ class Architecture:
 
     def _check_numbers(self) -> None:
         for name, largest in _LARGEST.items():
-            value = getattr(self, name)
-            if not isinstance(value, Integral) or isinstance(value, bool):
-                raise FaceAlignError(f"{name} is {value!r}; it must be an integer.")
-            if not 1 <= int(value) <= largest:
-                raise FaceAlignError(f"{name} is {value}; it must be from 1 to {largest}.")
-            object.__setattr__(self, name, int(value))
+            check_integer(name, getattr(self, name), 1, largest)
+            object.__setattr__(self, name, int(getattr(self, name)))
         for name in ("gate", "spatial_transformer"):
             if not isinstance(getattr(self, name), bool):
                 raise FaceAlignError(f"{name} is {getattr(self, name)!r}; give True or False.")

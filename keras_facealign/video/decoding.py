@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,9 @@ import numpy as np
 from keras_facealign._opencv import cv2
 from keras_facealign.data.images import MAX_PIXELS, read_image
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.storage.reading import open_regular
 
-__all__ = ["VideoDecoder", "file_errors", "import_av", "upright"]
+__all__ = ["VideoDecoder", "import_av", "upright"]
 
 _FASTEST = 1000.0
 # More threads gain nothing beside a network, and each holds a frame.
@@ -23,6 +23,10 @@ _MAX_THREADS = 4
 # Formats that store how long they are. FFmpeg estimates it for others, from what the file holds.
 _STORES_DURATION = ("mov", "matroska", "avi", "flv", "asf")
 _CONVERT = "convert it with another program, for example to H.264 (.mp4)"
+_INTERLACED = (
+    "is interlaced, every second line shows another moment, so that landmarks of what moves lie "
+    "between the two; for better ones, deinterlace it first, for example with ffmpeg -vf bwdif"
+)
 # Transfer functions of HDR, PQ and HLG, and the color primaries and transfer function of SDR.
 _HDR, _BT709 = (16, 18), 1
 
@@ -44,17 +48,6 @@ def import_av() -> Any:
             'pip install "keras_facealign[video]", or use folders of images'
         ) from error
     return av
-
-
-@contextmanager
-def file_errors(path: Path) -> Iterator[None]:
-    """Turns an `OSError` of the block into an error that names the file."""
-    try:
-        yield
-    except OSError as error:
-        raise FaceAlignError(
-            f"{path}: cannot be opened ({error.strerror}); check its permissions"
-        ) from error
 
 
 class VideoDecoder:
@@ -176,7 +169,7 @@ class VideoDecoder:
         """Yields the seconds of each frame by the file's clock, or NaN, and its image."""
         self._num_frames = self._num_packets = 0
         self._first_fault: str | None = None
-        end, last, longest = 0.0, math.nan, 0.0
+        end, last, longest, interlaced = 0.0, math.nan, 0.0, False
         for packet in self._packets():
             if packet.size and packet.pts is not None:
                 stop = float((packet.pts + (packet.duration or 0)) * packet.time_base)
@@ -192,6 +185,9 @@ class VideoDecoder:
                 seconds = math.nan if frame.pts is None else float(frame.pts * frame.time_base)
                 longest = max(longest, seconds - last) if seconds > last else longest
                 last = seconds
+                if frame.interlaced_frame and not interlaced:
+                    interlaced = True
+                    self.notes.append(f"{self.path}: {_INTERLACED}")
                 self._num_frames += 1
                 yield seconds, self._convert(frame)
         # Where the duration is that of the longest stream, it contains the delay of a sound codec.
@@ -309,16 +305,10 @@ def upright(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 
 def _open_file(path: Path) -> Any:
-    if not path.exists():
-        raise FaceAlignError(f"{path}: there is no such file or folder; check the path")
-    if not path.is_file():
-        raise FaceAlignError(f"{path}: is not a regular file; save the video to one")
-    with file_errors(path):
-        file = path.open("rb")
-        if not file.read(1):
-            file.close()
-            raise FaceAlignError(f"{path}: the file is empty; replace it")
-        file.seek(0)
+    file = open_regular(path)
+    if not os.fstat(file.fileno()).st_size:
+        file.close()
+        raise FaceAlignError(f"{path}: the file is empty; replace it")
     return file
 
 

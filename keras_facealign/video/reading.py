@@ -13,7 +13,7 @@ import numpy as np
 from keras_facealign.data.files import find_photos
 from keras_facealign.data.images import read_image
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.video.decoding import VideoDecoder, file_errors
+from keras_facealign.video.decoding import VideoDecoder
 
 __all__ = ["Frame", "VideoReader"]
 
@@ -174,8 +174,12 @@ class VideoReader:
 
 def _list_images(folder: Path) -> tuple[list[Path], list[str]]:
     """Lists a folder's images, and in words those that have to be converted first."""
-    with file_errors(folder):
+    try:
         os.scandir(folder).close()
+    except OSError as error:
+        raise FaceAlignError(
+            f"{folder}: cannot be opened ({error.strerror}); check its permissions"
+        ) from error
     found, skipped = find_photos(folder)
     foreign = [f"{file.path} {file.reason}" for file in skipped if file.is_photo]
     if not found:

@@ -8,7 +8,9 @@ import shutil
 import pytest
 
 from keras_facealign.cli import main
+from keras_facealign.data.pts import write_pts
 from keras_facealign.presets import from_preset, save_to_preset
+from tests.data.readers.drawn_faces import make_face
 from tests.models.tiny import fix_weights, tiny_model
 from tests.paths import ROOT
 
@@ -322,3 +324,20 @@ def test_damaged_preset(command, preset, tmp_path, capsys):
 def test_wrong_usage_has_exit_code_2(command, options, capsys):
     assert main([*command, *options]) == 2
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.slow
+def test_landmarks_of_ones_own_are_trained(command, tmp_path, capsys):
+    """Pictures with `.pts` files of any number of points: no data set has to be named."""
+    for name in ("a", "b"):
+        points = make_face(tmp_path / "own", name)[5:12]
+        write_pts(tmp_path / "own" / f"{name}.pts", points)
+    mine = [*with_data(command, tmp_path / "own"), "--validation", "none"]
+    assert main(mine) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "Training 7 landmarks, without mirrored views" in printed
+    model = from_preset(tmp_path / "run" / "preset")
+    assert (model.num_landmarks, model.scheme.name) == (7, "points7")
+    assert model.architecture.width == tiny_model().architecture.width
+    assert main([*mine, "--fine-tune", "--restart"]) == 2
+    assert "finds 68 landmarks, and the labels have 7" in " ".join(capsys.readouterr().err.split())

@@ -219,7 +219,7 @@ def test_deeper_and_wider_together():
 @pytest.mark.parametrize(
     ("fields", "stacks", "message"),
     [
-        ({}, 1, "stacks is 1; give more than the model's 1"),
+        ({}, 1, "stacks is 1; it must be an integer, at least 2"),
         ({}, 2.0, "stacks is 2.0"),
         (
             {"topology": "hourglass", "block": "resnet", "deformable": "both"},

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import wave
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -241,6 +242,18 @@ def test_of_two_streams_the_default_or_larger_one_is_read(tmp_path):
     reader = VideoReader(path)
     assert [f.image.shape for f in reader] == [(64, 96, 3)] * 5
     assert "has 2 video streams; stream 1, 96x64 pixels, is read" in reader.notes[0]
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+def test_an_interlaced_video_says_so_once(interlaced, tmp_path):
+    encode = {"flags": "+ildct+ilme"} if interlaced else {}
+    path = tmp_path / "clip.mkv"
+    mux_clip(path, [0.0, 0.04, 0.08, 0.12], "mpeg2video", tick=Fraction(1, 25), encode=encode)
+    reader = VideoReader(path)
+    assert len(list(reader)) == 4
+    assert [("is interlaced" in note and "bwdif" in note) for note in reader.notes] == [
+        True
+    ] * interlaced
 
 
 def test_frames_without_end_are_refused(tmp_path, monkeypatch):

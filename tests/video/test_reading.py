@@ -81,7 +81,7 @@ def write_cut_mp4(path: Path) -> None:
         (lambda path: path.write_bytes(b"no video " * 50), "cannot be read as a video"),
         (write_cut_mp4, "truncated before its index"),
         (lambda path: path.mkdir(), "contains no images"),
-        (lambda path: None, "there is no such file"),
+        (lambda path: None, r"cannot be opened \(No such file or directory\)"),
     ],
 )
 def test_what_is_not_a_video_is_named(make, complaint, tmp_path, capfd):

@@ -152,7 +152,7 @@ REFUSED = {
     ),
     "far too deep": (
         SAT | {"arg:sat0_w1_h99_4_w1_h4_1_bn_gamma": (8,)},
-        "depth is 98; it must be from 1 to 8",
+        "depth is 98; it must be an integer, from 1 to 8",
     ),
     "size of the transformer": (
         TURNED | {"arg:loc_net_half_weight": (32, 32 * 9)},
@@ -181,7 +181,7 @@ REFUSED = {
     ),
     "stacks claimed by name only": (
         SAT | {f"arg:heatmap{i}_weight": (1,) for i in range(1000)},
-        "stacks is 1001; it must be from 1 to 16",
+        "stacks is 1001; it must be an integer, from 1 to 16",
     ),
 }
 
