@@ -50,7 +50,7 @@ def video(
 
     Args:
         source: Video file, or folder of frames as images.
-        output: Video with the landmarks drawn: .mp4, .mov, .mkv or .avi; sound is not copied. It has
+        output: Video with the landmarks drawn: .mp4, .mov, .mkv or .avi, without the sound. It has
             the size of the first frame and the timing of the input; .avi has a constant frame rate.
         json_file: Landmarks as one JSON document (.json) or JSON Lines (.jsonl).
         csv_file: Landmarks as CSV, one line per face and frame.
