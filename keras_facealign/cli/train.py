@@ -177,8 +177,9 @@ def _say_result(result: dict[str, Any], output: Path, epochs: int, validated: bo
 def _scheme(num_landmarks: int, own: bool) -> LandmarkScheme:
     """The scheme of the faces; that of a user's own landmarks is unknown unless there are 68."""
     known = scheme_of_size(num_landmarks)
-    unknown = known is None or (own and known is not IBUG68)
-    return numbered_scheme(num_landmarks) if unknown else known
+    if known is None or (own and known is not IBUG68):
+        return numbered_scheme(num_landmarks)
+    return known
 
 
 def _forbid_flips(settings: dict[str, Any]) -> None:
