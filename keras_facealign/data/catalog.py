@@ -17,6 +17,7 @@ from keras_facealign.data.readers import (
     aflw2000_3d,
     aflw_3d_crops,
     cfp,
+    cfp_landmarks,
     cofw,
     cofw68,
     face_synthetics,
@@ -108,6 +109,7 @@ LOADERS: dict[str, Callable[..., Iterator[FaceExample]]] = {
         for labels in reader.LABELS
     },
     "aflw_3d_crops": aflw_3d_crops.load_samples,
+    "cfp/landmarks": cfp_landmarks.load_samples,
     "face_synthetics/ibug68": partial(face_synthetics.load_samples, pupils=False),
     "menpo2d": menpo2d.load_samples,
     "pts_folder": pts_folder.load_samples,
@@ -116,7 +118,7 @@ LOADERS: dict[str, Callable[..., Iterator[FaceExample]]] = {
 """Readers of the faces of a data set, by its builder's name, with or without a configuration.
 
 `turned_faces` is what the command `synthesize-poses` wrote, `pts_folder` pictures of one's own with
-`.pts` files beside them; these and `aflw_3d_crops` have no builder.
+`.pts` files beside them; these, `aflw_3d_crops` and `cfp/landmarks` have no builder.
 """
 
 

@@ -75,7 +75,7 @@ def load_samples(root: Path, split: str) -> Any:
             if index not in images:
                 raise FaceAlignError(f"{pair[0]}: {index[:40]!r} is not in the list of images")
             paths.append(images[index])
-        labels = [_fiducials(root, path) for path in paths] if has_fiducials else None
+        labels = [_image_fiducials(root, path) for path in paths] if has_fiducials else None
         return read_pair(root, pair, paths, labels)
 
     return _pairs(root, split), read
@@ -119,12 +119,18 @@ def _pairs(root: Path, split: str) -> Iterator[ListedPair]:
             yield where, fold, same, indices[0], indices[1]
 
 
-def _fiducials(root: Path, image: Path) -> np.ndarray:
+def _image_fiducials(root: Path, image: Path) -> np.ndarray:
     """The landmarks of an image, float32 (K, 2)."""
     images = root / "Data" / "Images"
     if not image.is_relative_to(images):
         raise FaceAlignError(f"{image}: is not inside {images}; correct the list of images")
-    path = root / "Data" / "Fiducials" / image.relative_to(images).with_suffix(".txt")
+    return read_fiducials(
+        root / "Data" / "Fiducials" / image.relative_to(images).with_suffix(".txt")
+    )
+
+
+def read_fiducials(path: Path) -> np.ndarray:
+    """Reads the points of one face, a line `x,y` each; returns float32 (K, 2), pixels."""
     try:
         rows = [re.split(r"[,\s]+", line) for _, line in _lines(path)]
         points = np.array([[float(x), float(y)] for x, y in rows], np.float64)
