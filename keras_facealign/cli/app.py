@@ -18,14 +18,18 @@ from keras_facealign.cli.calibrate import calibrate
 from keras_facealign.cli.card import card
 from keras_facealign.cli.convert import convert_mxnet
 from keras_facealign.cli.datasets import datasets
+from keras_facealign.cli.embed import embed
 from keras_facealign.cli.evaluate import evaluate
 from keras_facealign.cli.export import export
+from keras_facealign.cli.normalize import normalize
 from keras_facealign.cli.output import say
 from keras_facealign.cli.pack import pack
 from keras_facealign.cli.pack_head import pack_head
 from keras_facealign.cli.presets import presets
 from keras_facealign.cli.synthesize import synthesize_poses
 from keras_facealign.cli.train import train
+from keras_facealign.cli.train_recognition import train_recognition
+from keras_facealign.cli.verify import verify
 from keras_facealign.cli.video import video
 
 app = typer.Typer(
@@ -58,6 +62,8 @@ def _options(
 
 
 for _command in (align, video, train, evaluate, calibrate, card, convert_mxnet, export):
+    add_command(app, _command)
+for _command in (normalize, embed, verify, train_recognition):
     add_command(app, _command)
 for _command in (datasets, pack, pack_head, presets, synthesize_poses):
     add_command(app, _command)

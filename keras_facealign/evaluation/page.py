@@ -32,7 +32,7 @@ SHOWN = 5
 _MARKS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _LISTED = 50
 
-_PAGE = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">\
+PAGE = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">\
 <meta name="viewport" content="width=device-width, initial-scale=1"><title>{title}</title><style>
 body{{font:15px/1.45 system-ui,sans-serif;color:#222;background:#fff;margin:2em auto;
 max-width:64em;padding:0 1em}}
@@ -81,13 +81,13 @@ def make_page(
         "<h2>Cumulative error</h2>",
         _curves(report, curve_name, limit, marked, others or {}),
         "<h2>Numbers</h2>",
-        _table(("in percent", *HEADINGS[1:]), *sections(summary)),
+        html_table(("in percent", *HEADINGS[1:]), *sections(summary)),
     ]
     if known:
         letters = {id(entry): mark for mark, entry in marked}
         rows = ((letters.get(id(entry), ""), *_published(entry)) for entry in known)
         head = ("", "method", "measure", "%", "source")
-        body += ["<h2>Published results</h2>", _table(head, rows, style="text")]
+        body += ["<h2>Published results</h2>", html_table(head, rows, style="text")]
     shape = mean_shape(report.ground_truth, report.visibility, report.scheme)
     figure = (
         None if shape is None else error_figure(report.scheme, shape, report.errors_by_landmark)
@@ -107,7 +107,7 @@ def make_page(
             names.append(f"and {len(report.missed) - _LISTED} more")
         items = "".join(f"<li>{name}</li>" for name in names)
         body.append(f"<h2>Missed faces</h2><ul>{items}</ul>")
-    return _PAGE.format(title=escape(title), body="\n".join(body))
+    return PAGE.format(title=escape(title), body="\n".join(body))
 
 
 def _facts(summary: dict[str, Any]) -> str:
@@ -172,7 +172,7 @@ def _gallery(report: ErrorStatistics, faces: Mapping[int, ShownFace]) -> Iterabl
             yield f"<h3>{kind.capitalize()}</h3>{to_svg(figure)}"
 
 
-def _table(head: Sequence[str], *groups: Iterable[Sequence[str]], style: str = "") -> str:
+def html_table(head: Sequence[str], *groups: Iterable[Sequence[str]], style: str = "") -> str:
     """A table of unescaped cells; its groups of rows are set apart."""
 
     def row(cells: Iterable[str], tag: str) -> str:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 # Distinct in hue and in lightness, so also in gray print and for color-blind readers; the curves'
 # are Okabe and Ito's.
-_CURVES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
+CURVES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 _TRUTH, _PREDICTED = "#39e75f", "#ff3b6b"
 _PUBLISHED = "#555555"
 
@@ -59,7 +59,7 @@ def plot_ced(
         >>> nmes = report.nmes["inter_ocular"]  # doctest: +SKIP
         >>> plot_ced("ced.png", {"sat1_cab_mobile": nmes})  # doctest: +SKIP
     """
-    return _save_png(ced_figure(curves, limit, axis_label), path)
+    return save_png(ced_figure(curves, limit, axis_label), path)
 
 
 def save_faces(
@@ -82,7 +82,7 @@ def save_faces(
     Raises:
         FaceAlignError: If there is no face.
     """
-    return _save_png(faces_figure(faces, scheme, columns), path)
+    return save_png(faces_figure(faces, scheme, columns), path)
 
 
 @dataclass
@@ -169,7 +169,7 @@ def ced_figure(
         raise FaceAlignError("There is no curve to draw; give at least one set of NMEs.")
     with new_figure(6.4, 4.4) as figure:
         axes = figure.add_subplot()
-        axes.set_prop_cycle(color=_CURVES)
+        axes.set_prop_cycle(color=CURVES)
         # Over the frame and not cut by it: a curve may run along 0 or 100 %.
         above = {"clip_on": False, "zorder": 3}
         drawn = []
@@ -320,5 +320,6 @@ def _draw_edges(
     axes.add_collection(LineCollection(list(lines), colors=color, linewidths=0.8, alpha=0.7))
 
 
-def _save_png(figure: Figure, path: str | os.PathLike[str]) -> Path:
+def save_png(figure: Figure, path: str | os.PathLike[str]) -> Path:
+    """Writes a figure into a PNG file, completely or not at all."""
     return atomic_write(path, lambda file: figure.savefig(file, format="png", dpi=150))

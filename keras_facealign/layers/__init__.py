@@ -1,5 +1,6 @@
 """Keras layers: convolution blocks and the topologies built from them."""
 
+from keras_facealign.layers.angular_margin import ArcFace, CosFace
 from keras_facealign.layers.batch_norm import BatchNormalization
 from keras_facealign.layers.channel_aggregation import ChannelAggregationBlock
 from keras_facealign.layers.common import ConvBatchNorm
@@ -19,9 +20,11 @@ from keras_facealign.layers.upsampling import DepthwiseUpsampling2D
 
 __all__ = [
     "BLOCKS",
+    "ArcFace",
     "BatchNormalization",
     "ChannelAggregationBlock",
     "ConvBatchNorm",
+    "CosFace",
     "DeformableConv2D",
     "DeformableConvBatchNorm",
     "DepthwiseUpsampling2D",

@@ -9,6 +9,7 @@ from keras_facealign.models.families import (
     SATFaceAlign,
     UNetFaceAlign,
 )
+from keras_facealign.models.mobile_face_net import MobileFaceNet
 from keras_facealign.models.widening import deepen, rescale, widen
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "DenseUNetFaceAlign",
     "FaceAlignModel",
     "HourglassFaceAlign",
+    "MobileFaceNet",
     "SATFaceAlign",
     "UNetFaceAlign",
     "deepen",

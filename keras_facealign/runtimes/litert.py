@@ -107,8 +107,7 @@ class _Interpreter:
                     model_content=content,
                     num_threads=threads or min(available_cores(), _MOST_THREADS),
                 )
-            runner = self._interpreter.get_signature_runner(SIGNATURE)
-            inputs, outputs = runner.get_input_details(), runner.get_output_details()
+            inputs, outputs = self._details()
             (details,) = inputs.values()
         except (ValueError, RuntimeError, TypeError) as error:
             reason = " ".join(str(error).split())[:200]
@@ -119,6 +118,16 @@ class _Interpreter:
         self.input_type = np.dtype(details["dtype"])
         self.output_shapes = {output: _signature(found) for output, found in outputs.items()}
         self._shape: tuple[int, ...] = ()
+
+    def _details(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Describes inputs and outputs by name."""
+        if self._interpreter.get_signature_list():
+            runner = self._interpreter.get_signature_runner(SIGNATURE)
+            return runner.get_input_details(), runner.get_output_details()
+        # Files of older converters have no signature, but the names of tensors.
+        found = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+        inputs, outputs = ({each["name"]: each for each in part} for part in found)
+        return inputs, outputs
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
         try:

@@ -114,7 +114,7 @@ def fit(
         callbacks=[
             TerminateOnNonFinite(),
             keras.callbacks.CSVLogger(str(folder.log), append=first_epoch > 0),
-            *_tensorboard(folder.tensorboard),
+            *tensorboard(folder.tensorboard),
             *([] if average is None else [average]),
             backup,
             *callbacks,
@@ -188,7 +188,7 @@ def _keep_better(
     return note
 
 
-def _tensorboard(folder: Path) -> list[keras.callbacks.Callback]:
+def tensorboard(folder: Path) -> list[keras.callbacks.Callback]:
     """Makes a TensorBoard callback where its package is installed and the backend supports it."""
     if keras.backend.backend() != "tensorflow":
         return []

@@ -23,6 +23,7 @@ from keras_facealign.recognition import (
     normalize_face,
     select_face,
 )
+from tests.recognition.drawn import Finder
 
 # As insightface publishes it, python-package/insightface/utils/face_align.py.
 PUBLISHED = np.array(
@@ -214,21 +215,6 @@ def test_unusable_images_and_numbers_of_them():
         norm_crop([image], np.stack([PUBLISHED] * 2))
     with pytest.raises(FaceAlignError, match="image 1: has shape"):
         norm_crop([image, image[..., :2]], np.stack([PUBLISHED] * 2))
-
-
-class Finder:
-    """A model that finds the 68 points of the mean face in every crop."""
-
-    input_size = 64
-
-    def __init__(self, confidence: float = 0.9) -> None:
-        self.confidence = confidence
-
-    def predict_landmarks(self, images, batch_size=32):
-        face = mean_face()[:, :2]
-        points = 49 * (face - face.min(0)) / np.ptp(face, axis=0).max() + 7
-        shape = (len(images), 68)
-        return np.broadcast_to(points, (*shape, 2)), np.full(shape, self.confidence)
 
 
 BOXES = np.array([[10, 10, 60, 60], [80, 70, 120, 110]], np.float32)
