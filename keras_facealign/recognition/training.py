@@ -163,7 +163,7 @@ def train_recognition(
     paths, labels, names, left_out = list_persons(folder)
     check_integer("batch_size", config.batch_size, 2)
     result = {"persons": len(names), "pictures": len(paths), "left_out": left_out}
-    run = RunFolder(output)
+    run = RunFolder(Path(output))
     keys = ("embedding_size", "input_size", "width", "loss", "scale", "margin")
     values = (embedding_size, input_size, width, loss, scale, margin)
     settings = {

@@ -48,8 +48,9 @@ def save_onnx(path: Path, shape=("batch", 3, SIZE, SIZE), outputs: int = 1) -> N
     """Writes a file with the channels first."""
     from onnx import TensorProto, helper
 
-    pool = {"kernel_shape": [SIZE // 2] * 2, "strides": [SIZE // 2] * 2}
-    nodes = [helper.make_node("AveragePool", ["x"], ["pooled"], **pool)]
+    sides = [SIZE // 2] * 2
+    pool = helper.make_node("AveragePool", ["x"], ["pooled"], kernel_shape=sides, strides=sides)
+    nodes = [pool]
     nodes.append(helper.make_node("Transpose", ["pooled"], ["last"], perm=[0, 2, 3, 1]))
     nodes.append(helper.make_node("Flatten", ["last"], ["y0"], axis=1))
     nodes += [helper.make_node("Identity", ["y0"], [f"y{k}"]) for k in range(1, outputs)]
