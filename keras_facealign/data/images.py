@@ -26,6 +26,8 @@ _EXIF_ORIENTATION = 0x0112
 _FREE_PIXELS, _PIXELS_PER_BYTE = 16_000_000, 50
 # Formats that Pillow decodes in Python, a megapixel in seconds.
 _SLOW_FORMATS, _SLOW_PIXELS = ("QOI", "BLP", "DDS", "FTEX", "MSP", "FITS"), 1_000_000
+# Scans of a JPEG that each pixel may have, and their pixels in all: a scan may be a few bytes.
+_SCANS, _SCANNED_PIXELS = 20, 2_000_000_000
 # Pixels that are converted at a time.
 _STRIP_PIXELS = 1_000_000
 
@@ -155,6 +157,14 @@ def _check_claim(picture: Image.Image, stream: Any, name: str) -> None:
             f"{name}: is {picture.width}x{picture.height} pixels in {size} bytes of "
             f"{picture.format}, and the limit is {limit}; save it as JPEG, or make it smaller"
         )
+    if picture.format in ("JPEG", "MPO"):
+        stream.seek(0)
+        scans = stream.read().count(b"\xff\xda")
+        if scans > _SCANS and scans * pixels > _SCANNED_PIXELS:
+            raise FaceAlignError(
+                f"{name}: is {picture.width}x{picture.height} pixels in {scans} scans, which take "
+                "too long; save it again"
+            )
 
 
 def _from_pil(picture: Image.Image, max_pixels: int, name: str) -> np.ndarray:

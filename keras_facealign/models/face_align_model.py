@@ -352,12 +352,10 @@ class FaceAlignModel(LandmarkPrediction, TrainingStep, keras.Model):
             FaceAlignError: If the file cannot be read or belongs to another architecture.
         """
         start_keras()
-        if skip_mismatch:
-            super().load_weights(filepath, skip_mismatch=True, **kwargs)
-            return
         try:
-            check_weights_file(filepath, self.weights, self.architecture.to_dict())
-            super().load_weights(filepath, **kwargs)
+            expected = [] if skip_mismatch else self.weights
+            check_weights_file(filepath, expected, self.architecture.to_dict())
+            super().load_weights(filepath, skip_mismatch=skip_mismatch, **kwargs)
         except FaceAlignError:
             raise
         except Exception as error:  # h5py meets damage with errors of every kind

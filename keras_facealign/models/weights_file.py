@@ -17,7 +17,13 @@ from typing import Any
 
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.storage.hdf5 import check_hdf5
-from keras_facealign.storage.reading import MAX_FILE_BYTES, check_memory, read_file
+from keras_facealign.storage.reading import (
+    MAX_FILE_BYTES,
+    check_memory,
+    open_regular,
+    parsing,
+    read_file,
+)
 
 _ATTRIBUTE = "keras_facealign_architecture"
 # What a file may hold besides the network's weights, or lack.
@@ -46,7 +52,7 @@ def check_weights_file(
 
     Args:
         path: A `.weights.h5` or `.keras` file; any other is not checked.
-        weights: The model's weights.
+        weights: The model's weights; none to check only that the file can be read.
         architecture: The fields of its `Architecture`.
 
     Raises:
@@ -54,7 +60,7 @@ def check_weights_file(
         OSError: If it is not an HDF5 file.
     """
     with _opened(path) as file:
-        if file is None:
+        if file is None or not weights:
             return
         noted, found = file.attrs.get(_ATTRIBUTE), _shapes(file)
     problem = None
@@ -82,8 +88,9 @@ def check_weights_file(
 def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
     import h5py
 
-    if str(path).endswith(".keras") and zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
+    if str(path).endswith(".keras") and os.path.exists(path):
+        # Opened here, because a pipe would block Keras.
+        with open_regular(path) as stream, parsing(path), zipfile.ZipFile(stream) as archive:
             size = archive.getinfo(_IN_ARCHIVE).file_size
             check_memory(path, size, os.path.getsize(path), "its weights")
             content = archive.read(_IN_ARCHIVE)

@@ -76,6 +76,8 @@ def atomic_path(path: str | os.PathLike[str], sync: bool = True) -> Iterator[Pat
     """
     path = Path(path)
     try:
+        if path.exists() and not path.is_file():  # A pipe or a device would be replaced.
+            raise FileExistsError(errno.EEXIST, "it is not a regular file")
         with partial_path(path) as temporary:
             # With the permissions of any other new file.
             os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))

@@ -19,7 +19,7 @@ __all__ = ["Frame", "VideoReader"]
 
 # For files without a frame rate, and for folders of images.
 _FRAME_RATE = 25.0
-_FASTEST = 1000.0
+_SLOWEST, _FASTEST = 1e-3, 1000.0
 # A step back in time by more than this many frames begins a new recording; a smaller one is an
 # inaccurate timestamp.
 _NEW_CLOCK = 3.0
@@ -77,9 +77,9 @@ class VideoReader:
 
     def __init__(self, path: str | os.PathLike[str], frame_rate: float | None = None) -> None:
         self.path = Path(path)
-        if frame_rate is not None and not 0 < frame_rate <= _FASTEST:
+        if frame_rate is not None and not _SLOWEST <= frame_rate <= _FASTEST:
             raise FaceAlignError(
-                f"{path}: frame_rate is {frame_rate}; give more than 0, up to {_FASTEST:g}"
+                f"{path}: frame_rate is {frame_rate}; give {_SLOWEST:g} to {_FASTEST:g}"
             )
         self.num_frames: int | None = None
         self.num_read = 0

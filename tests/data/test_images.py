@@ -250,3 +250,15 @@ def test_formats_that_decode_slowly_have_a_limit_of_their_own(monkeypatch):
     assert read_image(encode(picture.crop((0, 0, 96, 90)), "MSP")).shape == (90, 96, 3)
     with pytest.raises(FaceAlignError, match=r"96x96 pixels in \d+ bytes of MSP.*9000.*JPEG"):
         read_image(encode(picture, "MSP"))
+
+
+def test_pictures_of_a_thousand_scans_are_refused(monkeypatch):
+    """Each scan of a progressive JPEG passes over all pixels, however few bytes it has."""
+    content = encode(Image.new("L", (300, 200), 90), "JPEG", progressive=True)
+    scan, end = content.rindex(b"\xff\xda"), content.rindex(b"\xff\xd9")
+    slow = content[:scan] + content[scan:end] * 1000 + content[end:]
+    assert read_image(slow).shape == (200, 300, 3)
+    monkeypatch.setattr(images, "_SCANNED_PIXELS", 50_000_000)
+    assert read_image(content).shape == (200, 300, 3)
+    with pytest.raises(FaceAlignError, match=r"300x200 pixels in 10\d\d scans"):
+        read_image(slow)

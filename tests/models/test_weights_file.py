@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import h5py
 import keras
 import numpy as np
@@ -128,3 +130,19 @@ def test_damaged_files_are_named(tmp_path, content):
     message = r"a\.weights\.h5: (cannot be read .*restore the file|the file is empty)"
     with pytest.raises(FaceAlignError, match=message):
         tiny_model().load_weights(str(path))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_a_pipe_of_weights_is_not_waited_for(tmp_path):
+    model = tiny_model()
+    for name, skip in (("a.keras", False), ("b.weights.h5", False), ("c.keras", True)):
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(FaceAlignError, match=f"{name}: is not a regular file"):
+            model.load_weights(tmp_path / name, skip_mismatch=skip)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no archive"])
+def test_damaged_archives_are_named(tmp_path, content):
+    (tmp_path / "a.keras").write_bytes(content)
+    with pytest.raises(FaceAlignError, match=r"a\.keras: cannot be read .*"):
+        tiny_model().load_weights(tmp_path / "a.keras")

@@ -15,6 +15,7 @@ from keras_facealign.errors import FaceAlignError
 from keras_facealign.storage import atomic
 from keras_facealign.storage.atomic import (
     PARTIAL,
+    OutputError,
     atomic_path,
     atomic_write,
     partial_path,
@@ -148,3 +149,12 @@ def test_folders_go_as_files_do(tmp_path):
     (left / "variables").mkdir(parents=True)
     remove_partial_files(tmp_path)
     assert names(tmp_path) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_a_pipe_is_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe.json")
+    with pytest.raises(OutputError, match=r"pipe\.json: cannot be written .*not a regular file"):
+        atomic_write(tmp_path / "pipe.json", lambda file: file.write(b"x"))
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe.json"]
+    assert (tmp_path / "pipe.json").is_fifo()

@@ -176,3 +176,10 @@ def test_frames_of_a_folder_are_all_images_that_can_be_read(tmp_path):
         assert [Path(frame.name).name for frame in reader] == ["a.tga", "b.jfif", "c.png"]
         (note,) = reader.notes
     assert "d.nef is a camera's raw file; convert it" in note
+
+
+@pytest.mark.parametrize("rate", [0, -1, 1e-300, 1e5, float("nan"), float("inf")])
+def test_impossible_frame_rates_are_refused(rate, tmp_path):
+    path = write_clip(tmp_path / "clip.mp4", 2)
+    with pytest.raises(FaceAlignError, match=r"frame_rate is .*; give 0\.001 to 1000"):
+        VideoReader(path, rate)
