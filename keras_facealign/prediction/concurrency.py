@@ -132,9 +132,18 @@ def start_keras() -> None:
 
     Raises:
         FaceAlignError: In a process that was forked from one in which Keras had computed: the
-            threads of its backend are missing here, and it would wait for them forever.
+            threads of its backend are missing here, and it would wait for them forever. And if
+            `keras.json` has been changed to channels first, which the networks are not made for.
     """
     global _keras_started
+    import keras
+
+    order = keras.config.image_data_format()
+    if order != "channels_last":
+        raise FaceAlignError(
+            f"Keras's image_data_format is {order!r}, and these networks need 'channels_last'; "
+            "change it in keras.json, or call keras.config.set_image_data_format"
+        )
     if _keras_lost:
         raise FaceAlignError(
             "Keras has computed before this process was forked, and would hang in it; start the "

@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from keras_facealign.errors import FaceAlignError
+from keras_facealign.prediction import concurrency
 from keras_facealign.prediction.concurrency import PerProcess, WorkerPool
 from tests.forking import in_child, needs_fork
 
@@ -130,3 +132,11 @@ def test_a_forked_process_waits_for_no_thread_of_its_parent():
     holder.join()
     maker.join()
     assert code == 0
+
+
+def test_channels_first_are_refused(monkeypatch):
+    import keras
+
+    monkeypatch.setattr(keras.config, "image_data_format", lambda: "channels_first")
+    with pytest.raises(FaceAlignError, match="image_data_format is 'channels_first'.*keras.json"):
+        concurrency.start_keras()
