@@ -6,6 +6,10 @@ from numbers import Integral
 from typing import Any
 
 
+MAX_BATCH_SIZE = 100_000
+"""Largest number of faces of a batch."""
+
+
 class FaceAlignError(ValueError):
     """Raised for unusable input; the message names it, the value, and how to fix it.
 
@@ -17,8 +21,8 @@ class FaceAlignError(ValueError):
 
 
 def check_batch_size(batch_size: int) -> None:
-    """Raises `FaceAlignError` if batches would have no faces."""
-    check_integer("batch_size", batch_size, 1)
+    """Raises `FaceAlignError` if batches would have no faces, or far too many."""
+    check_integer("batch_size", batch_size, 1, MAX_BATCH_SIZE)
 
 
 def check_integer(name: str, value: Any, low: int, high: int | None = None) -> None:

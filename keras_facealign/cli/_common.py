@@ -21,7 +21,7 @@ from keras_facealign.cli.output import printable, robust_streams, say
 from keras_facealign.cli.output import progress_bar as progress_bar
 from keras_facealign.cli.quiet import quiet_loading
 from keras_facealign.cli.stopping import Terminated, terminable
-from keras_facealign.errors import FaceAlignError
+from keras_facealign.errors import MAX_BATCH_SIZE, FaceAlignError
 from keras_facealign.storage.atomic import OutputError
 
 if TYPE_CHECKING:
@@ -67,12 +67,14 @@ CropBoxes = Annotated[
         "(path below the data folder), x0, y0, x1, y1 in pixels."
     ),
 ]
-BatchSize = Annotated[int, typer.Option(min=1, help="Number of faces per batch.")]
+BatchSize = Annotated[
+    int, typer.Option(min=1, max=MAX_BATCH_SIZE, help="Number of faces per batch.")
+]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with code 2 if any input fails.")]
 AsJSON = Annotated[bool, typer.Option("--json", help="Print as JSON, with all details.")]
-Count = Annotated[int, typer.Option(min=1)]
-Seed = Annotated[int, typer.Option(min=0)]
-Limit = Annotated[int | None, typer.Option(min=1)]
+Count = Annotated[int, typer.Option(min=1, max=2**31 - 1)]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1)]
+Limit = Annotated[int | None, typer.Option(min=1, max=2**31 - 1)]
 
 
 def add_command(app: typer.Typer, command: Callable[..., None]) -> None:

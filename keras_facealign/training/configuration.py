@@ -9,10 +9,13 @@ from typing import Any
 import keras
 
 from keras_facealign._deprecated import renamed_arguments
-from keras_facealign.errors import FaceAlignError, check_integer
+from keras_facealign.errors import FaceAlignError, check_batch_size, check_integer
 from keras_facealign.training.optimizers import recipe_optimizer
 
 OPTIMIZERS = ("adamw", "nadam", "shared_nadam")
+
+# Steps are counted in 64 bits.
+_MOST_EPOCHS = 1_000_000
 
 
 @renamed_arguments(clipnorm="global_clipnorm", average="ema_momentum")
@@ -58,9 +61,9 @@ class TrainingConfig:
     ema_momentum: float = 0.0
 
     def __post_init__(self) -> None:
-        check_integer("epochs", self.epochs, 1)
-        check_integer("batch_size", self.batch_size, 1)
-        check_integer("warmup_steps", self.warmup_steps, 0)
+        check_integer("epochs", self.epochs, 1, _MOST_EPOCHS)
+        check_batch_size(self.batch_size)
+        check_integer("warmup_steps", self.warmup_steps, 0, 2**31 - 1)
         check_integer("seed", self.seed, 0, 2**32 - 1)
         for name in ("learning_rate", "global_clipnorm"):
             if not 0 < getattr(self, name) < math.inf:

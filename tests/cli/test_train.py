@@ -315,6 +315,9 @@ def test_damaged_preset(command, preset, tmp_path, capsys):
     "options",
     [
         ["--epochs", "0"],
+        ["--epochs", "9" * 30],
+        ["--epochs", "2000000"],
+        ["--batch-size", "9" * 30],
         ["--coherent-weight", "-1"],
         ["--recipe", "mxnet"],
         ["--optimizer", "sgd"],
