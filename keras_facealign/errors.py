@@ -5,7 +5,6 @@ from __future__ import annotations
 from numbers import Integral
 from typing import Any
 
-
 MAX_BATCH_SIZE = 100_000
 """Largest number of faces of a batch."""
 
