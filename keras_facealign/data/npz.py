@@ -21,6 +21,7 @@ ArraySpec = tuple[str, tuple[int | None, ...]]
 # NumPy pads an array's header to a multiple of 64 bytes; no header that is read here is longer.
 _MAX_HEADER = 20_000
 _MAX_MEMBERS = 1000
+_MAX_EMPTY = 20_000
 # Kinds of arrays without objects: numbers and text.
 _PLAIN = "biufUS"
 # Numbers are computed with in 64 bits, however few they are stored in.
@@ -171,7 +172,9 @@ def _check_claim(
     """Checks that an array of this shape and type is stored; returns its bytes."""
     count = math.prod(shape)
     size = count * dtype.itemsize
-    empty = not dtype.itemsize and count > 1
+    # Nothing is stored of an array with a length of zero, whatever its other lengths are.
+    lengths = math.prod(filter(None, shape))
+    empty = (not dtype.itemsize and count > 1) or lengths > max(_MAX_EMPTY, count)
     if min(shape, default=0) < 0 or empty or size > max_bytes:
         size = max(size, count)
     elif size <= stored <= size + _MAX_HEADER:

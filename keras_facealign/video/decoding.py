@@ -15,9 +15,9 @@ from keras_facealign.data.images import MAX_PIXELS, read_image
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.storage.reading import open_regular
 
-__all__ = ["VideoDecoder", "import_av", "upright"]
+__all__ = ["VideoDecoder", "check_frame_rate", "import_av", "upright"]
 
-_FASTEST = 1000.0
+_SLOWEST, _FASTEST = 1e-3, 1000.0
 # More threads gain nothing beside a network, and each holds a frame.
 _MAX_THREADS = 4
 # Formats that store how long they are. FFmpeg estimates it for others, from what the file holds.
@@ -48,6 +48,14 @@ def import_av() -> Any:
             'pip install "keras_facealign[video]", or use folders of images'
         ) from error
     return av
+
+
+def check_frame_rate(name: str | os.PathLike[str], frame_rate: float) -> None:
+    """Raises `FaceAlignError` if no video has so many frames a second; `name` is the video's."""
+    if not _SLOWEST <= frame_rate <= _FASTEST:
+        raise FaceAlignError(
+            f"{name}: frame_rate is {frame_rate}; give {_SLOWEST:g} to {_FASTEST:g}"
+        )
 
 
 class VideoDecoder:

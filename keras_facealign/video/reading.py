@@ -13,13 +13,12 @@ import numpy as np
 from keras_facealign.data.files import find_photos
 from keras_facealign.data.images import read_image
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.video.decoding import VideoDecoder
+from keras_facealign.video.decoding import VideoDecoder, check_frame_rate
 
 __all__ = ["Frame", "VideoReader"]
 
 # For files without a frame rate, and for folders of images.
 _FRAME_RATE = 25.0
-_SLOWEST, _FASTEST = 1e-3, 1000.0
 # A step back in time by more than this many frames begins a new recording; a smaller one is an
 # inaccurate timestamp.
 _NEW_CLOCK = 3.0
@@ -77,10 +76,8 @@ class VideoReader:
 
     def __init__(self, path: str | os.PathLike[str], frame_rate: float | None = None) -> None:
         self.path = Path(path)
-        if frame_rate is not None and not _SLOWEST <= frame_rate <= _FASTEST:
-            raise FaceAlignError(
-                f"{path}: frame_rate is {frame_rate}; give {_SLOWEST:g} to {_FASTEST:g}"
-            )
+        if frame_rate is not None:
+            check_frame_rate(path, frame_rate)
         self.num_frames: int | None = None
         self.num_read = 0
         self.fault: str | None = None

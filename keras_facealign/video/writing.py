@@ -14,7 +14,7 @@ import numpy as np
 from keras_facealign._opencv import cv2
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.storage.atomic import atomic_path
-from keras_facealign.video.decoding import import_av
+from keras_facealign.video.decoding import check_frame_rate, import_av
 
 __all__ = ["CODECS", "VideoWriter", "video_writer"]
 
@@ -31,6 +31,7 @@ _OPTIONS = {
     "mpeg4": {"qmin": "2", "qmax": "4"},
     "mjpeg": {"qmin": "2", "qmax": "3"},
 }
+_LONGEST = 1e7  # seconds; ticks beyond overflow in some formats
 _TICKS = 60_000  # of the clock of timestamps, a second; MPEG-4 has at most 65535
 _BT601 = 6  # what cv2.cvtColor converts by
 _LIMITED, _FULL = 1, 2
@@ -151,13 +152,18 @@ class VideoWriter:
                 rate after another.
 
         Raises:
-            FaceAlignError: If FFmpeg refuses the frame.
+            FaceAlignError: If FFmpeg refuses the frame, or no video has a frame at that time.
             OSError: If the file cannot be written, for example because the disk is full.
         """
+        seconds = self.num_written / self.frame_rate if time is None else time
+        if not 0 <= seconds <= _LONGEST:
+            raise FaceAlignError(
+                f"{self._name}: frame {self.num_written} is at {seconds} seconds; give 0 to "
+                f"{_LONGEST:g}"
+            )
         if (image.shape[1], image.shape[0]) != self.size:
             image = _fit(image, self.size)
             self.num_resized += 1
-        seconds = self.num_written / self.frame_rate if time is None else time
         tick = max(round(seconds / self._tick), self._last_tick + 1)
         self.largest_shift = max(self.largest_shift, abs(float(tick * self._tick) - seconds))
         frame = self._convert(image)
@@ -218,8 +224,8 @@ def video_writer(
         A `VideoWriter`.
 
     Raises:
-        FaceAlignError: If the extension is unknown, PyAV is not installed or cannot write such a
-            video, or the file cannot be written.
+        FaceAlignError: If no video has such an extension or frame rate, PyAV is not installed or
+            cannot write such a video, or the file cannot be written.
 
     Example:
         >>> with video_writer("out.mp4", 25, (640, 480)) as writer:  # doctest: +SKIP
@@ -230,6 +236,7 @@ def video_writer(
         raise FaceAlignError(
             f"{path}: unknown video format {path.suffix!r}; use one of {', '.join(CODECS)}"
         )
+    check_frame_rate(path, frame_rate)
     with atomic_path(path) as temporary:
         writer = VideoWriter(temporary, path, frame_rate, size, pixel_aspect)
         try:

@@ -156,3 +156,24 @@ def test_noise_and_a_still_frame_both_come_back(tmp_path):
     for item in (first, second):
         assert np.abs(item - noise).mean() < 8
     assert np.abs(third - frame(0)).mean() < 4
+
+
+@pytest.mark.parametrize("rate", [0, -1, 1e-300, 1e300, float("nan")])
+def test_impossible_frame_rates_are_refused(rate, tmp_path):
+    for suffix in (".mp4", ".avi"):
+        with (
+            pytest.raises(FaceAlignError, match=r"clip.*: frame_rate is .*; give 0\.001 to 1000"),
+            video_writer(tmp_path / f"clip{suffix}", rate, SIZE),
+        ):
+            pass
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("time", [-1.0, 1e12, float("nan"), float("inf")])
+def test_impossible_times_are_refused(time, tmp_path):
+    with (
+        pytest.raises(FaceAlignError, match=r"clip\.mp4: frame 1 is at .* seconds; give 0 to"),
+        video_writer(tmp_path / "clip.mp4", 25, SIZE) as writer,
+    ):
+        writer.write(frame(0), 0.0)
+        writer.write(frame(1), time)

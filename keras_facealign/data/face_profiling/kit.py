@@ -145,7 +145,7 @@ def _list_meshes(folder: Path, expressions: list[str]) -> tuple[list[str], list[
     needed += [f"{name}.obj" for name in expressions]
     for name in needed:
         if name not in names:
-            raise FaceAlignError(f"{folder}: lacks {name}; get the whole folder FaceXModel")
+            raise FaceAlignError(f"{folder}: lacks {name[:80]}; get the whole folder FaceXModel")
     if max(len(identities), len(shapes)) > MAX_OFFSETS:
         raise FaceAlignError(f"{folder}: holds over {MAX_OFFSETS} meshes of a kind; check it")
     return identities, shapes

@@ -148,6 +148,8 @@ def load_head_model(path: str | os.PathLike[str]) -> MorphableModel:
         landmarks = annotated_jaw(landmarks)
         bias, jaw_shift = kit_annotation_bias(), kit_jaw_shift()
     triangles = triangulate(faces[(faces < skin).all(axis=1)])
+    if not len(triangles):
+        raise FaceAlignError(f"{path}: faces_v has no face of the skin; replace it")
     return _close_holes(
         MorphableModel(
             neutral=parts["neutral"][0],

@@ -122,7 +122,7 @@ def _pairs(root: Path, split: str) -> Iterator[ListedPair]:
 def _image_fiducials(root: Path, image: Path) -> np.ndarray:
     """The landmarks of an image, float32 (K, 2)."""
     images = root / "Data" / "Images"
-    if not image.is_relative_to(images):
+    if images not in image.parents:
         raise FaceAlignError(f"{image}: is not inside {images}; correct the list of images")
     return read_fiducials(
         root / "Data" / "Fiducials" / image.relative_to(images).with_suffix(".txt")
