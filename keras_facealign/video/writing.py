@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
@@ -81,6 +82,9 @@ class _File:
 class VideoWriter:
     """Writes frames to a video file of one size; created by `video_writer`.
 
+    Each frame is encoded by a thread while the caller prepares the next one, so its error is raised
+    by the next call.
+
     Args:
         path: The file.
         name: Path of the final file, which decides the codec and appears in error messages.
@@ -116,6 +120,8 @@ class VideoWriter:
         rate = Fraction(frame_rate).limit_denominator(65535)
         self._tick = 1 / rate if suffix == ".avi" else Fraction(1, _TICKS)
         self._reformatter = av.video.reformatter.VideoReformatter()
+        self._thread = ThreadPoolExecutor(1, "VideoWriter")
+        self._encoding: Future[None] | None = None
         self._file = _File(path)
         try:
             self._container = av.open(self._file, "w", format=_FORMATS[suffix])
@@ -167,12 +173,19 @@ class VideoWriter:
         tick = max(round(seconds / self._tick), self._last_tick + 1)
         self.largest_shift = max(self.largest_shift, abs(float(tick * self._tick) - seconds))
         frame = self._convert(image)
+        self._wait()
         frame.pts, frame.time_base = tick, self._tick
         # Of the last frame, whose end no other frame gives.
         frame.duration = max(1, round(1 / (self.frame_rate * self._tick)))
         self._last_tick = tick
-        self._encode(frame)
+        self._encoding = self._thread.submit(self._encode, frame, self.num_written)
         self.num_written += 1
+
+    def _wait(self) -> None:
+        """Waits for the frame before, and raises its error."""
+        encoding, self._encoding = self._encoding, None
+        if encoding is not None:
+            encoding.result()
 
     def _convert(self, image: np.ndarray) -> Any:
         """Converts an RGB image to a frame of the encoder's pixel format."""
@@ -183,22 +196,24 @@ class VideoWriter:
         frame = make(np.ascontiguousarray(image), format="rgb24")
         return self._reformatter.reformat(frame, format=self._format)
 
-    def _encode(self, frame: Any) -> None:
+    def _encode(self, frame: Any, number: int) -> None:
         try:
             for packet in self._stream.encode(frame):
                 self._container.mux(packet)
             self._file.check()
         except (self._av.FFmpegError, ValueError) as error:
             raise FaceAlignError(
-                f"{self._name}: frame {self.num_written} cannot be encoded ({error}); write .avi, "
+                f"{self._name}: frame {number} cannot be encoded ({error}); write .avi, "
                 "or only landmarks"
             ) from error
 
     def close(self) -> None:
         """Ends the video and closes the file."""
         try:
-            self._encode(None)
+            self._wait()
+            self._encode(None, self.num_written)
         finally:
+            self._thread.shutdown()
             self._container.close()
             self._file.close()
         self._file.check()

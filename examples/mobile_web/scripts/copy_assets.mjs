@@ -29,11 +29,11 @@ for (const name of readdirSync(runtime)) {
   copyFileSync(join(runtime, name), join(wasm, name));
 }
 
-const mtcnn = join(repository, "keras_facealign", "detection", "mtcnn");
-mkdirSync(join(models, "mtcnn"));
-for (const name of ["pnet.tflite", "rnet.tflite", "onet.tflite"]) {
-  copyFileSync(join(mtcnn, name), join(models, "mtcnn", name));
-}
+const detector = "short_range.tflite";
+copyFileSync(
+  join(repository, "keras_facealign", "detection", "blazeface", detector),
+  join(models, detector),
+);
 
 // The page's own reader: a file that the page could not run stops the build with its message.
 const { module } = await runnerImport(join(here, "src", "metadata.ts"));

@@ -3,7 +3,7 @@
     python scripts/make_reference.py tests/reference.json [MODEL.tflite ...]
 
 Models named on the command line are run on the portrait beside this example; without any, the file
-has the numbers of geometry, sampling and face detection only, which no training changes.
+has the numbers of geometry and sampling only, which no training changes.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import numpy as np
 
 from keras_facealign import geometry
 from keras_facealign.data.images import read_image
-from keras_facealign.detection import MTCNNDetector
-from keras_facealign.detection.mtcnn import cascade
+from keras_facealign.detection.blazeface import network
+from keras_facealign.detection.blazeface.boxes import landmark_boxes
 from keras_facealign.geometry import crop_face
 from keras_facealign.inference.aligner import FaceAligner
 from keras_facealign.runtimes import ExportedModel
@@ -42,31 +42,60 @@ def rounded(values: np.ndarray, decimals: int = 3) -> list:
 
 
 def sampling() -> dict:
-    """Crops at several scales and places, and the patches that MTCNN's networks see."""
+    """Crops at several scales, places and angles."""
     picture = drawn_picture(90, 120)
     crops = []
-    for box in ([20, 15, 60, 50], [-30, -20, 90, 100], [70.5, 40.25, 118, 95], [3, 3, 9, 9]):
-        matrix = geometry.crop_matrix(np.array(box, np.float64), size=16)
-        crops.append({"box": box, "pixels": crop_face(picture, matrix, 16).ravel().tolist()})
-    boxes = np.array([[10.5, 12.25, 40, 44], [-8, 60, 30, 98]])
-    patches = rounded(cascade._patches(picture, boxes, 8).reshape(2, -1), 2)
-    return {
-        "crops": crops,
-        "patches": [{"box": b, "values": v} for b, v in zip(rounded(boxes), patches, strict=True)],
-    }
+    for box, roll in (
+        ([20, 15, 60, 50], 0),
+        ([-30, -20, 90, 100], 0),
+        ([70.5, 40.25, 118, 95], 0),
+        ([3, 3, 9, 9], 0),
+        ([30, 20, 80, 70], 35),
+    ):
+        matrix = geometry.crop_matrix(np.array(box, np.float64), size=16, roll=roll)
+        pixels = crop_face(picture, matrix, 16).ravel().tolist()
+        crops.append({"box": box, "roll": roll, "pixels": pixels})
+    return {"crops": crops}
 
 
-def suppression() -> dict:
-    """Boxes that overlap, and which of them stay."""
+def faces() -> dict:
+    """Numbers as of BlazeFace's network, three faces with several anchors each, and the faces."""
     generator = np.random.default_rng(0)
-    corners = generator.uniform(0, 60, (40, 2))
-    boxes = np.concatenate([corners, corners + generator.uniform(10, 40, (40, 2))], axis=1).round(2)
-    scores = generator.uniform(0, 1, 40).round(4)
-    result = {"boxes": boxes.tolist(), "scores": scores.tolist()}
-    for name, of_smaller in (("union", False), ("smaller", True)):
-        kept, _ = cascade._without_overlaps(boxes, scores, 0.5, of_smaller)
-        result[name] = kept.tolist()
-    return result
+    centers = network.anchors("short_range", 128)
+    points = np.array([[-9, -8], [10, -8], [1, 2], [1, 12], [-20, -4], [19, -5]])
+    chosen, raw, logits = [], [], []
+    for place, side, degrees in ((40, 40), 50, 4), ((90, 50), 40, 60), ((60, 100), 30, -15):
+        turn = geometry.turn_matrix(degrees, (0, 0))
+        there = geometry.transform_points(turn, points * side / 40)
+        distances = np.linalg.norm(centers - place, axis=1)
+        for anchor in np.argsort(distances)[:4].tolist():
+            off = np.array(place) - centers[anchor]
+            values = np.concatenate([off, [side, side], (there + off).ravel()])
+            chosen.append(anchor)
+            raw.append(rounded(values + generator.normal(0, 1, 16)))
+            logits.append(round(float(generator.uniform(0, 3)), 4))
+    scores = 1 / (1 + np.exp(-np.array(logits)))
+    found = network.suppress(network.decode(np.array(raw), centers[chosen], scores))
+    rolls = np.where(np.abs(found.rolls) > 20, found.rolls, 0.0)
+    rows = zip(
+        found.keypoints, found.scores, landmark_boxes(found), rolls, found.rolls, strict=True
+    )
+    return {
+        "anchors": chosen,
+        "raw": raw,
+        "logits": logits,
+        "least": 0.3,
+        "faces": [
+            {
+                "keypoints": rounded(keypoints),
+                "score": round(float(score), 4),
+                "box": rounded(box),
+                "roll": round(float(roll), 3),
+                "tilt": round(float(tilt), 3),
+            }
+            for keypoints, score, box, roll, tilt in rows
+        ],
+    }
 
 
 def landmarks(path: Path, portrait: np.ndarray, frame: np.ndarray) -> dict:
@@ -90,11 +119,9 @@ def main(output: str, *models: str) -> None:
     portrait = read_image(PORTRAIT)
     frame = np.full((FRAME_HEIGHT, FRAME_WIDTH, 3), GRAY, np.uint8)
     frame[:, LEFT : LEFT + portrait.shape[1]] = portrait[:FRAME_HEIGHT]
-    detections = MTCNNDetector()(portrait)
     reference = {
         "sampling": sampling(),
-        "suppression": suppression(),
-        "detections": [{"box": rounded(d.box), "score": round(d.score, 4)} for d in detections],
+        "faces": faces(),
         "models": [landmarks(Path(model), portrait, frame) for model in models],
     }
     Path(output).write_text(json.dumps(reference, separators=(",", ":")) + "\n")

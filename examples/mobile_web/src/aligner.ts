@@ -1,9 +1,9 @@
 /** The landmark network: a picture and a face's box in, landmarks in the picture's pixels out. */
 
 import { UserError } from "./errors.ts";
-import { type Box, invertPoint, type Point } from "./geometry.ts";
+import { type Box, cropTransform, invert, movePoint, type Place, type Point } from "./geometry.ts";
 import { type Metadata, readMetadata } from "./metadata.ts";
-import { cropFace, type Pixels } from "./pixels.ts";
+import { cutSquare, type Pixels } from "./pixels.ts";
 import { type Accelerator, LiteRtNetwork, type Network } from "./runtime.ts";
 
 export interface Face {
@@ -12,8 +12,9 @@ export interface Face {
   readonly confidence: readonly number[];
   /** Probability that each landmark is not hidden, of networks that tell. */
   readonly visibility?: readonly number[];
-  /** The box that the face was cropped by. */
+  /** The box that the face was cropped by; to lie on the face, it is turned by `roll` degrees. */
   readonly box: Box;
+  readonly roll: number;
 }
 
 export function meanConfidence(face: Face): number {
@@ -44,19 +45,22 @@ export class Aligner {
     return new Aligner(network, metadata, network.accelerator, () => network.delete());
   }
 
-  async align(image: Pixels, box: Box): Promise<Face> {
+  async align(image: Pixels, { box, roll }: Place): Promise<Face> {
     const { inputSize, boxScale, numLandmarks } = this.metadata;
-    const { data, transform } = cropFace(image, box, inputSize, boxScale);
-    const { landmarks, confidence, visibility } = await this.network.run(data);
+    const transform = cropTransform({ box, roll }, inputSize, boxScale);
+    const crop = cutSquare(image, transform, inputSize);
+    const { landmarks, confidence, visibility } = await this.network.run(crop);
     if (!landmarks || !confidence) throw new Error("the network gives no landmarks");
+    const back = invert(transform);
     const points = Array.from({ length: numLandmarks }, (_, i) =>
-      invertPoint(transform, landmarks[2 * i] as number, landmarks[2 * i + 1] as number),
+      movePoint(back, { x: landmarks[2 * i] as number, y: landmarks[2 * i + 1] as number }),
     );
     return {
       landmarks: points,
       confidence: Array.from(confidence),
       ...(visibility && { visibility: Array.from(visibility) }),
       box,
+      roll,
     };
   }
 

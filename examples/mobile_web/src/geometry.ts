@@ -8,28 +8,47 @@ export interface Point {
 /** x0, y0, x1, y1. */
 export type Box = readonly [number, number, number, number];
 
-/** Scaling and translation: `x' = scale * x + dx`, `y' = scale * y + dy`. */
+/** Scaling, turning and translation: `x' = a x - b y + dx`, `y' = b x + a y + dy`. */
 export interface Transform {
-  readonly scale: number;
+  readonly a: number;
+  readonly b: number;
   readonly dx: number;
   readonly dy: number;
 }
 
-/** From picture to the square crop whose side is `margin` times the box's longer side. */
-export function cropTransform(box: Box, size: number, margin: number): Transform {
-  const [x0, y0, x1, y1] = box;
-  const scale = size / (margin * Math.max(x1 - x0, y1 - y0));
-  const half = (size - 1) / 2;
+/** Where a face is: its box lies on it when it is turned about its center, clockwise, by `roll` degrees. */
+export interface Place {
+  readonly box: Box;
+  readonly roll: number;
+}
+
+/** Scales about a point of the picture, which goes to `target`, and turns back by `roll` degrees. */
+export function turned(scale: number, roll: number, center: Point, target: Point): Transform {
+  const angle = (-roll * Math.PI) / 180;
+  const [a, b] = [scale * Math.cos(angle), scale * Math.sin(angle)];
   return {
-    scale,
-    dx: half - (scale * (x0 + x1)) / 2,
-    dy: half - (scale * (y0 + y1)) / 2,
+    a,
+    b,
+    dx: target.x - a * center.x + b * center.y,
+    dy: target.y - b * center.x - a * center.y,
   };
 }
 
-/** The transform undone, for one point. */
-export function invertPoint(transform: Transform, x: number, y: number): Point {
-  return { x: (x - transform.dx) / transform.scale, y: (y - transform.dy) / transform.scale };
+/** From picture to the upright square crop whose side is `margin` times the box's longer side. */
+export function cropTransform({ box, roll }: Place, size: number, margin: number): Transform {
+  const [x0, y0, x1, y1] = box;
+  const scale = size / (margin * Math.max(x1 - x0, y1 - y0));
+  const half = (size - 1) / 2;
+  return turned(scale, roll, boxCenter(box), { x: half, y: half });
+}
+
+export function movePoint({ a, b, dx, dy }: Transform, { x, y }: Point): Point {
+  return { x: a * x - b * y + dx, y: b * x + a * y + dy };
+}
+
+export function invert({ a, b, dx, dy }: Transform): Transform {
+  const area = a * a + b * b;
+  return { a: a / area, b: -b / area, dx: -(a * dx + b * dy) / area, dy: (b * dx - a * dy) / area };
 }
 
 /** The tight box around points. */
@@ -44,65 +63,29 @@ export function pointsBox(points: readonly Point[]): Box {
   return [x0, y0, x1, y1];
 }
 
+export function boxCenter(box: Box): Point {
+  return { x: (box[0] + box[2]) / 2, y: (box[1] + box[3]) / 2 };
+}
+
+/** A square about a center. */
+export function squareAround({ x, y }: Point, side: number): Box {
+  return [x - side / 2, y - side / 2, x + side / 2, y + side / 2];
+}
+
 export function boxArea(box: Box): number {
   return (box[2] - box[0]) * (box[3] - box[1]);
 }
 
-function sharedArea(a: Box, b: Box): number {
-  const width = Math.min(a[2], b[2]) - Math.max(a[0], b[0]);
-  const height = Math.min(a[3], b[3]) - Math.max(a[1], b[1]);
-  return Math.max(width, 0) * Math.max(height, 0);
-}
-
 /** Intersection over union; 0 where both boxes are empty. */
 export function boxOverlap(a: Box, b: Box): number {
-  const shared = sharedArea(a, b);
+  const width = Math.min(a[2], b[2]) - Math.max(a[0], b[0]);
+  const height = Math.min(a[3], b[3]) - Math.max(a[1], b[1]);
+  const shared = Math.max(width, 0) * Math.max(height, 0);
   const union = boxArea(a) + boxArea(b) - shared;
   return union > 0 ? shared / union : 0;
 }
 
-/** The square as large as the longer side, about the same center. */
-export function squareBox(box: Box): Box {
-  const [cx, cy] = [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2];
-  const half = Math.max(box[2] - box[0], box[3] - box[1]) / 2;
-  return [cx - half, cy - half, cx + half, cy + half];
-}
-
-/** A square about the box's center, shifted and scaled in units of sqrt(width * height). */
-export function shiftAndScaleBox(box: Box, shift: Point, scale: number): Box {
-  const size = Math.sqrt(boxArea(box));
-  const cx = (box[0] + box[2]) / 2 + size * shift.x;
-  const cy = (box[1] + box[3]) / 2 + size * shift.y;
-  const half = (size * scale) / 2;
-  return [cx - half, cy - half, cx + half, cy + half];
-}
-
-export interface Scored {
-  readonly box: Box;
-  readonly score: number;
-}
-
-/**
- * Drops boxes that overlap one with a higher score, whether or not that one stays.
- *
- * With `ofSmaller`, overlap is the share of the smaller box that lies in the other, instead of
- * intersection over union. The highest score comes first.
- */
-export function withoutOverlaps(
-  found: readonly Scored[],
-  most: number,
-  ofSmaller = false,
-): Scored[] {
-  const sorted = [...found].sort((a, b) => b.score - a.score);
-  const areas = sorted.map(({ box }) => boxArea(box));
-  return sorted.filter(({ box }, i) => {
-    const area = areas[i] as number;
-    for (let j = 0; j < i; j++) {
-      const other = areas[j] as number;
-      const shared = sharedArea(box, (sorted[j] as Scored).box);
-      const whole = ofSmaller ? Math.min(area, other) : area + other - shared;
-      if (shared / whole > most) return false;
-    }
-    return true;
-  });
+/** Degrees from -180 to 180. */
+export function normalAngle(degrees: number): number {
+  return ((((degrees + 180) % 360) + 360) % 360) - 180;
 }

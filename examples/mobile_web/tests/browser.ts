@@ -73,9 +73,34 @@ export interface Shot {
   readonly frame: number;
   readonly faces: {
     landmarks: { x: number; y: number }[];
+    roll: number;
     confidence: number[];
     visibility?: number[];
   }[];
+}
+
+/** The portrait turned clockwise, as a file to open on the page. */
+export async function turnedPortrait(
+  page: Page,
+  degrees: number,
+): Promise<{ name: string; mimeType: string; buffer: Buffer }> {
+  const source = `data:image/jpeg;base64,${readFileSync(portrait).toString("base64")}`;
+  const data = await page.evaluate(
+    async ({ source, degrees }) => {
+      const image = new Image();
+      image.src = source;
+      await image.decode();
+      const { width, height } = image;
+      const canvas = Object.assign(document.createElement("canvas"), { width, height });
+      const context = canvas.getContext("2d") as CanvasRenderingContext2D;
+      context.translate(width / 2, height / 2);
+      context.rotate((degrees * Math.PI) / 180);
+      context.drawImage(image, -width / 2, -height / 2);
+      return canvas.toDataURL("image/png").split(",")[1] as string;
+    },
+    { source, degrees },
+  );
+  return { name: "turned.png", mimeType: "image/png", buffer: Buffer.from(data, "base64") };
 }
 
 export interface Visit {

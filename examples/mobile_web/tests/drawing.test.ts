@@ -36,7 +36,7 @@ function draw(face: Face): { notes: Note[]; alphaAfter: number } {
 function faceOf(count: number, visibility?: number[]): Face {
   const landmarks = Array.from({ length: count }, (_, i) => ({ x: i, y: 2 * i }));
   const confidence = landmarks.map(() => 0.9);
-  return { landmarks, confidence, box: [0, 0, 90, 90], ...(visibility && { visibility }) };
+  return { landmarks, confidence, box: [0, 0, 90, 90], roll: 0, ...(visibility && { visibility }) };
 }
 
 describe("a face", () => {

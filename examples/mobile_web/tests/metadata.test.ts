@@ -8,7 +8,7 @@ import { readMetadata } from "../src/metadata.ts";
 
 const repository = join(import.meta.dirname, "..", "..", "..");
 const foreign = readFileSync(
-  join(repository, "keras_facealign", "detection", "mtcnn", "pnet.tflite"),
+  join(repository, "keras_facealign", "detection", "blazeface", "short_range.tflite"),
 );
 const folder = join(import.meta.dirname, "..", "public", "models");
 const manifest = join(folder, "manifest.json");
@@ -105,7 +105,7 @@ describe("metadata", () => {
   });
 
   test("a TFLite file of someone else", () => {
-    expect(() => readMetadata(foreign, "pnet.tflite")).toThrow(/not one of keras-facealign/);
+    expect(() => readMetadata(foreign, "short_range.tflite")).toThrow(/not one of keras-facealign/);
     expect(() => readMetadata(smallModel("{}", "other_program__"), "m")).toThrow(
       /not one of keras/,
     );
