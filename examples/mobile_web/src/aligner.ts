@@ -17,8 +17,23 @@ export interface Face {
   readonly roll: number;
 }
 
+const mean = (values: readonly number[]) =>
+  values.reduce((sum, value) => sum + value, 0) / values.length;
+
 export function meanConfidence(face: Face): number {
-  return face.confidence.reduce((sum, value) => sum + value, 0) / face.confidence.length;
+  return mean(face.confidence);
+}
+
+// As in `keras_facealign/inference/reliability.py`.
+const LEAST_VISIBILITY = 0.45;
+const LEAST_CONFIDENCE = 0.65;
+const SURE_SCORE = 0.8;
+
+/** Whether confidence and visibility are those of a face that the detector gave a score. */
+export function isReliable(face: Face, score: number): boolean {
+  const doubt = Math.max(SURE_SCORE - score, 0);
+  if (face.visibility) return mean(face.visibility) >= LEAST_VISIBILITY + doubt;
+  return meanConfidence(face) >= LEAST_CONFIDENCE + doubt;
 }
 
 export class Aligner {

@@ -1,6 +1,6 @@
 /** Puts the parts together: choices of the user, the camera's loop, photos. */
 
-import { Aligner, type Face, meanConfidence } from "./aligner.ts";
+import { Aligner, type Face, isReliable, meanConfidence } from "./aligner.ts";
 import { closeCamera, type Facing, onNextFrame, openCamera } from "./camera.ts";
 import { Detector } from "./detector.ts";
 import { drawFaces } from "./drawing.ts";
@@ -113,7 +113,8 @@ async function alignPhoto(): Promise<void> {
   const between = performance.now();
   const faces: Face[] = [];
   for (const place of found.sort((a, b) => boxArea(b.box) - boxArea(a.box))) {
-    faces.push(await aligner.align(pixels, place));
+    const face = await aligner.align(pixels, place);
+    if (isReliable(face, place.score)) faces.push(face);
   }
   const end = performance.now();
   showResult("photo", faces, between - start, (end - between) / Math.max(1, faces.length));

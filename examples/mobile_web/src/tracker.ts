@@ -3,7 +3,7 @@
  * that the detector, the slower part, runs only when a face is new or lost.
  */
 
-import { type Aligner, type Face, meanConfidence } from "./aligner.ts";
+import { type Aligner, type Face, isReliable, meanConfidence } from "./aligner.ts";
 import type { Detector } from "./detector.ts";
 import {
   type Box,
@@ -95,7 +95,7 @@ export class Tracker {
       if (faces.length >= MAX_FACES || !isNew(place.box)) continue;
       // Twice: from now on the box comes from the landmarks, and they must not jump then.
       const first = await this.aligner.align(image, place);
-      if (!isFace(first, image)) continue;
+      if (!isFace(first, image) || !isReliable(first, place.score)) continue;
       const face = await this.aligner.align(image, nextPlace(first));
       if (isFace(face, image) && isNew(pointsBox(face.landmarks))) faces.push(face);
     }
