@@ -19,6 +19,11 @@ most one frame, and is as accurate in motion.
     python benchmarks/video.py --files
 
 compares reading and writing of the same frames, at two sizes, with OpenCV's video layer.
+
+    python benchmarks/video.py --speed --preset sat1_cab_mobile --peer-python PYTHON
+
+tracks a clip of 1280 x 720 with two faces that move about, as `keras-facealign video` does, with
+reading, drawing and encoding, and does the same with MediaPipe, which PYTHON has.
 """
 
 from __future__ import annotations
@@ -27,6 +32,8 @@ import argparse
 import itertools
 import math
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -42,6 +49,7 @@ from rich.table import Table
 from keras_facealign import geometry
 from keras_facealign.data import read_image
 from keras_facealign.inference import Face, FaceAligner
+from keras_facealign.inference.drawing import draw_tracked
 from keras_facealign.video import FaceTracker, VideoReader, video_writer
 
 PHOTO = Path(__file__).parents[1] / "examples" / "astronaut.jpg"
@@ -194,11 +202,72 @@ def compare_files(repeats: int = 5) -> None:
     Console().print(table)
 
 
+def two_faces(index: int) -> np.ndarray:
+    """A frame, uint8 (720, 1280, 3), with the portrait in both halves, moving about."""
+    photo, t = read_image(PHOTO), index / RATE
+    frame = np.full((720, 1280, 3), (70, 90, 110), np.uint8)
+    for half in (0, 1):
+        dx = 120 * math.sin(2 * math.pi * 0.3 * t + half)
+        dy = 60 * math.sin(2 * math.pi * 0.23 * t + 2 * half)
+        turn = math.radians(12) * math.sin(2 * math.pi * 0.35 * t + half)
+        grow = 1.5 + 0.3 * math.sin(2 * math.pi * 0.2 * t + half)
+        about_face = geometry.similarity(grow, turn, (0.0, 0.0), FACE)
+        place = geometry.translation_matrix(320 - FACE[0] + dx, 355 - FACE[1] + dy)
+        cv2.warpAffine(
+            photo,
+            geometry.compose(place, about_face),
+            (640, 720),
+            dst=frame[:, 640 * half : 640 * (half + 1)],
+            borderMode=cv2.BORDER_TRANSPARENT,
+        )
+    return frame
+
+
+def follow_video(preset: str, source: Path, target: Path) -> str:
+    """Tracks a video as the command does; returns what it took."""
+    aligner = FaceAligner.from_preset(preset)
+    aligner.align(np.zeros((64, 64, 3), np.uint8))
+    tracker, found, count = FaceTracker(aligner), 0, 0
+    start, used = time.perf_counter(), time.process_time()
+    with VideoReader(source) as reader, video_writer(target, RATE, (1280, 720)) as writer:
+        for frame in reader:
+            faces = tracker.update(frame.image, frame.time)
+            writer.write(draw_tracked(frame.image, faces, aligner.model.scheme), frame.time)
+            found, count = found + len(faces), count + 1
+    spent, used = time.perf_counter() - start, time.process_time() - used
+    return speed_line(preset, count, found, spent, used)
+
+
+def speed_line(name: str, count: int, found: int, spent: float, used: float) -> str:
+    """What a run took, in words."""
+    return (
+        f"{name}: {count / spent:.1f} frames/s, {1e3 * used / count:.1f} ms of processor time a "
+        f"frame, {found / count:.2f} faces a frame"
+    )
+
+
+def compare_speed(preset: str, python: str) -> None:
+    """Prints frames a second with this library and with MediaPipe, in turns."""
+    with tempfile.TemporaryDirectory() as folder:
+        clip, target = Path(folder) / "clip.mp4", Path(folder) / "drawn.mp4"
+        write_with_package(clip, [two_faces(index) for index in range(240)])
+        for _ in range(2):
+            print(follow_video(preset, clip, target))
+            peer = [python, str(Path(__file__).with_name("video_peer.py")), str(clip), str(target)]
+            run = subprocess.run(peer, capture_output=True, text=True)
+            print((run.stdout or run.stderr).strip().splitlines()[-1])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--preset", default="sat1_cab_mobile")
     parser.add_argument("--files", action="store_true", help="compare reading and writing instead")
+    parser.add_argument("--speed", action="store_true", help="compare with MediaPipe instead")
+    parser.add_argument("--peer-python", default=sys.executable, help="Python that has MediaPipe")
     args = parser.parse_args()
+    if args.speed:
+        compare_speed(args.preset, args.peer_python)
+        return
     if args.files:
         compare_files()
         return
