@@ -87,7 +87,9 @@ function expectCamera(what: string, shots: readonly Shot[], reference: Reference
   off.sort((a, b) => a - b);
   const middle = off[off.length >> 1] as number;
   const worst = off[off.length - 1] as number;
-  console.log(`${what}: ${middle.toFixed(3)} px from Python in the median, worst ${worst.toFixed(3)}`);
+  console.log(
+    `${what}: ${middle.toFixed(3)} px from Python in the median, worst ${worst.toFixed(3)}`,
+  );
   // A busy machine skips frames: the face is then far from where the last box was.
   expect(middle).toBeLessThan(1);
   expect(off.filter((distance) => distance > 3).length).toBeLessThan(0.25 * off.length);
