@@ -216,7 +216,7 @@ def write_no_frames(path: Path) -> None:
         (write_no_frames, "contains no readable frame"),
         (lambda path: path.write_bytes(b""), "the file is empty"),
         (lambda path: path.write_bytes(b"text " * 99), "cannot be read as a video"),
-        (lambda path: None, "there is no such file"),
+        (lambda path: None, "cannot be opened (No such file or directory)"),
     ],
 )
 def test_what_is_not_a_video_is_one_line_and_exit_code_2(make, complaint, tmp_path, capfd, network):

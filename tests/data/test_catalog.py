@@ -106,10 +106,11 @@ def test_folders_of_other_sets_are_left_out(tmp_path):
     assert len(list(load_menpo2d(place, "train", strict=True))) == 2
 
 
-# What has no builder is read in tests of its own.
-@pytest.mark.parametrize(
-    "name", sorted(LOADERS.keys() - {"aflw_3d_crops", "cfp/landmarks", "turned_faces"})
-)
+# These are read in tests of their own.
+WITHOUT_BUILDER = {"aflw_3d_crops", "cfp/landmarks", "pts_folder", "turned_faces"}
+
+
+@pytest.mark.parametrize("name", sorted(LOADERS.keys() - WITHOUT_BUILDER))
 def test_faces_are_loaded_by_name(name):
     # Menpo2D's kinds of faces have entries of their own; labels of other sets have not.
     entry = {"menpo2d": "menpo2d/semi_frontal"}.get(name, name)

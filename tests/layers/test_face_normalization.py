@@ -47,13 +47,13 @@ def test_restored_and_in_half_precision(faces, tmp_path):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         inputs = keras.Input((150, 150, 3), dtype="uint8"), keras.Input((68, 2))
-        model = keras.Model(inputs, FaceNormalization(64, "pose3d")(list(inputs)))
+        model = keras.Model(inputs, FaceNormalization(96, "pose3d")(list(inputs)))
         model.save(tmp_path / "model.keras")
         again = keras.saving.load_model(tmp_path / "model.keras")
     finally:
         keras.config.set_dtype_policy("float32")
-    assert model.output.dtype == "float32" and model.output.shape == (None, 64, 64, 3)
-    expected = norm_crop(images, landmarks, 64, "pose3d").astype(float)
+    assert model.output.dtype == "float32" and model.output.shape == (None, 96, 96, 3)
+    expected = norm_crop(images, landmarks, 96, "pose3d").astype(float)
     for each in (model, again):
         found = ops.convert_to_numpy(each([images, landmarks]))
         assert np.abs(found - expected).mean() < 0.6
