@@ -14,6 +14,7 @@ PACKAGE = ROOT / "keras_facealign"
 # Public modules whose names the room's own package does not export.
 EXTRA_MODULES = {
     "calibration": ["quality"],
+    "corpus": ["beam"],
     "data": ["catalog", "readers.ibug_300w", "face_profiling"],
     "evaluation": ["collect_predictions", "cards"],
     "objective": ["losses", "metrics", "targets"],

@@ -32,6 +32,7 @@ ROOMS = (
     "inference",
     "video",
     "formats",
+    "corpus",
     "export",
     "evaluation",
     "recognition",

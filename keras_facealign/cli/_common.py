@@ -215,6 +215,7 @@ _EXTRAS = {
     "importlib_resources": "tfds",
     "scipy": "tfds",
     "tensorboard": "train",
+    "pyarrow": "corpus",
 }
 
 

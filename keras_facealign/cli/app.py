@@ -14,6 +14,7 @@ import typer
 from keras_facealign._version import __version__
 from keras_facealign.cli._common import CommandGroup, add_command
 from keras_facealign.cli.align import align
+from keras_facealign.cli.align_corpus import align_corpus
 from keras_facealign.cli.calibrate import calibrate
 from keras_facealign.cli.card import card
 from keras_facealign.cli.convert import convert_mxnet
@@ -61,7 +62,17 @@ def _options(
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
-for _command in (align, video, train, evaluate, calibrate, card, convert_mxnet, export):
+for _command in (
+    align,
+    align_corpus,
+    video,
+    train,
+    evaluate,
+    calibrate,
+    card,
+    convert_mxnet,
+    export,
+):
     add_command(app, _command)
 for _command in (normalize, embed, verify, train_recognition):
     add_command(app, _command)

@@ -38,8 +38,8 @@ def check_choice(value: str, choices: Iterable[str], problem: str) -> None:
         raise FaceAlignError(f"{problem} {value!r}; choose one of {', '.join(choices)}")
 
 
-def import_extra(module: str) -> Any:
-    """Imports a module of a package that only the extra `tfds` installs.
+def import_extra(module: str, extra: str = "tfds") -> Any:
+    """Imports a module of a package that only an extra installs.
 
     Raises:
         FaceAlignError: The package is not installed.
@@ -49,7 +49,7 @@ def import_extra(module: str) -> Any:
     except ImportError as error:
         raise FaceAlignError(
             f"{module.partition('.')[0]} cannot be imported ({one_line(error)}); run: "
-            'pip install "keras_facealign[tfds]"'
+            f'pip install "keras_facealign[{extra}]"'
         ) from error
 
 

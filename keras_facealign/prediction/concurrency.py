@@ -27,13 +27,20 @@ _MISSING: Any = object()
 _living: weakref.WeakSet[PerProcess[Any]] = weakref.WeakSet()
 # Whether Keras has computed in this process; and whether it had in one that this was forked from.
 _keras_started = _keras_lost = False
+_most_cores = sys.maxsize
 
 
 def available_cores() -> int:
     """Counts the processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        return min(len(os.sched_getaffinity(0)), _most_cores)
+    return min(os.cpu_count() or 1, _most_cores)
+
+
+def limit_cores(most: int) -> None:
+    """Limits the cores that runtimes and detectors loaded from now on use in this process."""
+    global _most_cores
+    _most_cores = max(1, most)
 
 
 class PerProcess(Generic[T]):
