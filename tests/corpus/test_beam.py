@@ -1,0 +1,96 @@
+"""Apache Beam gives the files of the processes of one machine."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+
+from keras_facealign.corpus import align_shard, plan, prepare
+from keras_facealign.corpus.beam import AlignFaces, AlignShards, main
+from keras_facealign.errors import FaceAlignError
+from tests.corpus.samples import (
+    BROKEN,
+    Options,
+    load,
+    photo,
+    photos,
+    results,
+    rows,
+    write_folder,
+)
+
+pytest.importorskip("pyarrow")
+HAS_BEAM = importlib.util.find_spec("apache_beam") is not None
+with_beam = pytest.mark.skipif(not HAS_BEAM, reason='pip install "keras_facealign[beam]"')
+
+
+@pytest.mark.skipif(HAS_BEAM, reason="Apache Beam is installed")
+def test_without_beam_the_extra_is_named(tmp_path, capsys):
+    for make in (AlignFaces, lambda: AlignShards("out")):
+        with pytest.raises(FaceAlignError, match=r"keras_facealign\[beam\]"):
+            make()
+    with pytest.raises(SystemExit) as stop:
+        main([str(tmp_path), "--output", "out"])
+    assert stop.value.code == 2
+    assert "keras_facealign[beam]" in capsys.readouterr().err
+
+
+@with_beam
+@pytest.mark.slow
+def test_shards_in_two_processes(tmp_path):
+    import apache_beam as beam
+    from apache_beam.metrics import MetricsFilter
+
+    source = write_folder(tmp_path / "in", photos(12, **BROKEN))
+    shards, options = plan(source, photos_per_shard=4), Options(overlay_every=4)
+    for name in ("expected", "out"):
+        prepare(shards, tmp_path / name, options.to_dict())
+    for shard in shards:
+        align_shard(shard, tmp_path / "expected", load(), 4)
+    arguments = ["--direct_num_workers=2", "--direct_running_mode=multi_processing"]
+    pipeline = beam.Pipeline(argv=["--runner=DirectRunner", *arguments])
+    _ = pipeline | beam.Create(shards) | AlignShards(tmp_path / "out", options)
+    finished = pipeline.run()
+    finished.wait_until_finish()
+    assert results(tmp_path / "out") == results(tmp_path / "expected")
+    counters = finished.metrics().query(MetricsFilter().with_namespace("keras_facealign"))
+    found = {c.key.metric.name: c.committed for c in counters["counters"]}
+    assert found == {"photos": 12, "faces": 12, "failed": 2}
+    assert not prepare(shards, tmp_path / "out", options.to_dict())
+
+
+@with_beam
+def test_photos_of_a_pipeline(tmp_path):
+    import apache_beam as beam
+    from apache_beam.testing.util import assert_that, equal_to
+
+    (tmp_path / "a.jpg").write_bytes(photo(1))
+    elements = [("bytes", photo(0)), ("path", str(tmp_path / "a.jpg")), ("broken", b"no photo")]
+    aligner = load()
+    expected = [
+        (key, 110, [face.to_dict() for face in aligner.align(source)])
+        for key, source in elements[:2]
+    ]
+    with beam.Pipeline(runner="DirectRunner") as pipeline:
+        found = pipeline | beam.Create(elements) | AlignFaces(Options())
+        got = found.rows | beam.Map(lambda row: (row["key"], row["width"], row["faces"]))
+        assert_that(got, equal_to(expected))
+        dead = found.dead_letters | "Keys" >> beam.Map(
+            lambda row: (row["key"], bool(row["reason"]))
+        )
+        assert_that(dead, equal_to([("broken", True)]), "dead letters")
+
+
+@with_beam
+def test_the_program(tmp_path, capsys):
+    source = write_folder(tmp_path / "in", photos(2))
+    words = [str(source), "--output", str(tmp_path / "out"), "--runner=DirectRunner"]
+    assert main(words) == 0
+    assert "1 of 1 shards done" in capsys.readouterr().out
+    assert len(rows(tmp_path / "out")) == 2
+    assert main(words) == 0
+    assert "0 of 1 shards done" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as stop:
+        main([str(tmp_path / "missing.tar"), "--output", str(tmp_path / "out")])
+    assert stop.value.code == 2
