@@ -173,7 +173,7 @@ def _from_pil(picture: Image.Image, max_pixels: int, name: str) -> np.ndarray:
         picture.load()
         orientation = _exif_orientation(picture)
         rgb = _pil_to_rgb(picture, name)
-    except FaceAlignError:
+    except (FaceAlignError, MemoryError):
         raise
     except Exception as error:  # As above, for a truncated or damaged body.
         raise FaceAlignError(

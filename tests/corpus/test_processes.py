@@ -85,7 +85,9 @@ def test_a_photo_that_takes_too_much_memory_fails_alone(tmp_path):
     from PIL import Image
 
     source = write_folder(tmp_path / "in", photos(2))
-    Image.new("RGB", (9000, 9000)).save(source / "large.png", compress_level=1)
+    pixels = np.zeros((9000, 9000, 3), np.uint8)
+    pixels[:200] = np.random.default_rng(0).integers(0, 256, (200, 9000, 3))  # as large as a photo
+    Image.fromarray(pixels).save(source / "large.png", compress_level=1)
     shards = prepared(source, tmp_path / "out")
     (result,) = run(shards, tmp_path / "out", load, memory=200)
     assert (result.photos, result.failed) == (2, 1)
