@@ -32,6 +32,7 @@ from keras_facealign.detection import BlazeFaceDetector
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.formats import write_image
 from keras_facealign.inference import Face, FaceAligner, draw_faces
+from keras_facealign.landmarks import IBUG68
 from keras_facealign.storage.atomic import OutputError, atomic_path
 from keras_facealign.storage.file_names import printable
 from keras_facealign.storage.reading import one_line
@@ -155,7 +156,7 @@ class _ShardRun:
 
     def _table(self, folder: str, schema: Any) -> Any:
         about = {"format": FORMAT, "fingerprint": self.shard.fingerprint}
-        scheme = getattr(self.aligner.model, "scheme", None)
+        scheme = getattr(self.aligner.model, "scheme", IBUG68)
         if folder == FACES and scheme is not None:
             about["scheme"] = scheme.name
         schema = schema.with_metadata({METADATA: json.dumps(about).encode()})
@@ -231,7 +232,7 @@ class _ShardRun:
     def _draw(self, position: int, photo: Any, faces: list[Face]) -> str:
         name = f"{OVERLAYS}/{self.shard.name}/{position:08d}.jpg"
         (self.output / name).parent.mkdir(parents=True, exist_ok=True)
-        scheme = getattr(self.aligner.model, "scheme", None)
+        scheme = getattr(self.aligner.model, "scheme", IBUG68)
         write_image(self.output / name, draw_faces(read_image(photo), faces, scheme))
         return _text(name)
 

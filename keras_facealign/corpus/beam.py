@@ -22,6 +22,8 @@ from keras_facealign.data.images import read_image
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.storage.reading import one_line
 
+beam: Any
+Shared: Any
 try:
     import apache_beam as beam
     from apache_beam.utils.shared import Shared

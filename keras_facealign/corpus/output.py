@@ -70,7 +70,7 @@ def model_digest(preset: str | os.PathLike[str]) -> str:
     if path.suffix.lower() in (".tflite", ".onnx"):
         files = [path]
     else:
-        folder = find_preset(preset)
+        folder = find_preset(os.fspath(preset))
         files = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in _MODEL_SUFFIXES]
     digest = hashlib.sha256()
     for file in files:
