@@ -10,6 +10,7 @@ program it takes the options of Beam's runners:
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -176,6 +177,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 if __name__ == "__main__":
     # Workers of other processes find the classes in the module, but not in the program.
-    from keras_facealign.corpus.beam import main as main_of_module
-
-    raise SystemExit(main_of_module())
+    raise SystemExit(importlib.import_module("keras_facealign.corpus.beam").main())
