@@ -19,13 +19,13 @@ from keras_facealign.storage.file_names import escape_cell
 from keras_facealign.storage.reading import csv_rows
 
 if TYPE_CHECKING:
-    from keras_facealign.recognition import FaceNormalizer
+    from keras_facealign.recognition import FaceNormalizer, NormalizedFace
 
 NormalizationMode = Literal["arcface", "box", "similarity68", "pose3d", "frontal3d"]
 
 TABLE = "faces.csv"
 COLUMNS = (
-    *("image", "crop", "settings", "mode", "note", "score"),
+    *("image", "crop", "settings", "mode", "note", "reliable", "score"),
     *("x0", "y0", "x1", "y1", "m00", "m01", "m02", "m10", "m11", "m12"),
 )
 # Photos between two writings of the table, which a killed run loses at most.
@@ -49,7 +49,8 @@ def normalize(
 
     Writes NAME_face.png for each photo, in the same subfolders, and faces.csv: photo, crop, box,
     and the matrix from pixels of the photo to those of the crop (of similarity68 for frontal3d), or
-    why there is no crop. A face whose landmarks are not reliable is cut out by its box, and listed.
+    why there is no crop. A face is cut out by its box where its landmarks coincide. Such faces are
+    listed, and so are those whose landmarks are marked as not reliable: 0 in the column reliable.
 
     Run the same command again to continue: photos that have a crop of the same settings are not
     read again. Photos without a face and unreadable photos do not stop the command; they are listed
@@ -114,10 +115,9 @@ def _run(
             crop = table.crop(photo)
             common.make_folder(crop.parent)
             write_image(crop, result.crop)
-            numbers = [*result.face.box, *result.matrix.ravel()]
-            table.add(photo, result.mode, result.note, result.face.score, numbers)
+            table.add(photo, result)
         if len(failures) > before:
-            table.add(photo, "failed", failures[-1])
+            table.add_failure(photo, failures[-1])
         if number % _BETWEEN == 0:
             table.write()
         advance()
@@ -132,7 +132,8 @@ class _Table:
         settings: What a crop depends on besides the photo.
 
     Attributes:
-        notes: A line for each photo of this run that was not cut out as asked for.
+        notes: A line for each photo of this run that was not cut out as asked for, or whose face is
+            marked as not reliable.
     """
 
     folder: Path
@@ -159,16 +160,22 @@ class _Table:
                 raise OutputError(message, OSError())
             self._rows = {row[0]: row for row in rows}
 
-    def add(
-        self, photo: Photo, mode: str, note: str, score: float = 0.0, numbers: list | None = None
-    ) -> None:
-        crop = "" if numbers is None else self.crop(photo).relative_to(self.folder).as_posix()
-        cells = [_key(photo), *map(escape_cell, (crop, self.settings, mode, note))]
-        cells.append("" if numbers is None else f"{score:.4f}")
-        cells += [""] * 10 if numbers is None else [f"{float(n):.6f}" for n in numbers]
+    def add(self, photo: Photo, result: NormalizedFace) -> None:
+        from keras_facealign.recognition.normalization import UNRELIABLE
+
+        face, crop = result.face, self.crop(photo).relative_to(self.folder).as_posix()
+        cells = [_key(photo), *map(escape_cell, (crop, self.settings, result.mode, result.note))]
+        cells += [str(int(face.reliable)), f"{face.score:.4f}"]
+        cells += [f"{float(n):.6f}" for n in (*face.box, *result.matrix.ravel())]
         self._rows[cells[0]] = cells
-        if note and numbers is not None:
-            self.notes.append(f"{photo.path}: {note}; cut out by the box")
+        if result.note:
+            self.notes.append(f"{photo.path}: {result.note}; cut out by the box")
+        if not face.reliable:
+            self.notes.append(f"{photo.path}: {UNRELIABLE}; check the crop")
+
+    def add_failure(self, photo: Photo, reason: str) -> None:
+        cells = [_key(photo), *map(escape_cell, ("", self.settings, "failed", reason))]
+        self._rows[cells[0]] = cells + [""] * (len(COLUMNS) - len(cells))
 
     def write(self) -> None:
         stream = io.StringIO()

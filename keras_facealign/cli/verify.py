@@ -36,8 +36,8 @@ def verify(
     and embeddings.npz: Ctrl-C keeps the embeddings, and the same command continues with them.
 
     Pairs with a missing or broken picture are left out and listed. A picture in which no face is
-    found counts as a whole, and one whose landmarks are not reliable is cut out by its box; their
-    numbers are printed.
+    found counts as a whole. The numbers of such pictures, and of those whose landmarks are marked
+    as not reliable, are printed.
 
     Args:
         protocol: lfw (View 2), cfp_ff or cfp_fp.

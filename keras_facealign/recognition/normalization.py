@@ -24,6 +24,9 @@ from keras_facealign.ops.face_normalization import (
 
 SELECTIONS = ("largest", "central")
 
+UNRELIABLE = "the landmarks are marked as not reliable"
+"""What lists and reports say of a face whose `reliable` is false."""
+
 
 def estimate_norm(
     landmarks: np.ndarray, image_size: int = 112, mode: str = "arcface"
@@ -124,12 +127,14 @@ def _check_landmarks(landmarks: Any, image_size: int, mode: str) -> np.ndarray:
     return points
 
 
-def _check_matrix(matrix: np.ndarray, image_size: int) -> np.ndarray:
+def _check_matrix(
+    matrix: np.ndarray, image_size: int, fault: str = "The landmarks of a face coincide"
+) -> np.ndarray:
     with np.errstate(invalid="ignore"):
         # A larger factor makes a pixel as large as the crop.
         usable = np.hypot(matrix[..., 0, 0], matrix[..., 1, 0]) < image_size
     if not (usable & np.isfinite(matrix).all(axis=(-2, -1))).all():
-        raise FaceAlignError("The landmarks of a face coincide; leave this face out.")
+        raise FaceAlignError(f"{fault}; leave this face out.")
     return matrix
 
 
@@ -182,42 +187,51 @@ def box_norm(box: np.ndarray, image_size: int = 112, roll: float = 0.0) -> np.nd
 
     Returns:
         float64 (2, 3), from image pixels to crop pixels.
+
+    Raises:
+        FaceAlignError: If the box is empty or not finite.
     """
     x0, y0, x1, y1 = np.asarray(box, np.float64)
     # Any 68 points in the box have this matrix.
     corners = np.resize([[x0, y0], [x1, y1]], (68, 2))
-    matrix = normalization_matrix(corners, image_size, "box")
-    turned = compose(matrix, turn_matrix(-roll, ((x0 + x1) / 2, (y0 + y1) / 2)))
-    return _check_matrix(turned, image_size)
+    with np.errstate(invalid="ignore", divide="ignore"):  # where the box is empty
+        matrix = normalization_matrix(corners, image_size, "box")
+        turned = compose(matrix, turn_matrix(-roll, ((x0 + x1) / 2, (y0 + y1) / 2)))
+    fault = f"The box of a face, {x0:g}, {y0:g}, {x1:g}, {y1:g}, is empty or not finite"
+    return _check_matrix(turned, image_size, fault)
 
 
 def normalize_face(
     image: np.ndarray, face: Face, image_size: int = 112, mode: str = "arcface"
 ) -> NormalizedFace:
-    """Cuts one face out of its photo; by its box if its landmarks are not reliable.
+    """Cuts one face out of its photo; by its box if no crop can be made from its landmarks.
+
+    The landmarks of a face that is marked as not reliable are used, too: on profiles of CFP they
+    serve recognition better than the box. The mark stays in `NormalizedFace.face.reliable`.
 
     Args:
         image: uint8 (H, W, 3), RGB.
-        face: The face.
+        face: The face, with 5 or 68 landmarks.
         image_size: Side of the crop in pixels.
         mode: One of `keras_facealign.ops.NORMALIZATION_MODES`.
 
     Returns:
         The crop, and how it was made.
+
+    Raises:
+        FaceAlignError: If image, size or mode is not usable, the mode needs other landmarks, or
+            neither landmarks nor box place the face.
     """
-    note = "" if face.reliable else "the landmarks are not reliable"
-    if not note:
-        try:
-            crop = norm_crop(image, face.landmarks, image_size, mode)
-            affine = "similarity68" if mode == "frontal3d" else mode
-            matrix = estimate_norm(face.landmarks, image_size, affine)
-            return NormalizedFace(crop, face, mode, "", matrix)
-        except FaceAlignError as error:
-            if not np.isfinite(face.landmarks).all() or len(face.landmarks) not in (5, 68):
-                raise
-            note = str(error)
-    matrix = box_norm(face.box, image_size, face.roll)
-    return NormalizedFace(crop_face(image, matrix, image_size), face, "box", note, matrix)
+    _check_landmarks(np.zeros(np.shape(face.landmarks)), image_size, mode)
+    try:
+        affine = "similarity68" if mode == "frontal3d" else mode
+        matrix = estimate_norm(face.landmarks, image_size, affine)
+    except FaceAlignError as error:
+        matrix = box_norm(face.box, image_size, face.roll)
+        crop = crop_face(read_image(image), matrix, image_size)
+        return NormalizedFace(crop, face, "box", str(error), matrix)
+    crop = norm_crop(image, face.landmarks, image_size, mode)
+    return NormalizedFace(crop, face, mode, "", matrix)
 
 
 class FaceNormalizer:

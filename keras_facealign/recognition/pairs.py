@@ -17,7 +17,11 @@ from keras_facealign.errors import FaceAlignError
 from keras_facealign.geometry import crop_face, crop_matrix
 from keras_facealign.ops.face_normalization import NORMALIZATION_MODES
 from keras_facealign.recognition.embedder import Embedder
-from keras_facealign.recognition.normalization import FaceNormalizer, normalize_face
+from keras_facealign.recognition.normalization import (
+    UNRELIABLE,
+    FaceNormalizer,
+    normalize_face,
+)
 from keras_facealign.recognition.report import VerificationReport
 from keras_facealign.storage.atomic import atomic_write
 
@@ -110,7 +114,8 @@ class PictureEmbeddings:
         modes: Some of `VERIFICATION_MODES`.
 
     Attributes:
-        notes: For pictures that were not normalized as asked for, the reason, by name.
+        notes: For pictures that were not normalized as asked for, the reason, by name; and the
+            pictures whose face is marked as not reliable.
 
     Raises:
         FaceAlignError: If a mode is unknown, or the sizes of crops and network differ.
@@ -162,6 +167,8 @@ class PictureEmbeddings:
                 found = self.normalizer.find(image, name)[1]
             except FaceAlignError:
                 self.notes[name] = "no face found, so the whole picture"
+        if found is not None and not found.reliable:
+            self.notes[name] = UNRELIABLE
         for mode in self.modes:
             if mode == WHOLE_PICTURE or found is None:
                 yield crop_face(image, whole, size)

@@ -64,7 +64,8 @@ def test_crops_and_their_table(photos, capsys):
     expected = estimate_norm(face.landmarks, 32, "pose3d")
     np.testing.assert_allclose(matrix, expected, atol=1e-5)
     assert [float(row[k]) for k in ("x0", "y0", "x1", "y1")] == list(drawn.BOX)
-    assert row["crop"] == "p2/1_face.png" and (row["mode"], row["note"]) == ("pose3d", "")
+    assert row["crop"] == "p2/1_face.png" and row["reliable"] == "1"
+    assert (row["mode"], row["note"]) == ("pose3d", "")
     assert "4 crops of 4 photos" in capsys.readouterr().out
 
 
@@ -104,11 +105,25 @@ def test_failures_are_listed_and_do_not_stop_the_command(photos, capsys, network
     network["confidence"] = 0.1
     assert run(photos, "--mode", "box", "--size", "48") == 0
     err = capsys.readouterr().err
-    assert "p1/0.png: the landmarks are not reliable; cut out by the box" in err
+    assert "p1/0.png: the landmarks are marked as not reliable; check the crop" in err
+    marked = rows(photos.parent / "out")["p1/0.png"]
+    assert (marked["mode"], marked["reliable"], marked["note"]) == ("box", "0", "")
     for name in ("p1", "p2"):
         for k in range(2):
             (photos / name / f"{k}.png").unlink()
     assert run(photos) == 2
+
+
+def test_coinciding_landmarks_are_cut_out_by_the_box_and_listed(photos, capsys, monkeypatch):
+    def collapse(self, images, batch_size=32):
+        return np.full((len(images), 68, 2), 30.0), np.full((len(images), 68), 0.9)
+
+    monkeypatch.setattr(drawn.Finder, "predict_landmarks", collapse)
+    assert run(photos) == 0
+    row = rows(photos.parent / "out")["p1/0.png"]
+    assert (row["mode"], row["reliable"]) == ("box", "1") and "coincide" in row["note"]
+    err = capsys.readouterr().err
+    assert "p1/0.png: The landmarks of a face coincide" in err and "cut out by the box" in err
 
 
 def test_unusable_folders(tmp_path, capsys):

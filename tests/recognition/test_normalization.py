@@ -234,16 +234,41 @@ def test_the_largest_or_the_most_central_face_is_cut_out():
         np.testing.assert_allclose(found.matrix, estimate_norm(found.face.landmarks))
 
 
-def test_a_face_that_is_not_reliable_is_cut_out_by_its_box_and_says_so():
+def test_the_landmarks_of_a_face_that_is_not_reliable_are_used_and_it_keeps_the_mark():
     image = np.random.default_rng(0).integers(0, 256, (180, 200, 3), np.uint8)
     found = normalizer(confidence=0.2)(image)
-    assert found.mode == "box" and "not reliable" in found.note
-    matrix = box_norm(found.face.box, 112, found.face.roll)
-    np.testing.assert_allclose(found.matrix, matrix)
-    np.testing.assert_array_equal(found.crop, crop_face(image, matrix, 112))
-    flat = Face(np.full((68, 2), 30.0, np.float32), np.ones(68), BOXES[0])
-    found = normalize_face(image, flat)
-    assert found.mode == "box" and "coincide" in found.note
+    assert not found.face.reliable and (found.mode, found.note) == ("arcface", "")
+    np.testing.assert_array_equal(found.crop, norm_crop(image, found.face.landmarks))
+
+
+@pytest.mark.parametrize(
+    ("value", "message"), [(30.0, "coincide"), (np.nan, "not finite"), (np.inf, "not finite")]
+)
+def test_a_face_without_usable_landmarks_is_cut_out_by_its_box_and_says_so(value, message):
+    image = np.random.default_rng(0).integers(0, 256, (180, 200, 3), np.uint8)
+    flat = Face(np.full((68, 2), value, np.float32), np.ones(68), BOXES[0], roll=20.0)
+    for mode in NORMALIZATION_MODES:
+        found = normalize_face(image, flat, 64, mode)
+        assert found.mode == "box" and message in found.note
+        matrix = box_norm(BOXES[0], 64, 20.0)
+        np.testing.assert_allclose(found.matrix, matrix)
+        np.testing.assert_array_equal(found.crop, crop_face(image, matrix, 64))
+
+
+def test_the_box_does_not_hide_wrong_arguments():
+    image = np.zeros((180, 200, 3), np.uint8)
+    face = Face(PUBLISHED.astype(np.float32), np.ones(5), BOXES[0])
+    with pytest.raises(FaceAlignError, match="Unknown mode 'arc'"):
+        normalize_face(image, face, 112, "arc")
+    with pytest.raises(FaceAlignError, match="pose3d needs numbers of shape"):
+        normalize_face(image, face, 112, "pose3d")
+    with pytest.raises(FaceAlignError, match="image_size is 3"):
+        normalize_face(image, face, 3)
+    with pytest.raises(FaceAlignError, match=r"shape \(180, 200, 2\)"):
+        normalize_face(image[..., :2], face)
+    lost = Face(np.full((68, 2), 30.0, np.float32), np.ones(68), np.full(4, np.nan))
+    with pytest.raises(FaceAlignError, match="box of a face"):
+        normalize_face(image, lost)
 
 
 def test_reliable_faces_come_first():

@@ -101,8 +101,22 @@ def test_pictures_without_a_face_or_with_a_doubtful_one_count_and_are_noted(tmp_
     assert report.notes == {name: "no face found, so the whole picture"}
     np.testing.assert_array_equal(both.vector(name, "box"), both.vector(name, "picture"))
     doubtful = verify(FP, root, embeddings(confidence=0.1))
-    assert "not reliable, so the face's box" in next(iter(doubtful.notes.values()))
+    assert "marked as not reliable" in next(iter(doubtful.notes.values()))
     assert [line.split(" ")[0] for line in doubtful.remarks()] == ["1", "59"]
+
+
+def test_pairs_need_no_fiducials(tmp_path):
+    # CFP without the files of the first persons, as some copies are.
+    root = draw_cfp(tmp_path)
+    for person in range(11, 21):
+        for kind in ("frontal", "profile"):
+            for k in (1, 2, 3):
+                path = root / f"Data/Fiducials/{person:03d}/{kind}/{k:02d}.txt"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text("1,2\n3,4\n")
+    report = verify(FP, root, embeddings())
+    assert len(report.pairs) == 40 and not report.excluded
+    assert np.bincount(report.folds).tolist() == [4] * 10
 
 
 def test_damaged_pictures_are_counted(tmp_path):

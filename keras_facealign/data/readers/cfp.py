@@ -59,7 +59,8 @@ def load_samples(root: Path, split: str) -> Any:
 
     Returns:
         An iterator of `ImagePair`s, fold by fold, those of one person first; `landmarks` are the
-        set's fiducials (30 on frontal faces) where `Data/Fiducials` is there.
+        set's fiducials (30 on frontal faces) where their file is there. Verification needs none, so
+        a picture without that file stays in its pairs.
 
     Raises:
         FaceAlignError: Images or lists are missing or damaged; while iterating, an image is broken
@@ -67,7 +68,6 @@ def load_samples(root: Path, split: str) -> Any:
     """
     check_choice(split, PUBLISHED, "CFP has no split")
     known = [_image_list(root, letter) for letter in split.upper()]
-    has_fiducials = (root / "Data" / "Fiducials").is_dir()
 
     def read(pair: ListedPair) -> ImagePair:
         paths = []
@@ -75,8 +75,7 @@ def load_samples(root: Path, split: str) -> Any:
             if index not in images:
                 raise FaceAlignError(f"{pair[0]}: {index[:40]!r} is not in the list of images")
             paths.append(images[index])
-        labels = [_image_fiducials(root, path) for path in paths] if has_fiducials else None
-        return read_pair(root, pair, paths, labels)
+        return read_pair(root, pair, paths, [_image_fiducials(root, path) for path in paths])
 
     return _pairs(root, split), read
 
@@ -120,13 +119,12 @@ def _pairs(root: Path, split: str) -> Iterator[ListedPair]:
 
 
 def _image_fiducials(root: Path, image: Path) -> np.ndarray:
-    """The landmarks of an image, float32 (K, 2)."""
+    """The landmarks of an image, float32 (K, 2); K is 0 where it has no file of them."""
     images = root / "Data" / "Images"
     if images not in image.parents:
         raise FaceAlignError(f"{image}: is not inside {images}; correct the list of images")
-    return read_fiducials(
-        root / "Data" / "Fiducials" / image.relative_to(images).with_suffix(".txt")
-    )
+    path = root / "Data" / "Fiducials" / image.relative_to(images).with_suffix(".txt")
+    return read_fiducials(path) if path.exists() else np.zeros((0, 2), np.float32)
 
 
 def read_fiducials(path: Path) -> np.ndarray:
