@@ -41,7 +41,8 @@ class FaceExample:
         image: uint8 (H, W, 3), RGB.
         landmarks: float32 (K, 2), x before y, 0-based pixels; (0, 0) where visibility is 0.
         visibility: int32 (K,), 0 without a position, 1 occluded, 2 visible.
-        box: float32 (4,), x0, y0, x1, y1, tight around the landmarks that have a position.
+        box: float32 (4,), x0, y0, x1, y1, tight around the landmarks that have a position, unless
+            labels of one's own give another one.
         file_name: The image's path below the data set's root, with forward slashes.
         subset: The folder of the data set it is from, such as `helen/trainset`.
         key: Unique in its split: the file name, numbered where one image has several faces.
@@ -70,6 +71,7 @@ def make_example(
     label_name: str,
     key: str | None = None,
     extras: Mapping[str, np.ndarray] | None = None,
+    box: np.ndarray | None = None,
 ) -> FaceExample:
     """Makes an example of an image and its labels after checking that they fit.
 
@@ -82,9 +84,10 @@ def make_example(
         label_name: What error messages call the labels: a file, or a line of one.
         key: See `FaceExample`. Default: `file_name`.
         extras: See `FaceExample`.
+        box: float (4,), x0, y0, x1, y1. Default: tight around the landmarks that have a position.
 
     Returns:
-        The example, with the tight box of the landmarks that have a position.
+        The example.
 
     Raises:
         FaceAlignError: The image is broken, or the landmarks are not finite, span no area, or lie
@@ -105,9 +108,10 @@ def make_example(
             "position in an image; correct it"
         )
     points = points.astype(np.float32)
-    box = landmarks_box(points, visibility)
-    x0, y0, x1, y1 = (float(v) for v in box)
-    if x1 <= x0 or y1 <= y0:
+    tight = landmarks_box(points, visibility)
+    x0, y0, x1, y1 = (float(v) for v in tight)
+    box = tight if box is None else np.asarray(box, np.float32)
+    if not (box[2] > box[0] and box[3] > box[1]):
         raise FaceAlignError(
             f"{label_name}: the landmarks' box {box.tolist()} has no area; correct the labels"
         )
@@ -118,7 +122,7 @@ def make_example(
     height, width = image.shape[:2]
     if x1 < 0 or y1 < 0 or x0 > width - 1 or y0 > height - 1:
         raise FaceAlignError(
-            f"{label_name}: the landmarks' box {box.tolist()} lies outside the {width}x{height} "
+            f"{label_name}: the landmarks' box {tight.tolist()} lies outside the {width}x{height} "
             "image; check that the two belong together"
         )
     return FaceExample(

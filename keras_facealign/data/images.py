@@ -90,6 +90,31 @@ def read_image(
     )
 
 
+def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Reads the size of an upright image from its header, without decoding it.
+
+    Args:
+        path: An image file.
+
+    Returns:
+        Width and height in pixels, those of what `read_image` returns.
+
+    Raises:
+        FaceAlignError: The file is missing or no image.
+    """
+    with open_regular(path) as stream, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="PIL")
+        try:
+            with Image.open(stream) as picture:
+                width, height = picture.size
+                turned = _exif_orientation(picture) in (5, 6, 7, 8)
+        except Exception as error:  # Pillow's plugins raise many kinds of error.
+            raise FaceAlignError(
+                f"{path}: not a readable image ({one_line(error)}); replace or remove it"
+            ) from error
+    return (height, width) if turned else (width, height)
+
+
 def is_plain_jpeg(path: str | os.PathLike[str]) -> bool:
     """Whether a file is a three-channel JPEG without rotation.
 

@@ -1,0 +1,171 @@
+"""Reads a folder of pictures with a `.pts` or `.txt` file of the same name beside each.
+
+    NAME.{jpg,png,...}, NAME.pts         the format of 300W, which counts pixels from 1
+    NAME.{jpg,png,...}, NAME.txt         a line per point: x y, or x,y, or x y visibility
+
+Text files may also be called NAME_ldmks.txt, NAME_landmarks.txt or NAME.jpg.txt, have the number of
+points as their first line, or all numbers in one line.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+
+from keras_facealign.data.files import list_names
+from keras_facealign.data.images import IMAGE_SUFFIXES
+from keras_facealign.data.labels.raw_labels import (
+    MAX_LANDMARKS,
+    RawFace,
+    RawLabels,
+    number,
+    visibility_value,
+)
+from keras_facealign.data.pts import read_pts
+from keras_facealign.errors import FaceAlignError
+from keras_facealign.storage.reading import read_file
+
+_ENDINGS = {"pts_folder": (".pts",), "txt_folder": ("_ldmks.txt", "_landmarks.txt", ".txt")}
+_MAX_BYTES = 1_000_000
+_FROM_1 = "pixels count from 1 in the files (one_based), so that 1 was subtracted"
+_FROM_0 = "pixels count from 0, as in the files"
+_ASSUMED_0 = "pixels are taken to count from 0 (one_based=True if the files count from 1)"
+
+
+def label_files(root: Path, kind: str) -> tuple[list[tuple[Path, Path]], list[Path], list[str]]:
+    """Pairs the pictures of a folder and its subfolders with their label files.
+
+    Args:
+        root: The folder.
+        kind: `pts_folder` or `txt_folder`.
+
+    Returns:
+        Pictures with labels; label files without a picture; remarks about names that are there
+        twice.
+    """
+    pairs: list[tuple[Path, Path]] = []
+    lonely: list[Path] = []
+    notes: list[str] = []
+    for place, folders, _ in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folder = Path(place)
+        images: dict[str, str] = {}
+        names = list_names(folder, IMAGE_SUFFIXES)
+        for name in sorted(names, key=lambda n: IMAGE_SUFFIXES.index(Path(n).suffix.lower())):
+            stem = Path(name).stem
+            if stem in images:
+                notes.append(f"{folder / name} is left out: {images[stem]} has the same name")
+            images.setdefault(stem, name)
+        known = set(names)
+        for name in list_names(folder, (_ENDINGS[kind][-1],)):
+            ending = next(e for e in _ENDINGS[kind] if name.lower().endswith(e))
+            stem = name[: -len(ending)]
+            image = stem if stem in known else images.get(stem)
+            if image is None:
+                lonely.append(folder / name)
+            else:
+                pairs.append((folder / image, folder / name))
+    return pairs, lonely, notes
+
+
+def read(root: Path, kind: str, one_based: bool | None = None) -> RawLabels:
+    """Reads the label files of a folder.
+
+    Args:
+        root: The folder.
+        kind: `pts_folder` or `txt_folder`.
+        one_based: Whether the files count pixels from 1. Default: `.pts` files do, text files do
+            not.
+
+    Raises:
+        FaceAlignError: No picture has a label file.
+    """
+    pts = kind == "pts_folder"
+    first = 1.0 if (pts if one_based is None else one_based) else 0.0
+    counting = _FROM_1 if first else _ASSUMED_0 if one_based is None else _FROM_0
+    labels = RawLabels(f"folder of {_ENDINGS[kind][-1]} files", counting)
+    pairs, lonely, labels.notes = label_files(root, kind)
+    if not pairs:
+        raise FaceAlignError(
+            f"{root}: holds no pictures with {_ENDINGS[kind][-1]} files of the same name beside "
+            "them; give their folder"
+        )
+    for image, path in pairs:
+        try:
+            if pts:
+                points, visibility = read_pts(path)
+                points = points.astype(np.float64) + (1.0 - first)
+            else:
+                points, visibility = read_text_points(path)
+                points = points - first
+            relative = image.relative_to(root).as_posix()
+            labels.faces.append(RawFace(relative, points, visibility, str(path)))
+        except FaceAlignError as error:
+            labels.skipped.append(error)
+    for path in lonely:
+        if pts or _has_points(path):
+            labels.skipped.append(
+                FaceAlignError(
+                    f"{path}: there is no picture of this name; add it or remove the file"
+                )
+            )
+    return labels
+
+
+def _has_points(path: Path) -> bool:
+    try:
+        return len(read_text_points(path)[0]) > 0
+    except FaceAlignError:
+        return False  # A note to people, for example.
+
+
+def read_text_points(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Reads the points of a text file as they are.
+
+    Args:
+        path: The file.
+
+    Returns:
+        float64 (K, 2), NaN where a position is missing, and int32 (K,), the visibility.
+
+    Raises:
+        FaceAlignError: The file cannot be read, or is something else.
+    """
+    content = read_file(path, _MAX_BYTES)
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        text = content.decode("utf-16", "replace")
+    else:
+        # Numbers are ASCII in every other encoding; anything else is named below.
+        text = content.decode("utf-8-sig", "replace")
+    rows = [
+        (place, [token for token in re.split(r"[\s,;]+", line.strip()) if token])
+        for place, line in enumerate(text.splitlines(), start=1)
+        if line.strip() and not line.lstrip().startswith("#")
+    ]
+    declared = None
+    if len(rows) > 1 and len(rows[0][1]) == 1 and re.fullmatch("[0-9]{1,9}", rows[0][1][0]):
+        declared = int(rows[0][1][0])
+        rows = rows[1:]
+    if len(rows) == 1 and len(rows[0][1]) > 3 and len(rows[0][1]) % 2 == 0:
+        place, tokens = rows[0]
+        rows = [(place, tokens[i : i + 2]) for i in range(0, len(tokens), 2)]
+    points, flags = [], []
+    for place, tokens in rows[: MAX_LANDMARKS + 1]:
+        where = f"{path}: line {place}"
+        if len(tokens) not in (2, 3):
+            raise FaceAlignError(
+                f"{where} has {len(tokens)} numbers; write x, a blank, y, and if known the "
+                "visibility"
+            )
+        points.append([number(token, where) for token in tokens[:2]])
+        flags.append(2 if len(tokens) == 2 else visibility_value(tokens[2], where))
+    if not points:
+        raise FaceAlignError(f"{path}: holds no points; label the face or remove the file")
+    if declared is not None and declared != len(points):
+        raise FaceAlignError(
+            f"{path}: has {len(points)} points where the first line says {declared}; correct it"
+        )
+    return np.array(points, np.float64), np.array(flags, np.int32)
