@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_facealign.calibration.formula import Calibration
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.landmarks import get_scheme
+from keras_facealign.landmarks import as_scheme, scheme_config
 from keras_facealign.storage.atomic import atomic_write
 from keras_facealign.storage.json_files import read_json_object
 
@@ -56,7 +56,7 @@ def write_calibration(calibration: Calibration, path: str | Path) -> Path:
 
     value: dict[str, Any] = {
         "format": FORMAT,
-        "scheme": calibration.scheme.name,
+        "scheme": scheme_config(calibration.scheme),
         "input_size": calibration.input_size,
         "fitted_on": calibration.fitted_on,
         "weights_crc32": calibration.fingerprint,
@@ -97,18 +97,20 @@ def read_calibration(path: str | Path) -> Calibration:
         )
     try:
         arrays = {field: _numbers(value, *place) for field, place in _PLACES.items()}
-        for name in ("scheme", "fitted_on"):
-            if not isinstance(value.get(name), str):
-                raise FaceAlignError(f"{name} must be a text.")
+        if not isinstance(value.get("fitted_on"), str):
+            raise FaceAlignError("fitted_on must be a text.")
+        if not isinstance(value.get("scheme"), (str, dict)):
+            raise FaceAlignError("scheme must be a name or a definition.")
         for name in ("input_size", "weights_crc32"):
             if type(value.get(name)) is not int or not 0 <= value[name] < 2**32:
                 raise FaceAlignError(f"{name} must be a whole number from 0 to 4294967295.")
         scheme = value["scheme"]
         # A name such as points999999999 would make a scheme of as many points.
-        if scheme.startswith("points") and scheme != f"points{len(arrays['factors'])}":
+        numbered = isinstance(scheme, str) and scheme.startswith("points")
+        if numbered and scheme != f"points{len(arrays['factors'])}":
             raise FaceAlignError(f"scheme {scheme[:40]!r} does not fit the number of factors.")
         return Calibration(
-            scheme=get_scheme(scheme),
+            scheme=as_scheme(scheme),
             input_size=value["input_size"],
             fitted_on=value["fitted_on"],
             fingerprint=value["weights_crc32"],

@@ -57,7 +57,7 @@ def predictions_from_file(
             f"{path}: has {count} landmarks a face where scheme {source_scheme.name!r} has "
             f"{source_scheme.num_landmarks}; convert them, or choose another protocol"
         )
-    convert = converter(source_scheme.name, scheme.name, f"{path}:")
+    convert = converter(source_scheme, scheme, f"{path}:")
     # Without images: those of a whole set do not fit into memory.
     labels = (as_example(each, index) for index, each in enumerate(examples))
     faces = [SimpleNamespace(**{key: getattr(e, key, {}) for key in _KEPT}) for e in labels]

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from keras_facealign.errors import FaceAlignError
 from keras_facealign.evaluation.examples import as_example
 from keras_facealign.evaluation.statistics import ErrorStatistics
 from keras_facealign.geometry import crop_face, crop_matrix, transform_points
 from keras_facealign.landmarks import LandmarkScheme
+from keras_facealign.landmarks.guessing import shape_of
 
 KINDS = ("best", "median", "worst")
 
@@ -140,8 +142,15 @@ def mean_shape(
 
     Returns:
         float64 (K, 2) about the origin, the eyes' corners one apart; NaN for landmarks that no face
-        has. None if no face has both eye corners.
+        has. None if no face has both eye corners. Of a scheme that does not tell them, the size is
+        that of `keras_facealign.landmarks.guessing.shape_of`.
     """
+    if scheme.eye_corners is None:
+        seen = None if visibility is None else visibility[:_MEAN_FACES]
+        try:
+            return shape_of(ground_truth[:_MEAN_FACES], seen)
+        except FaceAlignError:  # a single point has no shape
+            return None
     # As complex numbers, division by the gap between the eyes rotates and scales at once.
     points = np.asarray(ground_truth[:_MEAN_FACES], np.float64) @ [1, 1j]
     if visibility is not None:

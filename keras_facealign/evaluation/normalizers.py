@@ -35,6 +35,8 @@ def _eye_groups(
     """Returns the two groups of points between whose means an eye normalizer is measured."""
     if scheme is None:
         return None
+    if scheme.eye_corners is None:
+        return scheme.eyes if normalizer == "eye_center" else None
     right, left = scheme.eye_corners
     if normalizer == "inter_ocular":
         return (right,), (left,)

@@ -17,7 +17,13 @@ from keras_facealign.errors import FaceAlignError, check_batch_size
 from keras_facealign.evaluation.examples import PART_LABELS, as_example
 from keras_facealign.evaluation.report import EvaluationReport
 from keras_facealign.geometry import box_overlap
-from keras_facealign.landmarks import conversion_matrix, convert_landmarks
+from keras_facealign.landmarks import (
+    LandmarkScheme,
+    as_scheme,
+    conversion_matrix,
+    convert_landmarks,
+    is_scheme_name,
+)
 from keras_facealign.storage.atomic import atomic_write
 
 MIN_OVERLAP = 0.3
@@ -81,12 +87,14 @@ def predict(
             yield example, None if missed else faces[overlaps.index(max(overlaps))]
 
 
-def converter(source: str, target: str, name: str) -> Callable[[Any], Any]:
+def converter(
+    source: str | LandmarkScheme, target: str | LandmarkScheme, name: str
+) -> Callable[[Any], Any]:
     """Makes a function that converts predicted faces to the scheme of the labels.
 
     Args:
-        source: Name of the model's landmark scheme.
-        target: Name of the labels' scheme.
+        source: The model's landmark scheme, or its name.
+        target: The labels' scheme, or its name.
         name: Name of the model or file in error messages.
 
     Returns:
@@ -96,22 +104,28 @@ def converter(source: str, target: str, name: str) -> Callable[[Any], Any]:
     Raises:
         FaceAlignError: If the source's landmarks do not determine the target's.
     """
-    if source == target:
+    known, wanted = as_scheme(source), as_scheme(target)
+    if known == wanted:
         return lambda face: face
+    if not (is_scheme_name(known.name) and is_scheme_name(wanted.name)):
+        raise FaceAlignError(
+            f"{name} has landmarks of {known.name!r}, and the labels are of {wanted.name!r}; give "
+            "labels and predictions of the same scheme."
+        )
     try:
-        matrix = conversion_matrix(source, target)
+        matrix = conversion_matrix(known.name, wanted.name)
     except FaceAlignError as error:
-        raise FaceAlignError(f"{name} has landmarks of {source!r}: {error}") from error
+        raise FaceAlignError(f"{name} has landmarks of {known.name!r}: {error}") from error
     if not matrix.any(axis=1).all():
         raise FaceAlignError(
-            f"{name} has landmarks of {source!r}, which do not determine all of {target!r}; "
-            "choose another protocol, preset or file."
+            f"{name} has landmarks of {known.name!r}, which do not determine all of "
+            f"{wanted.name!r}; choose another protocol, preset or file."
         )
 
     def convert(face: Any) -> Any:
         if face is None:
             return None
-        landmarks = convert_landmarks(face.landmarks, source, target)
+        landmarks = convert_landmarks(face.landmarks, known.name, wanted.name)
         confidence = face.confidence
         if confidence is not None:
             confidence = matrix @ np.asarray(confidence, np.float64)

@@ -17,7 +17,7 @@ from keras_facealign.evaluation.normalizers import (
     normalizing_lengths,
 )
 from keras_facealign.evaluation.occlusion import occlusion_detection, visibility_errors
-from keras_facealign.landmarks import IBUG68, LandmarkScheme
+from keras_facealign.landmarks import IBUG68, LandmarkScheme, is_scheme_name
 
 THRESHOLDS: tuple[float, ...] = (8.0, 10.0)
 """Percent at which failure rate and AUC are reported where no protocol says otherwise."""
@@ -33,7 +33,12 @@ _REGION_WORDS: dict[str, tuple[str, ...]] = {
 
 
 def region_groups(scheme: LandmarkScheme) -> dict[str, list[int]]:
-    """The points of jaw, brows, nose, eyes and mouth, as far as the scheme has them."""
+    """The points of jaw, brows, nose, eyes and mouth, as far as the scheme has them.
+
+    Those of a scheme of one's own are its regions, whatever their names.
+    """
+    if not is_scheme_name(scheme.name):
+        return {name: list(points) for name, points in scheme.regions.items()}
     groups = {
         name: [
             point

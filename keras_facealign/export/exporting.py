@@ -22,6 +22,7 @@ from keras_facealign.export.files import WRITERS
 from keras_facealign.export.frozen_graph import freeze
 from keras_facealign.export.parity import Parity, compare
 from keras_facealign.geometry import CROP_SCALE
+from keras_facealign.landmarks import scheme_config
 from keras_facealign.models import FaceAlignModel
 from keras_facealign.runtimes.metadata import FORMAT, QUANTIZATIONS, read_metadata
 from keras_facealign.storage.atomic import partial_path
@@ -131,6 +132,9 @@ def export_model(
         "license": license_,
         "version": __version__,
     }
+    carried = scheme_config(model.scheme)
+    if isinstance(carried, dict):
+        metadata["own_scheme"] = carried
     target = _target(Path(output), format, quantize, decode)
     target.parent.mkdir(parents=True, exist_ok=True)
     with partial_path(target) as partial:

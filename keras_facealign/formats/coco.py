@@ -47,15 +47,11 @@ def coco_category(scheme: LandmarkScheme = IBUG68) -> dict[str, Any]:
         >>> coco_category()["keypoints"][36], coco_category()["skeleton"][0]
         ('right_eye_0', [1, 2])
     """
-    names = [f"landmark_{index}" for index in range(scheme.num_landmarks)]
-    for region, points in scheme.regions.items():
-        for number, point in enumerate(points):
-            names[point] = f"{region}_{number}"
     return {
         "id": _CATEGORY_ID,
         "name": "face",
         "supercategory": "person",
-        "keypoints": names,
+        "keypoints": list(scheme.point_names),
         "skeleton": [[a + 1, b + 1] for a, b in scheme.edges],
     }
 

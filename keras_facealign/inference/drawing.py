@@ -30,6 +30,15 @@ REGION_COLORS: dict[str, tuple[int, int, int]] = {
 }
 """RGB color of each facial region; both sides of the face share theirs."""
 
+# For regions of a scheme of one's own: by a word in their name, else one after the other.
+_WORD_COLORS = {
+    "jaw": REGION_COLORS["jaw"],
+    "brow": _BROW,
+    "nose": _NOSE,
+    "eye": _EYE,
+    "mouth": REGION_COLORS["outer_lip"],
+    "lip": REGION_COLORS["outer_lip"],
+}
 _GRAY: tuple[int, int, int] = (235, 235, 235)  # boxes, numbers, and landmarks of no region
 
 # cv2 takes coordinates as integers with this many bits after the binary point.
@@ -134,9 +143,9 @@ def _draw_face(
     if not known.any():
         return
     colors = [_GRAY] * scheme.num_landmarks
-    for region, indices in scheme.regions.items():
+    for number, (region, indices) in enumerate(scheme.regions.items()):
         for index in indices:
-            colors[index] = REGION_COLORS.get(region, _GRAY)
+            colors[index] = _region_color(region, number)
     solid = (np.asarray(face.confidence) >= min_confidence) & face.reliable
     size = float(np.ptp(points[known], axis=0).max())
     radius = max(1.2, size / 90) * thickness
@@ -157,6 +166,17 @@ def _draw_face(
         color = colors[index] if solid[index] else _pale(colors[index])
         fill = cv2.FILLED if solid[index] else 1
         cv2.circle(canvas, _pair(fixed[index]), disc, color, fill, cv2.LINE_AA, _BITS)
+
+
+def _region_color(region: str, number: int) -> tuple[int, int, int]:
+    """The color of a region: its own, that of a word in its name, or one by its number."""
+    if region in REGION_COLORS:
+        return REGION_COLORS[region]
+    if region == "points":  # the only region of nameless points
+        return _GRAY
+    palette = list(_WORD_COLORS.values())[:5]
+    found = (color for word, color in _WORD_COLORS.items() if word in region.lower())
+    return next(found, palette[number % len(palette)])
 
 
 def _fixed(points: np.ndarray, canvas: np.ndarray) -> np.ndarray:

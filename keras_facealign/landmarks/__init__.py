@@ -10,6 +10,12 @@ from keras_facealign.landmarks.conversion import (
     convert_landmarks,
     list_conversions,
 )
+from keras_facealign.landmarks.definition import (
+    as_scheme,
+    scheme_config,
+    scheme_from_dict,
+    scheme_to_dict,
+)
 from keras_facealign.landmarks.ibug import IBUG68
 from keras_facealign.landmarks.labels import check_labels
 from keras_facealign.landmarks.mean_face import mean_face, rigid_weights
@@ -18,10 +24,12 @@ from keras_facealign.landmarks.outlines import JD106, WFLW98
 from keras_facealign.landmarks.registry import (
     SCHEMES,
     get_scheme,
+    is_scheme_name,
     numbered_scheme,
     scheme_of_size,
 )
 from keras_facealign.landmarks.scheme import LandmarkScheme
+from keras_facealign.landmarks.scheme_files import is_scheme_file, read_scheme, write_scheme
 from keras_facealign.landmarks.sparse import AFLW19, COFW29, FIVE
 
 __all__ = [
@@ -35,13 +43,21 @@ __all__ = [
     "SCHEMES",
     "WFLW98",
     "LandmarkScheme",
+    "as_scheme",
     "check_labels",
     "conversion_matrix",
     "convert_landmarks",
     "get_scheme",
+    "is_scheme_file",
+    "is_scheme_name",
     "list_conversions",
     "mean_face",
     "numbered_scheme",
+    "read_scheme",
     "rigid_weights",
+    "scheme_config",
+    "scheme_from_dict",
     "scheme_of_size",
+    "scheme_to_dict",
+    "write_scheme",
 ]

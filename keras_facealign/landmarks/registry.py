@@ -46,21 +46,25 @@ def get_scheme(name: str) -> LandmarkScheme:
     return SCHEMES[name]
 
 
+def is_scheme_name(name: str) -> bool:
+    """Whether `get_scheme` knows a name."""
+    return name in SCHEMES or _NUMBERED.fullmatch(name) is not None
+
+
 def numbered_scheme(num_landmarks: int) -> LandmarkScheme:
     """Makes a scheme of a number of points without further information.
 
     Use it for networks whose landmarks are not a scheme of this library. Its flip pairs and eyes
-    are unknown: training with flips is refused, and its "inter-ocular" distance is that of the
-    first and the last point.
+    are unknown: training with flips is refused, and errors are relative to the size of the box.
 
     Example:
         >>> numbered_scheme(10).name
         'points10'
     """
-    regions, ends = {"points": tuple(range(num_landmarks))}, (0, num_landmarks - 1)
+    regions = {"points": tuple(range(num_landmarks))}
     name, none = f"points{num_landmarks}", frozenset[str]()
     return LandmarkScheme(
-        name, num_landmarks, regions, none, (), ends, lines=(), has_flip_pairs=False
+        name, num_landmarks, regions, none, (), None, lines=(), has_flip_pairs=False
     )
 
 

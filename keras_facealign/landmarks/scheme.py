@@ -26,11 +26,16 @@ class LandmarkScheme:
         flip_pairs: Pairs of points that a horizontal flip exchanges. Other points are on the
             symmetry line.
         eye_corners: The outer corners of the right and the left eye, whose distance is the
-            inter-ocular normalizer. Schemes without corners use the eyes' centers.
+            inter-ocular normalizer. Schemes without corners use the eyes' centers; None if there
+            are no such points: errors are then relative to the size of the box.
         inner_corners: The inner corners of both eyes, if the scheme has them.
         eyes: The points of the right and the left eye whose mean is the eye's center.
         lines: Polylines to draw. Default: the points of each region in order.
         has_flip_pairs: Whether it is known which points a horizontal flip exchanges.
+        names: Names of the points in order, if they have any.
+        face_box: The box that a face is cropped by, in units of the tight box of its points, whose
+            top left is (0, 0) and bottom right (1, 1). Points of the eyes alone need a larger box
+            than points of the whole face. Default: the tight box itself.
 
     Example:
         >>> from keras_facealign.landmarks import get_scheme
@@ -43,11 +48,13 @@ class LandmarkScheme:
     regions: dict[str, tuple[int, ...]]
     closed_regions: frozenset[str]
     flip_pairs: tuple[tuple[int, int], ...]
-    eye_corners: tuple[int, int]
+    eye_corners: tuple[int, int] | None
     inner_corners: tuple[int, int] | None = None
     eyes: tuple[tuple[int, ...], tuple[int, ...]] | None = None
     lines: tuple[tuple[int, ...], ...] | None = None
     has_flip_pairs: bool = True
+    names: tuple[str, ...] | None = None
+    face_box: tuple[float, float, float, float] | None = None
 
     @property
     def flip_permutation(self) -> np.ndarray:
@@ -68,6 +75,36 @@ class LandmarkScheme:
             if region in self.closed_regions:
                 segments.append((points[-1], points[0]))
         return tuple(segments)
+
+    @property
+    def point_names(self) -> tuple[str, ...]:
+        """Names of the points: their own, or the region and the number in it."""
+        if self.names is not None:
+            return self.names
+        names = [f"landmark_{index}" for index in range(self.num_landmarks)]
+        for region, points in self.regions.items():
+            for number, point in enumerate(points):
+                names[point] = f"{region}_{number}"
+        return tuple(names)
+
+    def crop_box(self, tight: np.ndarray) -> np.ndarray:
+        """Returns the box that a face is cropped by, x0, y0, x1, y1.
+
+        Args:
+            tight: (..., 4), the tight box of its points.
+
+        Example:
+            >>> from dataclasses import replace
+            >>> from keras_facealign.landmarks import FIVE
+            >>> replace(FIVE, face_box=(-0.5, -1, 1.5, 1.5)).crop_box(np.array([0, 0, 10, 20]))
+            array([ -5., -20.,  15.,  30.], dtype=float32)
+        """
+        tight = np.asarray(tight, np.float32)
+        if self.face_box is None:
+            return tight
+        sides = np.concatenate([tight[..., 2:] - tight[..., :2]] * 2, axis=-1)
+        corner = np.concatenate([tight[..., :2]] * 2, axis=-1)
+        return corner + np.asarray(self.face_box, np.float32) * sides
 
 
 def span(first: int, last: int) -> tuple[int, ...]:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
 
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.landmarks import LandmarkScheme, get_scheme
+from keras_facealign.landmarks import (
+    LandmarkScheme,
+    as_scheme,
+    is_scheme_file,
+    read_scheme,
+    scheme_config,
+)
 from keras_facealign.models.finite import check_finite_state
 from keras_facealign.models.prediction import LandmarkPrediction
 from keras_facealign.models.preset_io import load_preset, save_preset
@@ -47,7 +53,8 @@ class FaceAlignModel(LandmarkPrediction, TrainingStep, keras.Model):
 
     Args:
         architecture: The network, an `Architecture` or its dict.
-        scheme: Name of the landmark scheme. Its number of points must be the architecture's.
+        scheme: The landmark scheme: its name, a `LandmarkScheme`, or the dict of one, see
+            `scheme_from_dict`. Its number of points must be the architecture's.
         landmark_offset: (dx, dy) in pixels of the input, at most an eighth of its side, added to
             all predicted landmarks; see `keras_facealign.training.landmark_offset`. Training does
             not use it.
@@ -64,7 +71,7 @@ class FaceAlignModel(LandmarkPrediction, TrainingStep, keras.Model):
     def __init__(
         self,
         architecture: Architecture | dict[str, Any],
-        scheme: str = "ibug68",
+        scheme: str | dict[str, Any] | LandmarkScheme = "ibug68",
         landmark_offset: Sequence[float] = (0.0, 0.0),
         name: str | None = None,
         **kwargs: Any,
@@ -81,11 +88,11 @@ class FaceAlignModel(LandmarkPrediction, TrainingStep, keras.Model):
             raise FaceAlignError(f"trainable is {kwargs['trainable']!r}; give True or False.")
         if isinstance(architecture, dict):
             architecture = Architecture.from_dict(architecture)
-        landmark_scheme = get_scheme(scheme)
+        landmark_scheme = as_scheme(scheme)
         if architecture.num_landmarks != landmark_scheme.num_landmarks:
             raise FaceAlignError(
-                f"num_landmarks={architecture.num_landmarks} does not fit scheme {scheme!r}, which "
-                f"has {landmark_scheme.num_landmarks} points."
+                f"num_landmarks={architecture.num_landmarks} does not fit scheme "
+                f"{landmark_scheme.name!r}, which has {landmark_scheme.num_landmarks} points."
             )
         network = build_network(architecture)
         super().__init__(inputs=network.images, outputs=network.outputs, name=name, **kwargs)  # pyright: ignore[reportCallIssue]
@@ -98,7 +105,11 @@ class FaceAlignModel(LandmarkPrediction, TrainingStep, keras.Model):
         )
         self._heatmap_tracker = keras.metrics.Mean(name="heatmap_loss")
         self._coherent_tracker = keras.metrics.Mean(name="coherent_loss")
-        self._nme_tracker = NormalizedMeanError(name="nme", eye_corners=landmark_scheme.eye_corners)
+        self._nme_tracker = NormalizedMeanError(
+            name="nme",
+            normalizer=self.default_normalizer,
+            eye_corners=landmark_scheme.eye_corners or (0, 1),
+        )
 
     @property
     def input_size(self) -> int:
@@ -109,6 +120,11 @@ class FaceAlignModel(LandmarkPrediction, TrainingStep, keras.Model):
     def num_landmarks(self) -> int:
         """Number of landmarks of a face (K)."""
         return self.architecture.num_landmarks
+
+    @property
+    def default_normalizer(self) -> str:
+        """What errors are divided by: the distance of the eyes, or where unknown, the box size."""
+        return "inter_ocular" if self.scheme.eye_corners else "box_size"
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         start_keras()
@@ -210,7 +226,8 @@ class FaceAlignModel(LandmarkPrediction, TrainingStep, keras.Model):
             peak: Highest value of the targets; the paper's is 1.
             nme_normalizer: What the reported NME is divided by: "inter_ocular", "box_size" or
                 "box_diagonal", see `keras_facealign.objective.metrics.NormalizedMeanError`. The
-                distance of the eyes is meaningless for faces in profile. Default: "inter_ocular".
+                distance of the eyes is meaningless for faces in profile. Default: "inter_ocular",
+                and "box_size" if the scheme does not tell the corners of the eyes.
             **kwargs: `run_eagerly`, `jit_compile`, `steps_per_execution`, `auto_scale_loss`, as in
                 Keras.
 
@@ -235,9 +252,14 @@ class FaceAlignModel(LandmarkPrediction, TrainingStep, keras.Model):
             foreground_weight=foreground_weight,
             landmark_weight=landmark_weight,
             coherent=coherent,
-            nme_normalizer=nme_normalizer,
+            nme_normalizer=nme_normalizer or self.default_normalizer,
             augmentation=augmentation,
         )
+        if settings.nme_normalizer == "inter_ocular" and self.scheme.eye_corners is None:
+            raise FaceAlignError(
+                f"Scheme {self.scheme.name!r} does not tell the corners of the eyes; use "
+                'nme_normalizer="box_size".'
+            )
         self.augmentation.configure(settings.augmentation, settings.pair_range)
         flips = max(self.augmentation.base.flip, self.augmentation.pair.flip)
         if flips > 0 and not self.scheme.has_flip_pairs:
@@ -273,6 +295,9 @@ class FaceAlignModel(LandmarkPrediction, TrainingStep, keras.Model):
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         config = {key: keras.saving.deserialize_keras_object(v) for key, v in config.items()}
+        if self.scheme.eye_corners is None and config.get("nme_normalizer") == "inter_ocular":
+            # Up to version 0.2, nameless points were measured by the first and the last of them.
+            config["nme_normalizer"] = None
         self.compile(**config)
         if hasattr(self, "optimizer") and self.built:
             self.optimizer.build(self.trainable_variables)
@@ -280,8 +305,16 @@ class FaceAlignModel(LandmarkPrediction, TrainingStep, keras.Model):
     # ---- presets --------------------------------------------------------------------------------
 
     @classmethod
-    def from_preset(cls, name: str | Path, load_weights: bool = True) -> Self:
-        """Builds a model from a preset.
+    def from_preset(
+        cls,
+        name: str | Path,
+        load_weights: bool = True,
+        *,
+        scheme: str | Path | dict[str, Any] | LandmarkScheme | None = None,
+        num_landmarks: int | None = None,
+        mapping: Mapping[int, int] | None = None,
+    ) -> Self:
+        """Builds a model from a preset, also for other landmarks than the preset's.
 
         `FaceAlignModel.from_preset` gives a model of the preset's own class, such as
         `SATFaceAlign`. A class derived from that class builds a model of itself.
@@ -291,19 +324,36 @@ class FaceAlignModel(LandmarkPrediction, TrainingStep, keras.Model):
                 that `save_to_preset` wrote.
             load_weights: Whether to load the trained weights; False gives the untrained network,
                 without `landmark_offset`.
+            scheme: Other landmarks to find: a scheme, its name, or a scheme file (see
+                `keras_facealign.landmarks.read_scheme`). All weights but those of the heads are the
+                preset's, see `keras_facealign.models.transfer.with_landmarks`.
+            num_landmarks: Their number, instead of a scheme or in addition.
+            mapping: For new landmarks that are to start from a known one: index of the new, and of
+                the preset's. Default: what is known about the two schemes.
 
         Returns:
             The model.
 
         Raises:
             FaceAlignError: If the preset is unknown, damaged, of another class, or has no trained
-                weights.
+                weights; or the scheme cannot be used.
 
         Example:
             >>> type(FaceAlignModel.from_preset("sat1_cab_mobile")).__name__
             'SATFaceAlign'
+            >>> FaceAlignModel.from_preset("sat1_cab_mobile", num_landmarks=21).scheme.name
+            'points21'
         """
-        return load_preset(cls, name, load_weights)
+        model = load_preset(cls, name, load_weights)
+        if scheme is None and num_landmarks in (None, model.num_landmarks) and mapping is None:
+            return model
+        from keras_facealign.models.transfer import with_landmarks
+
+        if isinstance(scheme, (str, Path)) and is_scheme_file(scheme):
+            scheme = read_scheme(scheme)
+        if isinstance(scheme, Path):
+            scheme = str(scheme)
+        return with_landmarks(model, scheme, num_landmarks, mapping)
 
     def save_to_preset(self, folder: str | Path, metadata: dict[str, Any] | None = None) -> Path:
         """Writes the model as a preset folder.
@@ -376,7 +426,7 @@ class FaceAlignModel(LandmarkPrediction, TrainingStep, keras.Model):
             "name": self.name,
             "trainable": self.trainable,
             "architecture": self.architecture.to_dict(),
-            "scheme": self.scheme.name,
+            "scheme": scheme_config(self.scheme),
         }
         if any(self.landmark_offset):
             config["landmark_offset"] = list(self.landmark_offset)

@@ -89,11 +89,12 @@ def _load_calibration(model: Any, path: Path) -> None:
     if not path.is_file():
         return
     calibration = read_calibration(path)
-    expected = model.scheme.name, model.input_size
-    if (calibration.scheme.name, calibration.input_size) != expected:
+    expected = model.scheme, model.input_size
+    if (calibration.scheme, calibration.input_size) != expected:
         raise FaceAlignError(
             f"{path} is for {calibration.scheme.name} and {calibration.input_size} pixels, but the "
-            f"network for {expected[0]} and {expected[1]}; delete the file and calibrate again."
+            f"network for {model.scheme.name} and {model.input_size}; delete the file and "
+            "calibrate again."
         )
     if calibration.fingerprint != weights_fingerprint(model):
         warnings.warn(

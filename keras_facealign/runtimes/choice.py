@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.landmarks import scheme_config
 from keras_facealign.prediction import (
     LandmarkModel,
     LandmarkOutputs,
@@ -65,11 +66,12 @@ def _of_preset(path: Path) -> ExportedModel:
     for name, found, claimed in (
         ("num_landmarks", model.num_landmarks, fields.get("num_landmarks")),
         ("input_size", model.input_size, fields.get("input_size")),
-        ("scheme", model.scheme.name, config.get("scheme")),
+        ("scheme", scheme_config(model.scheme), config.get("scheme")),
     ):
         if claimed not in (None, found):
+            found, claimed = (repr(value)[:80] for value in (found, claimed))
             raise FaceAlignError(
-                f"{path} was made from another network: {name} is {found!r} there and {claimed!r} "
+                f"{path} was made from another network: {name} is {found} there and {claimed} "
                 f"in {CONFIG}; export it again"
             )
     return model

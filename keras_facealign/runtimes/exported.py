@@ -13,7 +13,7 @@ import numpy as np
 
 from keras_facealign._deprecated import renamed_arguments
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.landmarks import get_scheme
+from keras_facealign.landmarks import as_scheme
 from keras_facealign.prediction import (
     LandmarkOutputs,
     fixed_size,
@@ -69,7 +69,10 @@ class ExportedModel:
         self.num_landmarks: int = self.metadata["num_landmarks"]
         self.crop_scale: float = self.metadata["box_scale"]
         """Side of the crop in units of the face box's longer side."""
-        self.scheme = get_scheme(self.metadata["scheme"])
+        try:
+            self.scheme = as_scheme(self.metadata.get("own_scheme", self.metadata["scheme"]))
+        except FaceAlignError as error:
+            raise FaceAlignError(f"{self.path}: its metadata: {error}") from error
         self.landmark_offset: tuple[float, float] = tuple(self.metadata["landmark_offset"])
         """(dx, dy) in pixels that all landmarks include, see `FaceAlignModel.landmark_offset`."""
         self._batch: int | None = self.metadata["batch"]

@@ -8,6 +8,8 @@ key              type      meaning
 format           int       1
 preset           str       name of the preset or model
 scheme           str       landmark scheme, see `keras_facealign.landmarks.get_scheme`
+own_scheme       object    the whole scheme, see `keras_facealign.landmarks.scheme_from_dict`;
+                           only if it is none of this library's
 num_landmarks    int       K
 input_size       int       S, side of the square crop in pixels
 decode           bool      True: landmarks and confidence come out; False: heatmaps
@@ -47,7 +49,7 @@ SIGNATURE = "serving_default"
 """Name of the one signature that SavedModels and TFLite files have."""
 QUANTIZATIONS = ("none", "float16", "int8")
 
-_MAX_JSON_BYTES = 100_000
+_MAX_JSON_BYTES = 1_000_000
 # Far more than any network has buffers, or fields of one message; each costs microseconds.
 _MAX_ITEMS = 200_000
 _MAX_BATCH = 4096
@@ -166,6 +168,9 @@ def parse_metadata(text: bytes, path: Path) -> dict[str, Any]:
         "landmark_offset": _is_offset(value["landmark_offset"], value["input_size"]),
         "outputs": all(isinstance(name, str) for name in value["outputs"]),
     }
+    if "own_scheme" in value:
+        own = value["own_scheme"]
+        possible["own_scheme"] = isinstance(own, dict) and own.get("name") == value["scheme"]
     for key, good in possible.items():
         if not good:
             raise FaceAlignError(f"{path}: metadata {key!r} is {_short(value[key])}.")

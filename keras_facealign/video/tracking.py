@@ -19,6 +19,7 @@ from keras_facealign.detection import Detection, as_detections
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.inference.aligner import Face, FaceAligner
 from keras_facealign.inference.head_pose import HeadPose, estimate_head_pose
+from keras_facealign.landmarks import LandmarkScheme
 from keras_facealign.video.smoothing import (
     DEFAULT_SMOOTHING,
     OneEuroFilter,
@@ -230,7 +231,7 @@ class FaceTracker:
         fresh = fresh[: self.max_faces - len(self._tracks)]
         faces: dict[_Track, Face] = {}
         for face, score in self._align_fresh(image, fresh, name):
-            box = geometry.landmarks_box(face.landmarks)
+            box = self._box(face.landmarks)
             if self._nearest(box, self._tracks, _SAME_FACE) is not None:
                 continue
             track = self._nearest(box, self._lost, _SAME_LOST_FACE)
@@ -272,20 +273,27 @@ class FaceTracker:
         The angle stays as it is while the face leans little in the crop: the network is trained on
         such faces, and the landmarks would jump a little with every turn.
         """
-        regions = getattr(getattr(self.aligner.model, "scheme", None), "regions", {})
-        if "right_eye" in regions and "left_eye" in regions:
-            right, left = (landmarks[list(regions[f"{s}_eye"])].mean(0) for s in ("right", "left"))
+        scheme = getattr(self.aligner.model, "scheme", None)
+        eyes = None if scheme is None else _eyes_of(scheme)
+        if eyes is not None:
+            right, left = (landmarks[list(points)].mean(axis=0) for points in eyes)
             angle = math.degrees(math.atan2(left[1] - right[1], left[0] - right[0]))
             if abs((angle - roll + 180) % 360 - 180) > _LEANING:
                 roll = angle
         if not roll:
-            return Detection(geometry.landmarks_box(landmarks))
+            return Detection(self._box(landmarks))
         center = landmarks.mean(axis=0)
         upright = geometry.turn_matrix(-roll, (center[0], center[1]))
-        x0, y0, x1, y1 = geometry.landmarks_box(geometry.transform_points(upright, landmarks))
+        x0, y0, x1, y1 = self._box(geometry.transform_points(upright, landmarks))
         middle = np.array([(x0 + x1) / 2, (y0 + y1) / 2])
         shift = geometry.transform_points(geometry.invert(upright), middle[None])[0] - middle
         return Detection(np.array([x0, y0, x1, y1]) + np.tile(shift, 2), roll=roll)
+
+    def _box(self, landmarks: np.ndarray) -> np.ndarray:
+        """The box of a face for the next crop."""
+        tight = geometry.landmarks_box(landmarks)
+        scheme = getattr(self.aligner.model, "scheme", None)
+        return tight if scheme is None else scheme.crop_box(tight)
 
     @staticmethod
     def _nearest(box: np.ndarray, tracks: list[_Track], least: float) -> _Track | None:
@@ -310,6 +318,17 @@ class FaceTracker:
             pose=estimate_head_pose(landmarks, self._image_size) if scheme == "ibug68" else None,
             raw_landmarks=face.landmarks,
         )
+
+
+def _eyes_of(scheme: LandmarkScheme) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    """The points of the right and the left eye, or their outer corners; None if unknown."""
+    regions = scheme.regions
+    if "right_eye" in regions and "left_eye" in regions:
+        return regions["right_eye"], regions["left_eye"]
+    if scheme.eye_corners is None:
+        return None
+    right, left = scheme.eye_corners
+    return (right,), (left,)
 
 
 def _overlap(first: np.ndarray, second: np.ndarray) -> float:
