@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.landmarks.registry import (
@@ -165,7 +165,7 @@ class _Definition:
             closed_regions=frozenset(closed),
             flip_pairs=self._flip_pairs(),
             eye_corners=corners,
-            inner_corners=self._pair("inner_corners", self.values.get("inner_corners")),
+            inner_corners=self._pair("inner_corners"),
             eyes=self._eyes(),
             lines=lines,
             has_flip_pairs=self.values.get("flip_pairs") is not None,
@@ -176,7 +176,7 @@ class _Definition:
             self._fail("name", name, "this is the name of another scheme; choose your own")
         return scheme
 
-    def _fail(self, key: str, value: Any, reason: str) -> Any:
+    def _fail(self, key: str, value: Any, reason: str) -> NoReturn:
         raise FaceAlignError(f"{self.where}: {key} is {_short(value)}; {reason}.")
 
     def _list(self, key: str, most: int) -> list[Any]:
@@ -241,24 +241,26 @@ class _Definition:
             self._fail(key, f"{members} landmarks", f"there can be at most {_MAX_MEMBERS}")
 
     def _flip_pairs(self) -> tuple[tuple[int, int], ...]:
-        pairs = [self._pair("flip_pairs", value) for value in self._lists("flip_pairs")]
+        pairs = [self._two("flip_pairs", value) for value in self._lists("flip_pairs")]
         seen: set[int] = set()
-        for a, b in (pair for pair in pairs if pair is not None):
-            for point in (a, b):
+        for pair in pairs:
+            for point in pair:
                 if point in seen:
-                    self._fail("flip_pairs", [a, b], f"landmark {point} is in two pairs")
+                    self._fail("flip_pairs", list(pair), f"landmark {point} is in two pairs")
                 seen.add(point)
-        return tuple(pair for pair in pairs if pair is not None)
+        return tuple(pairs)
 
-    def _pair(self, key: str, value: Any) -> tuple[int, int] | None:
-        if value is None and key != "flip_pairs":
-            return None
+    def _two(self, key: str, value: Any) -> tuple[int, int]:
         if not isinstance(value, (list, tuple)) or len(value) != 2:
             self._fail(key, value, "give two landmarks")
         a, b = (self._point(key, v) for v in value)
         if a == b:
             self._fail(key, value, "give two different landmarks")
         return a, b
+
+    def _pair(self, key: str) -> tuple[int, int] | None:
+        value = self.values.get(key)
+        return None if value is None else self._two(key, value)
 
     def _regions(self) -> dict[str, tuple[int, ...]]:
         regions = self.values.get("regions")
@@ -282,7 +284,7 @@ class _Definition:
             self._fail(
                 "normalizer", value, f"give {BOX_SIZE}, or the two outer corners of the eyes"
             )
-        return self._pair("normalizer", value)
+        return self._two("normalizer", value)
 
     def _eyes(self) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
         eyes = self._list("eyes", 2)
