@@ -20,6 +20,7 @@ from keras_facealign.models.finite import check_finite_state
 from keras_facealign.models.prediction import LandmarkPrediction
 from keras_facealign.models.preset_io import load_preset, save_preset
 from keras_facealign.models.training_step import TrainingStep
+from keras_facealign.models.transfer import with_landmarks
 from keras_facealign.models.weights_file import check_weights_file, note_architecture
 from keras_facealign.networks.architecture import Architecture
 from keras_facealign.networks.stacked import build_network
@@ -347,8 +348,6 @@ class FaceAlignModel(LandmarkPrediction, TrainingStep, keras.Model):
         model = load_preset(cls, name, load_weights)
         if scheme is None and num_landmarks in (None, model.num_landmarks) and mapping is None:
             return model
-        from keras_facealign.models.transfer import with_landmarks
-
         if isinstance(scheme, (str, Path)) and is_scheme_file(scheme):
             scheme = read_scheme(scheme)
         if isinstance(scheme, Path):

@@ -27,9 +27,9 @@ from keras_facealign.landmarks import (
     numbered_scheme,
     scheme_config,
 )
-from keras_facealign.models.face_align_model import FaceAlignModel
 
-_Model = TypeVar("_Model", bound=FaceAlignModel)
+# A `FaceAlignModel`, whose module imports this one.
+_Model = TypeVar("_Model")
 
 
 def with_landmarks(
@@ -63,19 +63,20 @@ def with_landmarks(
         >>> with_landmarks(known, num_landmarks=5, mapping={0: 36, 1: 45}).scheme.name
         'points5'
     """
+    known: Any = model
     new_scheme = _scheme(scheme, num_landmarks)
-    mapping = known_mapping(model.scheme, new_scheme) if mapping is None else dict(mapping)
-    _check_mapping(mapping, new_scheme.num_landmarks, model.num_landmarks)
-    config = model.get_config()
+    mapping = known_mapping(known.scheme, new_scheme) if mapping is None else dict(mapping)
+    _check_mapping(mapping, new_scheme.num_landmarks, known.num_landmarks)
+    config = known.get_config()
     config.pop("landmark_offset", None)
     config["architecture"] = {
         **config["architecture"],
         "num_landmarks": new_scheme.num_landmarks,
     }
     config["scheme"] = scheme_config(new_scheme)
-    other: Any = type(model).from_config(config)
-    other.decode_method = model.decode_method
-    source = {variable.path: _array(variable) for variable in model.weights}
+    other: Any = type(known).from_config(config)
+    other.decode_method = known.decode_method
+    source = {variable.path: _array(variable) for variable in known.weights}
     of_landmarks = {
         variable.path
         for layer in (*head_layers(other), *_readers(other))
@@ -88,7 +89,7 @@ def with_landmarks(
         _start_head(layer, source, mapping)
     for layer in _readers(other):
         _start_reader(layer, source, mapping)
-    if not model.architecture.deformable_heads:
+    if not known.architecture.deformable_heads:
         _keep_features(other, source)
     return other
 
@@ -122,7 +123,7 @@ def known_mapping(source: LandmarkScheme, target: LandmarkScheme) -> dict[int, i
     return {k: places[name] for k, name in names if name in places}
 
 
-def head_layers(model: FaceAlignModel) -> list[keras.layers.Layer]:
+def head_layers(model: Any) -> list[keras.layers.Layer]:
     """Returns the layers with an output for each landmark.
 
     Args:
@@ -139,7 +140,7 @@ def head_layers(model: FaceAlignModel) -> list[keras.layers.Layer]:
     return [model.get_layer(name) for name in names]
 
 
-def _readers(model: FaceAlignModel) -> list[keras.layers.Layer]:
+def _readers(model: Any) -> list[keras.layers.Layer]:
     """The layers with an input for each landmark."""
     arch = model.architecture
     between = arch.heads_between_stacks
@@ -205,7 +206,7 @@ def _start_reader(layer: Any, source: dict[str, np.ndarray], mapping: dict[int, 
     layer.bias.assign(source[layer.bias.path])
 
 
-def _keep_features(model: FaceAlignModel, source: dict[str, np.ndarray]) -> None:
+def _keep_features(model: Any, source: dict[str, np.ndarray]) -> None:
     """Adds to `ll2` what the new heatmaps lack of the old ones' part in the next stack's input."""
     last = model.architecture.stacks - 1
     for i in range(last + model.architecture.heads_between_stacks):
