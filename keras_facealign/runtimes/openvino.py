@@ -124,6 +124,12 @@ def _openvino(part: str = "") -> Any:
     return importlib.import_module(f"openvino{part}")
 
 
+# One core, kept until the process ends. With each new one OpenVINO gives the thread another stack
+# for signals, and unmaps it when that core goes, though the thread may still have it, as when the
+# older of two cores goes first: the next signal, such as Ctrl-C's, would end the process.
+_core = PerProcess(lambda: _openvino().Core())
+
+
 def _compile(graph: Graph, precision: str, threads: int | None) -> Any:
     """Compiles a plain graph for this processor."""
     low = _largest_convolutions(graph, _BFLOAT16_SHARE) if precision == "bfloat16" else set()
@@ -131,12 +137,12 @@ def _compile(graph: Graph, precision: str, threads: int | None) -> Any:
     options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
     if threads is not None:
         options["INFERENCE_NUM_THREADS"] = threads
-    return _openvino().Core().compile_model(to_openvino(graph, low), "CPU", options)
+    return _core.get().compile_model(to_openvino(graph, low), "CPU", options)
 
 
 def has_bfloat16() -> bool:
     """Whether OpenVINO computes in bfloat16 at full speed on this processor."""
-    return "BF16" in _openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in _core.get().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def _largest_convolutions(graph: Graph, share: float) -> set[int]:

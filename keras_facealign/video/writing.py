@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
@@ -82,7 +82,7 @@ class _File:
 class VideoWriter:
     """Writes frames to a video file of one size; created by `video_writer`.
 
-    The error of a frame that cannot be encoded is raised
+    Each frame is encoded by a thread while the caller prepares the next one, so its error is raised
     by the next call.
 
     Args:
@@ -120,6 +120,7 @@ class VideoWriter:
         rate = Fraction(frame_rate).limit_denominator(65535)
         self._tick = 1 / rate if suffix == ".avi" else Fraction(1, _TICKS)
         self._reformatter = av.video.reformatter.VideoReformatter()
+        self._thread = ThreadPoolExecutor(1, "VideoWriter")
         self._encoding: Future[None] | None = None
         self._file = _File(path)
         try:
@@ -177,11 +178,7 @@ class VideoWriter:
         # Of the last frame, whose end no other frame gives.
         frame.duration = max(1, round(1 / (self.frame_rate * self._tick)))
         self._last_tick = tick
-        self._encoding = Future()
-        try:
-            self._encoding.set_result(self._encode(frame, self.num_written))
-        except Exception as error:
-            self._encoding.set_exception(error)
+        self._encoding = self._thread.submit(self._encode, frame, self.num_written)
         self.num_written += 1
 
     def _wait(self) -> None:
@@ -216,6 +213,7 @@ class VideoWriter:
             self._wait()
             self._encode(None, self.num_written)
         finally:
+            self._thread.shutdown()
             self._container.close()
             self._file.close()
         self._file.check()

@@ -294,8 +294,7 @@ def test_control_c_while_files_are_written_waits_for_the_frame(tmp_path, monkeyp
     def pressed(self, *arguments):
         calls.append(1)
         if len(calls) == 3:
-            # As Python does on the signal, which a library that other tests load may handle itself.
-            signal.getsignal(signal.SIGINT)(signal.SIGINT, None)  # type: ignore[operator,misc]
+            signal.raise_signal(signal.SIGINT)
         write(self, *arguments)
 
     monkeypatch.setattr(VideoWriter, "write", pressed)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import keras
@@ -132,6 +134,26 @@ class TestOpenVINO:
         truncated = (kernel.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32)
         plain = np.abs(truncated.sum(axis=(2, 3)) - kernel.sum(axis=(2, 3)))
         assert error.mean() < plain.mean() / 4
+
+    def test_a_signal_when_two_networks_have_come_and_gone(self):
+        # OpenVINO would leave the thread with a stack for signals that is no longer there.
+        code = """
+            import gc, os, signal
+            import keras
+            from keras_facealign.runtimes.openvino import OpenVINONetwork
+            image = keras.Input((8, 8, 3))
+            model = keras.Model(image, keras.layers.Conv2D(2, 3)(image))
+            networks = [OpenVINONetwork(model) for _ in range(2)]
+            while networks:
+                del networks[0]
+                gc.collect()
+            try:
+                signal.raise_signal(signal.SIGINT)
+            except KeyboardInterrupt:
+                os._exit(7)
+        """
+        run = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=False)
+        assert run.returncode == 7
 
     def test_unknown_precision(self):
         from keras_facealign.runtimes.openvino import OpenVINONetwork
