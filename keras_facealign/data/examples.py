@@ -131,9 +131,13 @@ def make_example(
 
 
 def pair_files(
-    root: Path, subset: str, images: str | None = None, labels: str | None = None
+    root: Path,
+    subset: str,
+    images: str | None = None,
+    labels: str | None = None,
+    endings: tuple[str, ...] = (".pts",),
 ) -> list[ExamplePaths]:
-    """Finds the images and `.pts` files of one folder, paired by their stem.
+    """Finds the images and label files of one folder, paired by their stem.
 
     A file without its partner is listed too, so that reading it reports it. Where several images
     share a stem, the first of `IMAGE_SUFFIXES` is used. Hidden files are ignored.
@@ -142,7 +146,8 @@ def pair_files(
         root: The data set's root.
         subset: The folder below `root`, with forward slashes.
         images: Folder of the images below `subset`. Default: `subset` itself.
-        labels: Folder of the `.pts` files below `subset`. Default: `subset` itself.
+        labels: Folder of the label files below `subset`. Default: `subset` itself.
+        endings: What the label files' names have after the stem, the longest first.
 
     Returns:
         The pairs sorted by their stem; empty if the folders are missing.
@@ -151,13 +156,15 @@ def pair_files(
         >>> samples = pair_files(Path("300w"), "lfpw/testset")
     """
 
-    def by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
-        paths = [folder / name for name in list_names(folder, suffixes)]
-        paths.sort(key=lambda path: suffixes.index(path.suffix.lower()))
-        return {path.stem: path for path in reversed(paths)}
+    def by_stem(folder: Path, endings: tuple[str, ...]) -> dict[str, Path]:
+        def ending(name: str) -> int:
+            return next(i for i, each in enumerate(endings) if name.lower().endswith(each))
+
+        names = sorted(list_names(folder, endings), key=ending, reverse=True)
+        return {name[: -len(endings[ending(name)])]: folder / name for name in names}
 
     image_paths = by_stem(root / subset / (images or ""), IMAGE_SUFFIXES)
-    label_paths = by_stem(root / subset / (labels or ""), (".pts",))
+    label_paths = by_stem(root / subset / (labels or ""), endings)
     return [
         ExamplePaths(
             image_path=image_paths.get(stem),
@@ -167,6 +174,26 @@ def pair_files(
         )
         for stem in sorted(image_paths.keys() | label_paths.keys())
     ]
+
+
+def pair_below(
+    root: Path, folder: Path | None = None, endings: tuple[str, ...] = (".pts",)
+) -> list[ExamplePaths]:
+    """Pairs the files of a folder and of all folders below it, as `pair_files` does.
+
+    Args:
+        root: What names of files are relative to.
+        folder: The folder, `root` or one below it. Default: `root`.
+        endings: See `pair_files`.
+
+    Returns:
+        The pairs, folder by folder. Hidden folders are left out.
+    """
+    places = []
+    for place, folders, _ in os.walk(folder or root):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        places.append(Path(place).relative_to(root).as_posix())
+    return [pair for place in sorted(places) for pair in pair_files(root, place, endings=endings)]
 
 
 def read_sample(

@@ -437,3 +437,132 @@ def videos() -> list[bytes]:
         times = [0.0, 0.04, 0.08, 0.12]
         paths.append(mux_clip(Path(folder) / "small.webm", times, "libvpx", images=small))
         return [path.read_bytes() for path in paths]
+
+
+def labels_coco() -> list[bytes]:
+    points = [10, 20, 2, 90, 21, 1, 50, 120, 2]
+    faces = [
+        {"image_id": 1, "category_id": 1, "keypoints": points, "bbox": [5, 10, 120, 130]},
+        {"image_id": 2, "category_id": 1, "keypoints": [v + v % 2 for v in points]},
+        {"image_id": 2, "face_kpts": [9.5, 8, 0.3] * 3, "face_box": [1, 2, 3, 4], "face_valid": 1},
+    ]
+    names = ["a.png", "b.png"]
+    images = [
+        {"id": i + 1, "file_name": n, "width": 160, "height": 160} for i, n in enumerate(names)
+    ]
+    category = {"id": 1, "keypoints": ["a", "b", "c"], "skeleton": [[1, 2], [2, 3]]}
+    whole = {"images": images, "annotations": faces, "categories": [category]}
+    return [json.dumps(whole).encode(), json.dumps(whole, indent=1).encode("utf-16")]
+
+
+def labels_csv() -> list[bytes]:
+    wide = ["file,x0,y0,x1,y1,x2,y2,v2,group", "a.png,10,20,90,21,50,120,1,u", "b.png,1,2,3,4,,,,"]
+    named = ["image;nose_x;nose_y;chin_x;chin_y", "a.png;10.5;20;90;21", "b.png;1;2;150;44"]
+    long = ["file,name,x,y,visibility", *(f"a.png,p{i},{i * 9},{i * i},2" for i in range(9))]
+    bare = ["a.png,10,20,90,21,50,120", "b.png,11,20,90,21,50,120"]
+    return [_text(rows) for rows in (wide, named, long, bare)]
+
+
+def labels_cvat() -> list[bytes]:
+    circle = "&lt;circle data-node-id=&quot;{}&quot; data-label-name=&quot;{}&quot;&gt;"
+    svg = circle.format(1, "n") + circle.format(2, "c")
+    meta = f"<meta><labels><label><name>f</name><svg>{svg}</svg></label></labels></meta>"
+    skeleton = (
+        '<skeleton label="f" group_id="1"><points label="n" points="9,8" occluded="1"/>'
+        '<points label="c" points="99,120" outside="0"/></skeleton>'
+        '<box xtl="1" ytl="2" xbr="150" ybr="140" group_id="1"/>'
+    )
+    points = '<points label="f" points="1,2;30,40;50,150"/>'
+
+    def image(name: str, shapes: str) -> str:
+        return f'<image name="{name}" width="160" height="160">\n{shapes}\n</image>'
+
+    return [
+        _text(["<annotations>", meta, image("a.png", skeleton), "</annotations>"]),
+        _text(["<annotations>", image("a.png", points), image("b.png", points), "</annotations>"]),
+    ]
+
+
+def labels_dlib() -> list[bytes]:
+    parts = [f"<part name='{i:02d}' x='{10 * i}' y='{i * i}'/>" for i in range(9)]
+    box = ["<box top='1' left='2' width='140' height='150'>", *parts, "</box>"]
+    image = [*(f"<image file='{name}.png'>" for name in "a"), *box, "</image>"]
+    other = ["<image file='b.png'>", "<box top='1' left='1' width='9' height='9'/>", "</image>"]
+    return [
+        _text(["<?xml version='1.0'?>", "<dataset><images>", *image, *other, "</images></dataset>"])
+    ]
+
+
+def labels_labelme() -> list[bytes]:
+    def shape(kind: str, *points: list[float], label: str = "n", group: int | None = None) -> Any:
+        return {"label": label, "points": list(points), "shape_type": kind, "group_id": group}
+
+    single = [
+        shape("point", [9, 8]),
+        shape("point", [99, 140.5], label="c"),
+        shape("rectangle", [1, 2], [150, 155]),
+    ]
+    many = [shape("linestrip", [1, 2], [30, 40.5], [9, 150])]
+    grouped = [shape("point", [i * 9, i * i], label=str(i % 4), group=i // 4) for i in range(12)]
+    sizes = {"imageWidth": 160, "imageHeight": 160, "imageData": "AAAA", "version": "5.0"}
+    return [
+        json.dumps({"imagePath": "a.png", "shapes": shapes, **sizes}).encode()
+        for shapes in (single, many, grouped)
+    ]
+
+
+def labels_label_studio() -> list[bytes]:
+    size = {"original_width": 160, "original_height": 160}
+    points = [
+        {"type": "keypointlabels", "value": {"x": x, "y": y, "keypointlabels": [n]}, **size}
+        for n, x, y in (("n", 10, 20.5), ("c", 80, 95))
+    ]
+    box = {"x": 1, "y": 2, "width": 97, "height": 96, "rectanglelabels": ["face"]}
+    regions = [*points, {"type": "rectanglelabels", "id": "r", "value": box, **size}]
+    tasks = [
+        {"data": {"image": "/data/upload/1/0a1b2c3d-a.png"}, "annotations": [{"result": regions}]},
+        {"data": {"image": "b.png"}, "annotations": [{"result": points}]},
+    ]
+    small = [{"image": "a.png", "kp": [{**p["value"], **size} for p in points]}]
+    return [json.dumps(tasks).encode(), json.dumps(small).encode()]
+
+
+def labels_txt_folder() -> list[bytes]:
+    rows = [f"{i * 9}.5 {i * i}" for i in range(12)]
+    return [
+        _text(rows),
+        _text(["12", *(row.replace(" ", ",") for row in rows)]),
+        _text([f"{row} {i % 3}" for i, row in enumerate(rows)]),
+        _text([" ".join(rows)]),
+        _text(rows).decode().encode("utf-16"),
+    ]
+
+
+def _via() -> dict[str, Any]:
+    def region(attributes: dict[str, str], **shape: Any) -> dict[str, Any]:
+        return {"shape_attributes": shape, "region_attributes": attributes}
+
+    regions = [
+        region({"landmark": "n", "face": "1"}, name="point", cx=10, cy=20),
+        region({"landmark": "c", "face": "1"}, name="point", cx=99, cy=140),
+        region({"face": "1"}, name="rect", x=1, y=2, width=150, height=151),
+    ]
+    line = region({}, name="polyline", all_points_x=[1, 90], all_points_y=[2, 120])
+    return {
+        f"{name}9": {"filename": name, "size": 9, "regions": each, "file_attributes": {}}
+        for name, each in (("a.png", regions), ("b.png", regions[:2]), ("c.png", [line]))
+    }
+
+
+def labels_via_json() -> list[bytes]:
+    project = {"_via_settings": {"ui": {}}, "_via_img_metadata": _via()}
+    return [json.dumps(value).encode() for value in (project, _via())]
+
+
+def labels_via_csv() -> list[bytes]:
+    rows = ["filename,file_size,region_shape_attributes,region_attributes"]
+    for entry in _via().values():
+        for region in entry["regions"]:
+            cells = [json.dumps(value).replace('"', '""') for value in region.values()]
+            rows.append(f'{entry["filename"]},9,"{cells[0]}","{cells[1]}"')
+    return [_text(rows)]

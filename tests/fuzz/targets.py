@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -222,6 +223,32 @@ def _read_turned(path: Path) -> None:
     read_labels(path.parent, path.stem)
 
 
+def _load_labels(kind: str, folder: bool = False) -> Callable[[Path], None]:
+    def read(path: Path) -> None:
+        from keras_facealign.data.labels import guess_kind, load
+        from keras_facealign.errors import FaceAlignError
+
+        with contextlib.suppress(FaceAlignError):
+            guess_kind(path)
+        labels = load(path.parent if folder else path, kind)
+        for error in labels.skipped:
+            assert "\n" not in str(error) and len(str(error)) <= 2000, str(error)
+        assert "\n" not in labels.describe()
+        for face in labels:
+            assert face.landmarks.shape == (labels.num_landmarks, 2)
+            assert np.isfinite(face.landmarks).all() and np.isfinite(face.box).all()
+
+    return read
+
+
+def _labels(name: str, structure: str, kind: str = "", **options: Any) -> Target:
+    kind = kind or name
+    make = getattr(seeds, f"labels_{name}")
+    read = _load_labels(kind, **options)
+    file = {"json": "a.json", "text": "a.txt"}[structure]
+    return Target(file, make, read, structure, 5e-3, _with_root("a.png", "b.png"))
+
+
 def _with_root(*images: str) -> Callable[[Path], None]:
     def prepare(folder: Path) -> None:
         from PIL import Image
@@ -310,6 +337,15 @@ TARGETS: dict[str, Target] = {
         2e-3,
         _with_root("lfw/A/A_0001.jpg", "lfw/A/A_0002.jpg", "lfw/B/B_0001.jpg"),
     ),
+    "labels_coco": _labels("coco", "json"),
+    "labels_csv": _labels("csv", "text"),
+    "labels_cvat": _labels("cvat", "text"),
+    "labels_dlib": _labels("dlib", "text"),
+    "labels_labelme": _labels("labelme", "json"),
+    "labels_studio": _labels("label_studio", "json"),
+    "labels_txt": _labels("txt_folder", "text", folder=True),
+    "labels_via_csv": _labels("via_csv", "text"),
+    "labels_via_json": _labels("via_json", "json"),
     "turned_views": Target("face.npz", seeds.turned_views, _read_turned, "npz"),
     "turned_settings": Target("settings.json", seeds.settings, _survey_turned, "json"),
     "cfp_images": _cfp("Protocol/Pair_list_F.txt"),

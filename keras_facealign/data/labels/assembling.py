@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -16,8 +15,14 @@ import numpy as np
 
 from keras_facealign.data.images import image_size
 from keras_facealign.data.labels.label_set import FaceLabels, LabelSet
-from keras_facealign.data.labels.pictures import Pictures, readable
-from keras_facealign.data.labels.raw_labels import MAX_LANDMARKS, RawFace, RawLabels
+from keras_facealign.data.labels.pictures import Pictures
+from keras_facealign.data.labels.raw_labels import (
+    MAX_LANDMARKS,
+    RawFace,
+    RawLabels,
+    readable,
+    shown,
+)
 from keras_facealign.data.pts import MAX_COORDINATE
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.geometry import landmarks_box
@@ -72,7 +77,7 @@ def assemble(
     work = _Work(raw, Pictures(root), skipped=list(raw.skipped), notes=list(raw.notes))
     faces, names = _in_order(work, path)
     found = _with_pictures(work, faces)
-    if units is None:
+    if units is None and raw.units == "pixels":
         _check_pixels([face for face, _ in found], [image for _, image in found], path)
     counting = raw.counting
     if units in ("normalized", "percent"):
@@ -88,14 +93,11 @@ def assemble(
             f"{path}: none of the {len(raw.faces)} faces can be used; the first problem: "
             f"{work.skipped[0]}"
         )
-    for name in raw.pictures:
-        # Looked for, so that it is known which pictures the file names and which it does not.
-        with suppress(FaceAlignError):
-            work.pictures.find(name)
     _note(work, kept)
+    empty_boxes = _empty_boxes(work)
     labeled = {face.file_name for face in kept}
-    unlabeled = {*work.pictures.unused()}
-    unlabeled |= {name for name in map(readable, raw.pictures) if name not in labeled}
+    unlabeled = {name for name in _without_faces(work) if name not in labeled}
+    unlabeled |= {*work.pictures.unused()}
     return LabelSet(
         path,
         kind,
@@ -108,7 +110,7 @@ def assemble(
         names,
         raw.edges if raw.edges and _fit(raw.edges, len(kept[0].landmarks)) else None,
         tuple(sorted(unlabeled)),
-        tuple((readable(name), box) for name, box in raw.empty_boxes),
+        empty_boxes,
         tuple(work.notes),
         tuple(work.skipped),
     )
@@ -136,15 +138,33 @@ def _in_order(work: _Work, path: Path) -> tuple[list[RawFace], tuple[str, ...] |
     distinct = list(dict.fromkeys(name for names in dict.fromkeys(given) for name in names))
     # A tool that asks for a label gets "point" for all of them.
     alike = len(distinct) == 1 and max(len(face.points) for face in faces) > 1
-    if given and len(given) == len(faces) and not alike:
-        order = work.raw.names or natural_order(distinct)
+    named = not alike and 2 * len(given) > len(faces)
+    if 0 < len(given) < len(faces) and not alike:
+        faces = _of_one_sort(work, named)
+    if named:
+        declared: tuple[str, ...] = work.raw.names or ()
+        order = declared if set(distinct) <= set(declared) else natural_order(distinct)
         if len(order) > MAX_LANDMARKS:
             raise FaceAlignError(
-                f"{path}: has {len(order)} names of points, such as {order[0]!r}; give the same "
-                "landmark the same name in all faces"
+                f"{path}: has {len(order)} names of points, such as {shown(distinct[0])}; give the "
+                "same landmark the same name in all faces"
             )
         return _by_name(work, faces, order), tuple(map(readable, order))
-    return _by_number(work, faces), _own_names(work)
+    return _by_number(work, faces), _own_names(work, faces)
+
+
+def _of_one_sort(work: _Work, named: bool) -> list[RawFace]:
+    """The faces with, or those without names of points, whichever most are."""
+    has, others = ("no names", "names") if named else ("names", "none")
+    for face in work.raw.faces:
+        if (face.names is not None) != named:
+            work.skipped.append(
+                FaceAlignError(
+                    f"{face.where}: its points have {has}, where those of most faces have "
+                    f"{others}; label all faces in one way"
+                )
+            )
+    return [face for face in work.raw.faces if (face.names is not None) == named]
 
 
 def natural_order(names: list[str]) -> tuple[str, ...]:
@@ -168,16 +188,13 @@ def _by_name(work: _Work, faces: list[RawFace], order: tuple[str, ...]) -> list[
     for face in faces:
         names = face.names or ()
         repeated = [name for name, number in Counter(names).items() if number > 1]
-        unknown = [name for name in names if name not in places]
-        if repeated or unknown:
-            problem = (
-                f"has the point {readable(repeated[0])!r} {names.count(repeated[0])} times; if it "
-                "is several faces, give each a group of its own"
-                if repeated
-                else f"has the point {readable(unknown[0])!r}, which is none of the file's "
-                f"{len(order)} landmarks; correct it"
+        if repeated:
+            work.skipped.append(
+                FaceAlignError(
+                    f"{face.where} has the point {shown(repeated[0])} {names.count(repeated[0])} "
+                    "times; if it is several faces, give each a group of its own"
+                )
             )
-            work.skipped.append(FaceAlignError(f"{face.where} {problem}"))
             continue
         points, visibility = np.full((len(order), 2), np.nan), np.zeros(len(order), np.int32)
         index = [places[name] for name in names]
@@ -204,9 +221,9 @@ def _by_number(work: _Work, faces: list[RawFace]) -> list[RawFace]:
     return [face for face in faces if len(face.points) == count]
 
 
-def _own_names(work: _Work) -> tuple[str, ...] | None:
+def _own_names(work: _Work, faces: list[RawFace]) -> tuple[str, ...] | None:
     names = work.raw.names
-    count = Counter(len(face.points) for face in work.raw.faces).most_common(1)[0][0]
+    count = Counter(len(face.points) for face in faces).most_common(1)[0][0]
     return tuple(map(readable, names)) if names and len(names) == count else None
 
 
@@ -257,16 +274,44 @@ def _check_pixels(faces: list[RawFace], images: list[Path], path: Path) -> None:
     )
 
 
+def _without_faces(work: _Work) -> list[str]:
+    """The pictures that the file names without a face, below the folder where they are there."""
+    names = []
+    for name in work.raw.pictures:
+        try:
+            names.append(work.pictures.relative(work.pictures.find(name)))
+        except FaceAlignError:
+            names.append(readable(name))
+    return names
+
+
+def _empty_boxes(work: _Work) -> tuple[tuple[str, tuple[float, float, float, float]], ...]:
+    boxes = []
+    for name, box in work.raw.empty_boxes:
+        try:
+            path = work.pictures.find(name)
+            if work.raw.units != "pixels":
+                box = tuple(_pixels(np.reshape(box, (2, 2)), image_size(path), work).ravel())
+            boxes.append((work.pictures.relative(path), tuple(float(side) for side in box)))
+        except FaceAlignError as error:
+            work.skipped.append(error)
+    return tuple(boxes)
+
+
+def _pixels(points: np.ndarray, size: tuple[int, int], work: _Work) -> np.ndarray:
+    """Parts or percent of a picture's size as pixels, whose centers count from 0."""
+    whole = 100.0 if work.raw.units == "percent" else 1.0
+    return points * (np.array(size, np.float64) / whole) - 0.5
+
+
 def _finish(face: RawFace, image: Path, work: _Work, boxes: str) -> FaceLabels:
     """The light record of a face, in pixels."""
     points, box, size = face.points, face.box, face.size
     if work.raw.units != "pixels":
-        size = image_size(image)
-        scale = np.array(size, np.float64) / (100.0 if work.raw.units == "percent" else 1.0)
-        points = points * scale - 0.5
+        size = size or image_size(image)
+        points = _pixels(points, size, work)
         if box is not None:
-            corners = np.reshape(box, (2, 2)) * scale - 0.5
-            box = tuple(corners.ravel().tolist())
+            box = tuple(_pixels(np.reshape(box, (2, 2)), size, work).ravel())
     missing = np.isnan(points).any(axis=1)
     visibility = np.where(missing, 0, face.visibility).astype(np.int32)
     points = np.where(visibility[:, None] > 0, points, 0.0)
@@ -287,7 +332,7 @@ def _finish(face: RawFace, image: Path, work: _Work, boxes: str) -> FaceLabels:
         visibility,
         corners,
         source,
-        readable(face.where),
+        face.where,
         None if face.group is None else readable(face.group),
         size,
     )

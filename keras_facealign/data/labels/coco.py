@@ -22,6 +22,7 @@ from keras_facealign.data.labels.raw_labels import (
     RawLabels,
     box_of,
     number,
+    short_name,
     shown,
     size_of,
     visibility_value,
@@ -85,7 +86,7 @@ class _Reader:
         identifier = _identifier(value, "id", where)
         if identifier in self.images:
             raise FaceAlignError(
-                f"{where} ({name}) has the id {shown(identifier)} of {self.images[identifier][0]}; "
+                f"{where} ({short_name(name)}) has the id {shown(identifier)} of an earlier image; "
                 "give each image one of its own"
             )
         size = size_of(value.get("width"), value.get("height"))
@@ -146,7 +147,7 @@ class _Reader:
                 )
             elif shown(category) == main:
                 name, size, group = self.images[image]
-                where = f"{face.where} ({name})"
+                where = f"{face.where} ({short_name(name)})"
                 labels.faces.append(
                     RawFace(
                         name,

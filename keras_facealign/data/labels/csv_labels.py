@@ -32,6 +32,7 @@ from keras_facealign.data.labels.raw_labels import (
     RawLabels,
     box_of,
     number,
+    short_name,
     shown,
     visibility_value,
 )
@@ -180,7 +181,7 @@ def _read_wide(
                     f"{where} has {len(cells)} cells where {last + 1} are needed; correct it"
                 )
             name = unescape_cell(cells[columns.file])
-            where = f"{where} ({name[-80:]})"
+            where = f"{where} ({short_name(name)})"
             if not name:
                 raise FaceAlignError(f"{where} names no picture; add its name")
             points = [[number(cells[i], where) for i in axis] for axis in (columns.x, columns.y)]
@@ -260,7 +261,7 @@ def _read_long(
     for key, points in faces.items():
         if key in broken:
             continue
-        where = f"{path}: line {lines[key]} ({key[0][-80:]})"
+        where = f"{path}: line {lines[key]} ({short_name(key[0])})"
         names = tuple(point[0] for point in points)
         names = tuples.setdefault(names, names)
         positions = np.array([point[1:3] for point in points], np.float64)

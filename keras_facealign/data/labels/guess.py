@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_facealign.data.files import list_names
-from keras_facealign.data.labels import text_folder
+from keras_facealign.data.labels import labelme, text_folder
 from keras_facealign.data.labels.table_rows import first_row
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.storage.json_stream import stream_json
@@ -43,9 +43,12 @@ def guess_kind(path: str | os.PathLike[str]) -> tuple[str, Path]:
 
 def _guess_folder(folder: Path) -> tuple[str, Path]:
     for kind in ("pts_folder", "txt_folder"):
-        pairs, _, _ = text_folder.label_files(folder, kind)
-        if any(kind == "pts_folder" or _is_points(path) for _, path in pairs[:20]):
+        samples = text_folder.label_files(folder, kind)
+        paths = [sample.label_path for sample in samples if sample.image_path]
+        if any(path and (kind == "pts_folder" or _is_points(path)) for path in paths):
             return kind, folder
+    if any(_is_kind(path, "labelme") for path in labelme.label_files(folder)[:20]):
+        return "labelme", folder
     known = []
     for name in list_names(folder, (".json", ".xml", ".csv", ".tsv"))[:20]:
         try:
@@ -69,6 +72,13 @@ def _is_points(path: Path) -> bool:
     except FaceAlignError:
         return False
     return True
+
+
+def _is_kind(path: Path, kind: str) -> bool:
+    try:
+        return _guess_file(path) == kind
+    except FaceAlignError:
+        return False
 
 
 def _guess_file(path: Path) -> str:

@@ -17,6 +17,12 @@ KINDS = {
     "pts_folder": "text_folder",
     "txt_folder": "text_folder",
     "coco": "coco",
+    "dlib": "dlib_xml",
+    "cvat": "cvat",
+    "labelme": "labelme",
+    "label_studio": "label_studio",
+    "via_csv": "via",
+    "via_json": "via",
     "csv": "csv_labels",
 }
 """The formats, and the module of this package that reads each."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from keras_facealign.data.images import IMAGE_SUFFIXES
+from keras_facealign.data.labels.raw_labels import readable, short_name
 from keras_facealign.data.photo_formats import photo_suffixes
 from keras_facealign.errors import FaceAlignError
 
@@ -15,7 +16,6 @@ from keras_facealign.errors import FaceAlignError
 _MOST_FILES = 1_000_000
 # Longest name in characters, and most folders of one that are looked at.
 _LONGEST, _DEEPEST = 4096, 32
-_SURROGATES = re.compile("[\udc80-\udcff]")
 
 
 class Pictures:
@@ -63,7 +63,7 @@ class Pictures:
             known = self._search(name) or (self._search(other) if other else None)
             if known is None:
                 raise FaceAlignError(
-                    f"{name[-120:]!r} is not below {self.root}; add the picture, or give the "
+                    f"{short_name(name)!r} is not below {self.root}; add the picture, or give the "
                     "folder of the pictures"
                 )
             self._found[name] = known
@@ -94,8 +94,8 @@ class Pictures:
             chosen = exact or same
             if len(chosen) > 1:
                 raise FaceAlignError(
-                    f"{name[-120:]!r} may be {chosen[0]} or {chosen[1]} below {self.root}; write "
-                    "the path below that folder into the labels"
+                    f"{short_name(name)!r} may be {chosen[0]} or {chosen[1]} below {self.root}; "
+                    "write the path below that folder into the labels"
                 )
             if chosen:
                 return self.root / chosen[0]
@@ -118,17 +118,6 @@ class Pictures:
                         path = Path(place, name).relative_to(self.root).as_posix()
                         self._index.setdefault(name.casefold(), []).append(path)
         return self._index
-
-
-def readable(name: str) -> str:
-    """A name whose bytes were no UTF-8, read as Windows-1252 or Latin-1; others unchanged."""
-    if not _SURROGATES.search(name):
-        return name
-    content = name.encode("utf-8", "surrogateescape")
-    try:
-        return content.decode("cp1252")
-    except UnicodeDecodeError:
-        return content.decode("latin-1")
 
 
 def _parts(name: str) -> list[str]:

@@ -7,6 +7,8 @@ where `RawLabels.units` says so, parts of the picture's size.
 from __future__ import annotations
 
 import math
+import re
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,11 +16,17 @@ from typing import Any
 import numpy as np
 
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.storage.file_names import printable
 
 MAX_LANDMARKS = 9999
 """Most landmarks of a face."""
 
 _VALUES = (0, 1, 2)
+_SURROGATES = re.compile("[\udc80-\udcff]")
+# Values may be large and deep.
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 60
+_SHORT.maxlevel = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +152,22 @@ def size_of(width: Any, height: Any) -> tuple[int, int] | None:
     return sides if min(sides) > 0 and max(sides) < 10**7 else None
 
 
+def readable(name: str) -> str:
+    """A name whose bytes were no UTF-8, read as Windows-1252 or Latin-1; others unchanged."""
+    if not _SURROGATES.search(name):
+        return name
+    content = name.encode("utf-8", "surrogateescape")
+    try:
+        return content.decode("cp1252")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
+
+
+def short_name(name: str) -> str:
+    """The end of a name as one line, for messages."""
+    return printable(readable(name[-80:]))
+
+
 def shown(value: Any) -> str:
-    """A short form of any value, for messages."""
-    text = repr(value[:80] if isinstance(value, (str, list)) else value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    """A short form of any value as one line, for messages."""
+    return printable(_SHORT.repr(readable(value[:80]) if isinstance(value, str) else value))

@@ -3,18 +3,18 @@
     NAME.{jpg,png,...}, NAME.pts         the format of 300W, which counts pixels from 1
     NAME.{jpg,png,...}, NAME.txt         a line per point: x y, or x,y, or x y visibility
 
-Text files may also be called NAME_ldmks.txt, NAME_landmarks.txt or NAME.jpg.txt, have the number of
-points as their first line, or all numbers in one line.
+Text files may also be called NAME_ldmks.txt or NAME_landmarks.txt, have the number of points as
+their first line, or all numbers in one line.
 """
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
 import numpy as np
 
+from keras_facealign.data.examples import ExamplePaths, pair_below
 from keras_facealign.data.files import list_names
 from keras_facealign.data.images import IMAGE_SUFFIXES
 from keras_facealign.data.labels.raw_labels import (
@@ -35,40 +35,14 @@ _FROM_0 = "pixels count from 0, as in the files"
 _ASSUMED_0 = "pixels are taken to count from 0 (one_based=True if the files count from 1)"
 
 
-def label_files(root: Path, kind: str) -> tuple[list[tuple[Path, Path]], list[Path], list[str]]:
+def label_files(root: Path, kind: str) -> list[ExamplePaths]:
     """Pairs the pictures of a folder and its subfolders with their label files.
 
     Args:
         root: The folder.
         kind: `pts_folder` or `txt_folder`.
-
-    Returns:
-        Pictures with labels; label files without a picture; remarks about names that are there
-        twice.
     """
-    pairs: list[tuple[Path, Path]] = []
-    lonely: list[Path] = []
-    notes: list[str] = []
-    for place, folders, _ in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        folder = Path(place)
-        images: dict[str, str] = {}
-        names = list_names(folder, IMAGE_SUFFIXES)
-        for name in sorted(names, key=lambda n: IMAGE_SUFFIXES.index(Path(n).suffix.lower())):
-            stem = Path(name).stem
-            if stem in images:
-                notes.append(f"{folder / name} is left out: {images[stem]} has the same name")
-            images.setdefault(stem, name)
-        known = set(names)
-        for name in list_names(folder, (_ENDINGS[kind][-1],)):
-            ending = next(e for e in _ENDINGS[kind] if name.lower().endswith(e))
-            stem = name[: -len(ending)]
-            image = stem if stem in known else images.get(stem)
-            if image is None:
-                lonely.append(folder / name)
-            else:
-                pairs.append((folder / image, folder / name))
-    return pairs, lonely, notes
+    return pair_below(root, endings=_ENDINGS[kind])
 
 
 def read(root: Path, kind: str, one_based: bool | None = None) -> RawLabels:
@@ -87,32 +61,47 @@ def read(root: Path, kind: str, one_based: bool | None = None) -> RawLabels:
     first = 1.0 if (pts if one_based is None else one_based) else 0.0
     counting = _FROM_1 if first else _ASSUMED_0 if one_based is None else _FROM_0
     labels = RawLabels(f"folder of {_ENDINGS[kind][-1]} files", counting)
-    pairs, lonely, labels.notes = label_files(root, kind)
-    if not pairs:
+    samples = label_files(root, kind)
+    if not any(sample.image_path and sample.label_path for sample in samples):
         raise FaceAlignError(
             f"{root}: holds no pictures with {_ENDINGS[kind][-1]} files of the same name beside "
             "them; give their folder"
         )
-    for image, path in pairs:
+    for sample in samples:
+        path = sample.label_path
+        if path is None:
+            continue
         try:
+            if sample.image_path is None:
+                if pts or _has_points(path):
+                    raise FaceAlignError(
+                        f"{path}: there is no picture of this name; add it or remove the file"
+                    )
+                continue
             if pts:
                 points, visibility = read_pts(path)
                 points = points.astype(np.float64) + (1.0 - first)
             else:
                 points, visibility = read_text_points(path)
                 points = points - first
-            relative = image.relative_to(root).as_posix()
-            labels.faces.append(RawFace(relative, points, visibility, str(path)))
+            labels.faces.append(RawFace(sample.file_name, points, visibility, str(path)))
         except FaceAlignError as error:
             labels.skipped.append(error)
-    for path in lonely:
-        if pts or _has_points(path):
-            labels.skipped.append(
-                FaceAlignError(
-                    f"{path}: there is no picture of this name; add it or remove the file"
-                )
-            )
+    labels.notes += _of_one_name(samples)
     return labels
+
+
+def _of_one_name(samples: list[ExamplePaths]) -> list[str]:
+    """Remarks about labeled pictures that share their name with others."""
+    notes = []
+    used = {sample.image_path for sample in samples}
+    stems = {path.with_suffix("") for path in used if path}
+    for folder in {path.parent for path in used if path}:
+        for name in list_names(folder, IMAGE_SUFFIXES):
+            path = folder / name
+            if path not in used and path.with_suffix("") in stems:
+                notes.append(f"{path} is left out: another picture has the same name")
+    return sorted(notes)
 
 
 def _has_points(path: Path) -> bool:

@@ -8,14 +8,13 @@ are splits of these names; without a folder `train`, this split is the whole fol
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from keras_facealign.data.examples import ExamplePaths, pair_files, read_sample
+from keras_facealign.data.examples import ExamplePaths, pair_below, read_sample
 from keras_facealign.data.pts import read_pts
 from keras_facealign.data.valid_items import reader
 from keras_facealign.errors import FaceAlignError
@@ -34,9 +33,7 @@ def find_samples(root: Path, split: str = _TRAIN) -> list[ExamplePaths]:
     folder = root / split
     if split == _TRAIN and not folder.is_dir():
         folder = root
-    places = sorted(place for place, _, _ in os.walk(folder))
-    pairs = [pair_files(root, Path(place).relative_to(root).as_posix()) for place in places]
-    samples = [sample for found in pairs for sample in found]
+    samples = pair_below(root, folder)
     if not any(sample.label_path and sample.image_path for sample in samples):
         raise FaceAlignError(
             f"{folder}: holds no pictures with .pts files of the same name beside them; give their "

@@ -45,12 +45,23 @@ def test_points_that_all_have_one_name_are_told_by_their_order(root):
     assert "face 2: has 2 points where 2 of 3 faces have 3" in lines(labels)
 
 
-def test_repeated_and_unknown_names(root):
-    faces = [("a.png", ["x", "y"]), ("b.png", ["x", "x"]), ("c.png", ["x", "q"])]
-    labels = build(raw(*faces, names=("x", "y")), root)
-    assert len(labels) == 1
+def test_named_and_nameless_points_are_not_mixed(root):
+    faces = [("a.png", ["x", "y"]), ("b.png", [0, 1]), ("c.png", ["y", "x"])]
+    labels = build(raw(*faces), root)
+    assert labels.names == ("x", "y") and len(labels) == 2
+    assert "face 1: its points have no names, where those of most faces have names" in lines(labels)
+    labels = build(raw(*faces[:2], ("c.png", [0, 1])), root)
+    assert labels.names is None and len(labels) == 2
+    assert "face 0: its points have names, where those of most faces have none" in lines(labels)
+
+
+def test_declared_and_repeated_names(root):
+    faces = [("a.png", ["x", "y"]), ("b.png", ["x", "x"]), ("c.png", ["x"])]
+    labels = build(raw(*faces, names=("z", "y", "x")), root)
+    assert labels.names == ("z", "y", "x") and len(labels) == 2
+    assert labels.faces[0].visibility.tolist() == [0, 2, 2]
     assert "face 1 has the point 'x' 2 times" in lines(labels)
-    assert "face 2 has the point 'q', which is none of the file's 2 landmarks" in lines(labels)
+    assert build(raw(*faces, names=("z", "x")), root).names == ("x", "y")
 
 
 def test_names_without_end_are_refused(root):

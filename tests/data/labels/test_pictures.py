@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from keras_facealign.data.labels.pictures import Pictures, readable
+from keras_facealign.data.labels.pictures import Pictures
 from keras_facealign.errors import FaceAlignError
 from tests.data.labels.written import picture
 
@@ -68,7 +68,3 @@ def test_unused(root):
 def test_no_folder(tmp_path):
     with pytest.raises(FaceAlignError, match="no such folder"):
         Pictures(tmp_path / "missing")
-
-
-def test_readable():
-    assert readable("a\udc80b") == "a€b" and readable("\udc81") == "\x81" and readable("ü") == "ü"

@@ -6,7 +6,15 @@ import math
 
 import pytest
 
-from keras_facealign.data.labels.raw_labels import box_of, number, shown, size_of, visibility_value
+from keras_facealign.data.labels.raw_labels import (
+    box_of,
+    number,
+    readable,
+    short_name,
+    shown,
+    size_of,
+    visibility_value,
+)
 from keras_facealign.errors import FaceAlignError
 
 
@@ -45,5 +53,15 @@ def test_boxes_and_sizes():
         assert size_of(*sides) is None
 
 
-def test_shown_is_short():
-    assert shown("a" * 1000).endswith("...") and len(shown(list(range(10**5)))) <= 60
+def test_messages_are_short_and_of_one_line():
+    deep: list = []
+    for _ in range(500):
+        deep = [deep] * 2
+    for value in ("a" * 1000, "\n" * 1000, list(range(10**5)), deep, {"a" * 99: "b" * 99}, 10**99):
+        assert len(shown(value)) < 400 and "\n" not in shown(value)
+    assert shown("ü") == "'ü'" and shown([1, 2]) == "[1, 2]"
+    assert short_name("x" * 100 + "\n\udcfc") == "x" * 78 + "\\nü"
+
+
+def test_readable():
+    assert readable("a\udc80b") == "a€b" and readable("\udc81") == "\x81" and readable("ü") == "ü"

@@ -32,7 +32,7 @@ def test_pts_files_count_from_1(tmp_path):
     [
         ("a.txt", "10 20\n30.5 21\n14 40\n"),
         ("a_ldmks.txt", "10,20\n30.5,21\n\n14, 40"),
-        ("a.png.txt", "3\n10 20\n30.5 21\n14 40\n"),
+        ("a.txt", "3\n10 20\n30.5 21\n14 40\n"),
         ("a_landmarks.txt", "10 20 30.5 21 14 40"),
     ],
 )
@@ -75,7 +75,9 @@ def test_what_does_not_fit_is_named(tmp_path):
     )
     assert "d.txt: there is no picture of this name" in told
     assert {"a.png", "e.png"} <= set(labels.unlabeled)
-    assert any("f.jpg is left out: f.png has the same name" in note for note in labels.notes)
+    assert any(
+        "f.jpg is left out: another picture has the same name" in note for note in labels.notes
+    )
 
 
 def test_a_folder_without_labels(tmp_path):
