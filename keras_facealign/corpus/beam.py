@@ -160,11 +160,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--runtime", default=AlignOptions.runtime)
     parser.add_argument("--column", default="image")
     parser.add_argument("--key-column")
+    parser.add_argument("--photos-per-shard", type=int, default=1000)
     known, others = parser.parse_known_args(argv)
     try:
         import_extra("apache_beam", "beam")
         options = AlignOptions(known.preset, known.runtime)
-        shards = plan(known.source, known.column, known.key_column, exclude=known.output)
+        size = known.photos_per_shard
+        shards = plan(known.source, known.column, known.key_column, size, exclude=known.output)
         missing = prepare(shards, known.output, options.to_dict())
     except FaceAlignError as error:
         parser.exit(2, f"keras-facealign: {error}\n")

@@ -86,11 +86,12 @@ def test_photos_of_a_pipeline(tmp_path):
 def test_the_program(tmp_path, capsys):
     source = write_folder(tmp_path / "in", photos(2))
     words = [str(source), "--output", str(tmp_path / "out"), "--runner=DirectRunner"]
+    words += ["--photos-per-shard", "1"]
     assert main(words) == 0
-    assert "1 of 1 shards done" in capsys.readouterr().out
+    assert "2 of 2 shards done" in capsys.readouterr().out
     assert len(rows(tmp_path / "out")) == 2
     assert main(words) == 0
-    assert "0 of 1 shards done" in capsys.readouterr().out
+    assert "0 of 2 shards done" in capsys.readouterr().out
     with pytest.raises(SystemExit) as stop:
         main([str(tmp_path / "missing.tar"), "--output", str(tmp_path / "out")])
     assert stop.value.code == 2
