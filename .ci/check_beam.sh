@@ -26,4 +26,4 @@ print(*(n for n in config['options.extras_require']['beam'].split() if n.startsw
 "$beam_python" -m pip install -qq "$beam"
 "$beam_python" -c 'import apache_beam' # without it the tests would skip themselves
 PYTHONPATH=$PWD OMP_NUM_THREADS=1 "$beam_python" -m pytest -q -p no:cacheprovider \
-    tests/corpus/test_beam.py
+    tests/corpus/test_beam.py tfds_builders/beam_test.py

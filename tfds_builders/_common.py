@@ -6,6 +6,7 @@ import abc
 import logging
 import os
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,7 +15,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from keras_facealign.data.examples import FaceExample
-from keras_facealign.data.files import Survey
+from keras_facealign.data.files import Survey, import_extra
 from keras_facealign.data.images import is_plain_jpeg
 from keras_facealign.data.readers.image_pairs import ImagePair
 from keras_facealign.errors import FaceAlignError
@@ -22,6 +23,9 @@ from keras_facealign.errors import FaceAlignError
 __all__ = ["FaceBuilder", "LabelConfig", "LocalBuilder", "PairBuilder", "stored_image"]
 
 _logger = logging.getLogger(__name__)
+
+# Namespace of the counters of what Apache Beam has read.
+_COUNTERS = "tfds_builders"
 
 # Further labels, with the same name and shape in all sets that have them.
 EXTRA_FEATURES = {
@@ -44,6 +48,8 @@ class LocalBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
 
     Args:
         strict: Stop at the first broken file. By default, broken files are skipped with warnings.
+        beam: Read the files on Apache Beam, with the `beam_runner` and `beam_options` of the
+            `DownloadConfig`. For large sets only.
         **kwargs: As for every `tfds.core.DatasetBuilder`: `data_dir`, `config`, `version`,
             `file_format`.
     """
@@ -54,12 +60,17 @@ class LocalBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
     HOMEPAGE: ClassVar[str]
     # A module of keras_facealign.data.readers.
     READER: ClassVar[Any]
+    # Whether the reader's items are paths, which other processes can read.
+    BEAM: ClassVar[bool] = False
 
-    def __init__(self, *, strict: bool = False, **kwargs: Any):
+    def __init__(self, *, strict: bool = False, beam: bool = False, **kwargs: Any):
         super().__init__(**kwargs)
+        if beam and not self.BEAM:
+            raise FaceAlignError(f"{self.name}: is too small for Apache Beam; leave out beam=True")
         self._strict = strict
+        self._beam = beam
         # The base class rebuilds a pickled builder from these arguments.
-        self._original_state["strict"] = strict
+        self._original_state.update(strict=strict, beam=beam)
 
     def _options(self) -> dict[str, Any]:
         """Keyword arguments of the reader, by the builder's configuration."""
@@ -100,10 +111,47 @@ class LocalBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
                 )
         return {split: self._generate_examples(root, split) for split in survey.found}
 
-    def _generate_examples(self, root: Path, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    def _generate_examples(self, root: Path, split: str) -> Any:
+        if self._beam:
+            return self._beam_examples(root, split)
         options = {**self._options(), "strict": self._strict}
-        for example in self.READER.load_samples(root, split, **options):
-            yield self._to_features(example)
+        samples = self.READER.load_samples(root, split, **options)
+        return (self._to_features(example) for example in samples)
+
+    def _beam_examples(self, root: Path, split: str) -> Any:
+        """A step of a pipeline, from nothing to keys and features."""
+        beam = import_extra("apache_beam", "beam")
+        # What `reader` makes a reader of: it gives the items, and a function that reads one.
+        items, read = self.READER.load_samples.__wrapped__(root, split, **self._options())
+
+        def features(item: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+            count = partial(beam.metrics.Metrics.counter, _COUNTERS)
+            count("samples").inc()
+            try:
+                yield self._to_features(read(item))
+            except FaceAlignError as error:
+                if self._strict:
+                    raise
+                count("skipped").inc()
+                _logger.warning("Skipped: %s", error)
+
+        return beam.Create(list(items)) | beam.Reshuffle() | beam.FlatMap(features)
+
+    def _process_pipeline_result(self, pipeline_result: Any) -> None:
+        """Says how many samples Apache Beam has skipped; TFDS calls it at the end."""
+        numbers: dict[str, dict[str, int]] = {}
+        for counter in pipeline_result.metrics().query()["counters"]:
+            if counter.key.metric.namespace == _COUNTERS:
+                # A step belongs to one split.
+                numbers.setdefault(counter.key.step, {})[counter.key.metric.name] = counter.result
+        for number in numbers.values():
+            skipped, total = number.get("skipped", 0), number.get("samples", 0)
+            if skipped == total:
+                raise FaceAlignError(
+                    f"None of the {total} samples can be used; correct the data set."
+                )
+            if skipped:
+                _logger.warning("Skipped %d of %d samples; the reasons are above.", skipped, total)
 
 
 class FaceBuilder(LocalBuilder, skip_registration=True):  # pyright: ignore

@@ -13,12 +13,13 @@ from PIL import Image
 __all__ = ["assert_same_files", "build", "read"]
 
 
-def build(name: str, manual_dir: Path, data_dir: Path, **kwargs: Any) -> Any:
+def build(
+    name: str, manual_dir: Path, data_dir: Path, beam_options: Any = None, **kwargs: Any
+) -> Any:
     """A builder of `manual_dir`'s files, built in `data_dir`."""
     builder = tfds.builder(name, data_dir=data_dir, **kwargs)
-    builder.download_and_prepare(
-        download_config=tfds.download.DownloadConfig(manual_dir=manual_dir)
-    )
+    config = tfds.download.DownloadConfig(manual_dir=manual_dir, beam_options=beam_options)
+    builder.download_and_prepare(download_config=config)
     return builder
 
 

@@ -18,5 +18,6 @@ class Builder(FaceBuilder):
 
     HOMEPAGE = "https://github.com/abhi1kumar/MERL-RAV_dataset"
     READER = merl_rav
+    BEAM = True
     VISIBILITY = "0 where the face itself hides it"
     SUBSET = "Pose and split, such as lefthalf/trainset."

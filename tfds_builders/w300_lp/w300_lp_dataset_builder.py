@@ -20,6 +20,7 @@ class Builder(FaceBuilder):
 
     HOMEPAGE = "http://www.cbsr.ia.ac.cn/users/xiangyuzhu/projects/3DDFA/main.htm"
     READER = w300_lp
+    BEAM = True
     SUBSET = "Folder of 300W-LP, such as HELEN or HELEN_Flip."
     EXTRAS = ("pose", "pose_parameters", "shape_parameters", "expression_parameters")
     BUILDER_CONFIGS = [  # noqa: RUF012
