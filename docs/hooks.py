@@ -15,8 +15,8 @@ PACKAGE = ROOT / "keras_facealign"
 EXTRA_MODULES = {
     "calibration": ["quality"],
     "corpus": ["beam"],
-    "data": ["catalog", "readers.ibug_300w", "face_profiling"],
-    "evaluation": ["collect_predictions", "cards"],
+    "data": ["catalog", "labels", "readers.ibug_300w", "face_profiling"],
+    "evaluation": ["collect_predictions", "cards", "inspection"],
     "objective": ["losses", "metrics", "targets"],
     "storage": ["atomic", "json_files", "preset_folders"],
 }

@@ -72,6 +72,36 @@ BatchSize = Annotated[
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with code 2 if any input fails.")]
 AsJSON = Annotated[bool, typer.Option("--json", help="Print as JSON, with all details.")]
+LabelKind = Annotated[
+    str | None,
+    typer.Option(
+        "--kind",
+        help="Format of the labels: coco, dlib, cvat, labelme, label_studio, via_json, via_csv, "
+        "csv, pts_folder or txt_folder. By default it is guessed, and the guess is printed.",
+    ),
+]
+LabelImages = Annotated[
+    Path | None,
+    typer.Option("--images", help="Folder of the labeled pictures. Default: that of the labels."),
+]
+OneBased = Annotated[
+    bool | None,
+    typer.Option(
+        "--one-based/--zero-based",
+        help="Whether CSV and text files count pixels from 1 or from 0. By default .pts files "
+        "count from 1 and the others from 0; the other formats define it.",
+    ),
+]
+LabelUnits = Annotated[
+    Literal["pixels", "normalized", "percent"] | None,
+    typer.Option(
+        "--units", help="Units of the labels: pixels, or parts or percent of the picture's size."
+    ),
+]
+LabelBoxes = Annotated[
+    Literal["file", "points"],
+    typer.Option("--boxes", help="Boxes of the label file, where it has them, or of the points."),
+]
 Count = Annotated[int, typer.Option(min=1, max=2**31 - 1)]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1)]
 Limit = Annotated[int | None, typer.Option(min=1, max=2**31 - 1)]

@@ -22,6 +22,7 @@ from keras_facealign.cli.datasets import datasets
 from keras_facealign.cli.embed import embed
 from keras_facealign.cli.evaluate import evaluate
 from keras_facealign.cli.export import export
+from keras_facealign.cli.inspect import inspect
 from keras_facealign.cli.normalize import normalize
 from keras_facealign.cli.output import say
 from keras_facealign.cli.pack import pack
@@ -72,6 +73,7 @@ for _command in (
     card,
     convert_mxnet,
     export,
+    inspect,
 ):
     add_command(app, _command)
 for _command in (normalize, embed, verify, train_recognition):
