@@ -49,6 +49,7 @@ def test_unusable_input(labels, tmp_path, capsys, options, told, monkeypatch):
     assert told in capsys.readouterr().err and not (tmp_path / "inspect.html").exists()
 
 
+@pytest.mark.slow
 def test_a_preset_of_other_landmarks(labels, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["inspect", str(labels.path), "--preset", "sat1_cab_mobile"]) == 2
