@@ -104,6 +104,7 @@ class FaceBatches(EpochBatches):
         shuffle: Whether to shuffle in each epoch and drop a last short batch.
         jitter: Random change of the boxes in each epoch, or None for unchanged boxes.
         seed: Integer.
+        **kwargs: `shard`, see `EpochBatches`, and as for every `keras.utils.PyDataset`.
 
     Raises:
         FaceAlignError: If there are no examples, or one is damaged (the message names the file), or
@@ -147,7 +148,7 @@ class FaceBatches(EpochBatches):
         return crop_with_border(example["image"], example["landmarks"], box, self.input_size)
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        return stack_faces(self._face(int(i)) for i in self._chosen(index))
+        return self._marked(index, stack_faces(self._face(int(i)) for i in self._chosen(index)))
 
     def _face(self, i: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         face = self._faces[i]
@@ -257,7 +258,10 @@ def as_tf_dataset(batches: EpochBatches) -> Any:
     """Wraps batches as a `tf.data.Dataset` of one epoch, prefetched; needs TensorFlow.
 
     Each pass over the data set advances the epoch, and with it the order and the jitter. Its
-    attribute `start_at` is that of the batches; `FaceAlignModel.fit` calls it for each epoch.
+    attribute `start_at` is that of the batches; `FaceAlignModel.fit` calls it for each epoch. Of
+    batches with a `shard` it has that shard. The number of faces is known to TensorFlow where it is
+    that of all batches. Several devices cannot share a batch that they do not divide: call
+    `batches.divide_by(devices)` before.
     """
     import tensorflow as tf
 
@@ -268,12 +272,15 @@ def as_tf_dataset(batches: EpochBatches) -> Any:
             yield one_pass[index]
         batches.start_at(one_pass.epoch + 1)
 
+    first, last = batches[0], batches[len(batches) - 1]
+    equal = len(first["image"]) == len(last["image"])
     signature = {
-        name: tf.TensorSpec((None, *array.shape[1:]), array.dtype)
-        for name, array in batches[0].items()
+        name: tf.TensorSpec((len(array) if equal else None, *array.shape[1:]), array.dtype)
+        for name, array in first.items()
     }
     dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
     cardinality = tf.data.experimental.assert_cardinality(len(batches))
     dataset = dataset.apply(cardinality).prefetch(2)
     dataset.start_at = batches.start_at  # pyright: ignore[reportAttributeAccessIssue]
+    dataset.shard = batches.shard  # pyright: ignore[reportAttributeAccessIssue]
     return dataset

@@ -19,19 +19,25 @@ class EpochBatches(keras.utils.PyDataset):
     """Batches of a fixed number of faces, whose order depends only on seed and epoch.
 
     A subclass sets the number of faces with `_set_count`, and returns batch `index` of the faces
-    `self._chosen(index)`.
+    `self._chosen(index)`, a dict passed through `self._marked`.
 
     Args:
-        batch_size: Faces in a batch.
+        batch_size: Faces in a batch, those of all shards together.
         shuffle: Whether to shuffle in each epoch and drop a last short batch.
         seed: Integer.
+        shard: (index, count) gives part `index` of every batch, of `count` equal ones, as a process
+            needs it that trains with others. All of them together are the batch of one process.
         **kwargs: As for every `keras.utils.PyDataset`.
 
     Attributes:
         epoch: The epoch whose order the batches have, from 0.
 
+    A short batch that cannot be divided among the devices is filled up with faces of its own, whose
+    visibility is 0. The batches then have an entry "present", float32 (B,), 0 for those faces.
+
     Raises:
-        FaceAlignError: If batch_size or seed is not an integer in its range.
+        FaceAlignError: If batch_size or seed is not an integer in its range, or the batches cannot
+            be divided into that many shards.
 
     Example:
         >>> class Numbers(EpochBatches):
@@ -41,19 +47,29 @@ class EpochBatches(keras.utils.PyDataset):
         ...         self._set_count(len(numbers))
         ...
         ...     def __getitem__(self, index):
-        ...         return self.numbers[self._chosen(index)]
+        ...         return self._marked(index, {"number": self.numbers[self._chosen(index)]})
         >>> batches = Numbers(np.arange(5), batch_size=2)
-        >>> [batch.tolist() for batch in batches]
+        >>> [batch["number"].tolist() for batch in batches]
         [[0, 1], [2, 3], [4]]
+        >>> second = Numbers(np.arange(5), batch_size=2, shard=(1, 2))
+        >>> [batch["number"].tolist() for batch in second]
+        [[1], [3], [4]]
     """
 
     def __init__(
-        self, batch_size: int = 16, shuffle: bool = False, seed: int = 0, **kwargs: Any
+        self,
+        batch_size: int = 16,
+        shuffle: bool = False,
+        seed: int = 0,
+        shard: tuple[int, int] = (0, 1),
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         check_batch_size(batch_size)
         check_integer("seed", seed, 0, 2**32 - 1)
         self.batch_size = batch_size
+        self.shard = checked_shard(shard, batch_size)
+        self._devices = self.shard[1]
         self.shuffle = shuffle
         self.seed = seed
         self.epoch = 0
@@ -69,9 +85,44 @@ class EpochBatches(keras.utils.PyDataset):
         """Number of faces, those of a short last batch included."""
         return len(self._order)
 
-    def _chosen(self, index: int) -> np.ndarray:
-        """int (B,), the faces of a batch."""
+    def divide_by(self, devices: int) -> None:
+        """Makes all batches divisible by a number of devices, which shards count as.
+
+        Raises:
+            FaceAlignError: If batch_size, or the number of devices of each shard, is not divisible.
+        """
+        _check_parts(self.batch_size, devices, self.shard[1])
+        self._devices = devices
+
+    def _whole(self, index: int) -> np.ndarray:
+        """int, the faces of a batch, of all shards."""
         return self._order[index * self.batch_size : (index + 1) * self.batch_size]
+
+    def _rows(self, count: int) -> np.ndarray:
+        """int (B,), the rows that this shard has of a batch; the first ones again fill it up."""
+        filled = -(-count // self._devices) * self._devices
+        share = filled // self.shard[1]
+        return np.arange(self.shard[0] * share, (self.shard[0] + 1) * share)
+
+    def _chosen(self, index: int) -> np.ndarray:
+        """int (B,), the faces of a batch, or of this shard's part of it."""
+        whole = self._whole(index)
+        return whole[self._rows(len(whole)) % len(whole)]
+
+    def _marked(self, index: int, batch: dict[str, Any]) -> dict[str, Any]:
+        """Returns a batch with "present" where batches are filled up, and hides what fills it."""
+        return self._hide(batch, len(self._whole(index))) if self._is_filled() else batch
+
+    def _is_filled(self) -> bool:
+        """Whether a batch may have to be filled up. Then all have the same entries."""
+        dropped = self.shuffle and len(self._order) >= self.batch_size
+        return not dropped and len(self._order) % self.batch_size % self._devices > 0
+
+    def _hide(self, batch: dict[str, Any], count: int) -> dict[str, Any]:
+        present = (self._rows(count) < count).astype(np.float32)
+        if "visibility" in batch:
+            batch = {**batch, "visibility": batch["visibility"] * present[:, None]}
+        return {**batch, "present": present}
 
     def __len__(self) -> int:
         count = len(self._order)
@@ -99,9 +150,10 @@ class MixedBatches(EpochBatches):
 
     Args:
         *parts: The sets; their batch sizes are the proportion.
+        **kwargs: `shard`, see `EpochBatches`, and as for every `keras.utils.PyDataset`.
 
     Raises:
-        FaceAlignError: If there is no set, or their images have different sizes.
+        FaceAlignError: If there is no set, one is a shard, or their images have different sizes.
 
     Example:
         >>> labeled = PackedFaces("train.faces.npz", 8, shuffle=True)  # doctest: +SKIP
@@ -112,6 +164,8 @@ class MixedBatches(EpochBatches):
     def __init__(self, *parts: EpochBatches, **kwargs: Any) -> None:
         if not parts:
             raise FaceAlignError("MixedBatches got no set of faces; give at least one.")
+        if any(part.shard != (0, 1) for part in parts):
+            raise FaceAlignError("The sets of MixedBatches are shards; give shard to the mixture.")
         super().__init__(sum(part.batch_size for part in parts), **kwargs)
         sizes = {part.input_size for part in parts if hasattr(part, "input_size")}
         if len(sizes) > 1:
@@ -134,7 +188,47 @@ class MixedBatches(EpochBatches):
                 if epoch != part.epoch:
                     part.start_at(epoch)
                 batches.append(part[place])
-        return {name: np.concatenate([b[name] for b in batches]) for name in batches[0]}
+        joined = {name: np.concatenate([b[name] for b in batches]) for name in batches[0]}
+        if self._devices == 1:
+            return joined
+        count = len(next(iter(joined.values())))
+        rows = self._rows(count)
+        batch = {name: values[rows % count] for name, values in joined.items()}
+        return self._hide(batch, count) if self._is_filled() else batch
+
+    def _is_filled(self) -> bool:
+        # A part that keeps its short batches has one of any size.
+        return any(not p.shuffle or p.num_faces < p.batch_size for p in self.parts)
+
+
+def _check_parts(batch_size: int, devices: int, processes: int) -> None:
+    if devices % processes:
+        raise FaceAlignError(
+            f"{devices} devices cannot be shared by {processes} processes; give each equally many."
+        )
+    if batch_size % devices:
+        raise FaceAlignError(
+            f"batch_size is {batch_size}, the faces of all {devices} devices together; give a "
+            f"multiple of {devices}, such as {devices * -(-batch_size // devices)}."
+        )
+
+
+def checked_shard(shard: Any, batch_size: int) -> tuple[int, int]:
+    """Returns a shard's index and the number of shards.
+
+    Raises:
+        FaceAlignError: If it is no such pair, or batches cannot be divided into that many.
+    """
+    try:
+        index, count = shard
+        check_integer("The number of shards", count, 1)
+        check_integer("The shard", index, 0, count - 1)
+    except (TypeError, ValueError) as error:
+        raise FaceAlignError(
+            f"shard is {shard!r}; give the part's index, from 0, and the number of parts."
+        ) from error
+    _check_parts(batch_size, int(count), 1)
+    return int(index), int(count)
 
 
 def stack_faces(faces: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> dict[str, Any]:

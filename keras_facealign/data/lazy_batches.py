@@ -26,6 +26,7 @@ from keras_facealign.data.epochs import (
     EpochBatches,
     check_batch_size,
     check_integer,
+    checked_shard,
     stack_faces,
 )
 from keras_facealign.data.files import import_extra
@@ -56,8 +57,8 @@ class LazyFaceBatches(EpochBatches):
         jitter: Random change of the boxes in each epoch, or None for unchanged boxes.
         seed: Integer.
         threads: Faces of a batch cropped in parallel. Default: the number of cores.
-        **kwargs: As for every `keras.utils.PyDataset`: `workers` (2 or more read ahead while the
-            network trains), `max_queue_size`.
+        **kwargs: `shard`, see `EpochBatches`; and as for every `keras.utils.PyDataset`: `workers`
+            (2 or more read ahead while the network trains), `max_queue_size`.
 
     Raises:
         FaceAlignError: There are no examples, a number is out of range, or `use_multiprocessing` is
@@ -99,7 +100,8 @@ class LazyFaceBatches(EpochBatches):
         self._set_count(len(source))
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        return stack_faces(self._pool.map(self._face, map(int, self._chosen(index))))
+        faces = self._pool.map(self._face, map(int, self._chosen(index)))
+        return self._marked(index, stack_faces(faces))
 
     def _face(self, i: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         example = checked_example(self._source[i])
@@ -126,7 +128,8 @@ def from_tfds(
         split: A split, or a part of one as TFDS writes it: `"train[:90%]"`.
         batch_size: Faces in a batch.
         data_dir: Where the data set was built, if `builder` is a name. Default: TFDS's own.
-        **kwargs: `input_size`, `shuffle`, `jitter`, `seed`, `threads`; see `LazyFaceBatches`.
+        **kwargs: `input_size`, `shuffle`, `jitter`, `seed`, `threads`, `shard`; see
+            `LazyFaceBatches`.
 
     Returns:
         Batches for `FaceAlignModel.fit`.
@@ -161,6 +164,7 @@ def tf_dataset_from_tfds(
     shuffle: bool = False,
     jitter: BoxJitter | None = None,
     seed: int = 0,
+    shard: tuple[int, int] = (0, 1),
 ) -> Any:
     """Training batches of a built data set as a `tf.data.Dataset`. It needs TensorFlow.
 
@@ -174,15 +178,19 @@ def tf_dataset_from_tfds(
         jitter: Random change of the boxes, or None for unchanged boxes.
         seed: Integer; determines order and jitter. A resumed run starts with the order of the first
             pass; the order of `from_tfds` is that of the epoch.
+        shard: (index, count) gives part `index` of every batch, see `EpochBatches`. A last short
+            batch, which cannot be divided, is not accepted then.
 
     Returns:
-        A prefetched data set of batches like those of `FaceBatches`.
+        A prefetched data set of batches like those of `FaceBatches`. Their number of faces is known
+        to TensorFlow where there is no short one.
 
     Raises:
         FaceAlignError: The data set is not built, has no such split, or is in array_record files,
             which TensorFlow does not read.
     """
     check_batch_size(batch_size)
+    part, parts = checked_shard(shard, batch_size)
     builder = _builder(builder, data_dir)
     _check_split(builder, split)
     import tensorflow as tf
@@ -194,7 +202,7 @@ def tf_dataset_from_tfds(
             split=split,
             decoders={"image": tfds.decode.SkipDecoding()},
             shuffle_files=shuffle,
-            read_config=tfds.ReadConfig(shuffle_seed=seed if shuffle else None),
+            read_config=_read_config(seed if shuffle else None, parts > 1),
         ).map(lambda record: tuple(record[name] for name in names))
     except NotImplementedError as error:
         raise FaceAlignError(
@@ -204,6 +212,12 @@ def tf_dataset_from_tfds(
     count = int(faces.cardinality())
     if shuffle:
         faces = faces.shuffle(min(count, _SHUFFLE_BUFFER), seed=seed)
+    drop = shuffle and count >= batch_size
+    if parts > 1 and not drop and count % batch_size:
+        raise FaceAlignError(
+            f"{count} faces leave a short batch of {count % batch_size}, of which shards would "
+            f"have different parts; give a batch_size that divides {count}, or use from_tfds"
+        )
     draws = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True)
 
     def crop(*values):  # type: ignore[no-untyped-def]
@@ -229,9 +243,28 @@ def tf_dataset_from_tfds(
         }
 
     faces = tf.data.Dataset.zip((faces, draws.take(count)))
+    share = batch_size // parts
+    if parts > 1:
+        # Whole batches, and this part's places in each.
+        faces = faces.take(count - count % batch_size).enumerate()
+        faces = faces.filter(lambda i, face: i % batch_size // share == part)
+        faces = faces.map(lambda i, face: face)
+        cardinality = tf.data.experimental.assert_cardinality(count // batch_size * share)
+        faces = faces.apply(cardinality)
     faces = faces.map(to_batch_item, num_parallel_calls=tf.data.AUTOTUNE)
-    drop = shuffle and count >= batch_size
-    return faces.batch(batch_size, drop_remainder=drop).prefetch(tf.data.AUTOTUNE)
+    drop = drop or count % batch_size == 0
+    return faces.batch(share, drop_remainder=drop).prefetch(tf.data.AUTOTUNE)
+
+
+def _read_config(seed: int | None, ordered: bool) -> Any:
+    """How TFDS reads; in one order in all processes if `ordered`, else as fast as it can."""
+    import tensorflow as tf
+
+    config = import_extra("tensorflow_datasets").ReadConfig(shuffle_seed=seed)
+    if ordered:
+        config.options = tf.data.Options()
+        config.options.deterministic = True
+    return config
 
 
 def _builder(builder: Any, data_dir: str | os.PathLike[str] | None) -> Any:

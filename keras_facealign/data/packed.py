@@ -158,7 +158,7 @@ class PackedFaces(EpochBatches):
         batch_size: Faces in a batch.
         shuffle: Whether to shuffle in each epoch and drop a last short batch.
         seed: Integer.
-        **kwargs: As for every `keras.utils.PyDataset`.
+        **kwargs: `shard`, see `EpochBatches`, and as for every `keras.utils.PyDataset`.
 
     Attributes:
         images: uint8 (N, side, side, 3), RGB.
@@ -230,11 +230,12 @@ class PackedFaces(EpochBatches):
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         chosen = self._chosen(index)
-        return {
+        batch = {
             "image": self.images[chosen],
             "landmarks": self.landmarks[chosen],
             "visibility": self.visibility[chosen],
         }
+        return self._marked(index, batch)
 
 
 def _damaged(path: Path, reason: str) -> FaceAlignError:

@@ -1,10 +1,13 @@
-"""Batch normalization through TensorFlow's fused kernel, with Keras's weights and results."""
+"""Batch normalization over the whole batch, on TensorFlow by its fused kernel."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import keras
+from keras import ops
+
+from keras_facealign.ops.replicas import all_sum, replica_count
 
 _FUSED_DTYPES = ("float32", "float16", "bfloat16")
 # The smallest epsilon that cuDNN accepts, with a margin for its rounding to float32.
@@ -14,6 +17,10 @@ _SMALLEST_EPSILON = 1.001e-5
 @keras.saving.register_keras_serializable(package="keras_facealign")
 class BatchNormalization(keras.layers.BatchNormalization):
     """Keras's batch normalization, computed by one fused kernel on TensorFlow.
+
+    Where several devices share a batch, the statistics in training are those of the whole batch, so
+    that the devices' number does not change the result. (Keras synchronizes them on TensorFlow
+    alone, and there only where `synchronized` is set.)
 
     Keras composes the layer of moments and element-wise operations, each of which reads the whole
     tensor, in float32 whatever the compute dtype. The fused kernel reads it fewer times, forward
@@ -43,10 +50,43 @@ class BatchNormalization(keras.layers.BatchNormalization):
         Returns:
             A tensor of the shape of `inputs`, in the layer's compute dtype.
         """
+        if training and self.trainable and mask is None and self._is_shared():
+            return self._over_replicas(inputs)
         if mask is not None or not self._fits_kernel(inputs):
             return super().call(inputs, training=training, mask=mask)
         outputs = self._fused(inputs, bool(training and self.trainable))
         return keras.ops.cast(outputs, self.compute_dtype)
+
+    def _is_shared(self) -> bool:
+        return replica_count() > 1 and not getattr(self, "renorm", False)
+
+    def _over_replicas(self, inputs: Any) -> Any:
+        """Normalizes by the mean and variance of all replicas' inputs."""
+        x = ops.cast(inputs, "float32")
+        axes = self._reduction_axes
+        shape = [1] * len(x.shape)
+        shape[self.axis] = -1
+        # Sums around a value near the mean: a difference of large squares would be inaccurate.
+        middle = ops.stop_gradient(ops.cast(self.moving_mean, "float32"))
+        centered = x - ops.reshape(middle, shape)
+        count = ops.cast(ops.size(x) / ops.size(middle), "float32")
+        local = [ops.sum(centered, axes), ops.sum(ops.square(centered), axes)]
+        sums = all_sum(ops.concatenate([*local, ops.reshape(count, (1,))]))
+        channels = middle.shape[0]
+        shift, square = (sums[i * channels : (i + 1) * channels] / sums[-1] for i in (0, 1))
+        mean, variance = middle + shift, ops.maximum(square - ops.square(shift), 0.0)
+        self._average(self.moving_mean, mean)
+        self._average(self.moving_variance, variance)
+        outputs = ops.batch_normalization(
+            x,
+            mean,
+            variance,
+            self.axis,
+            offset=ops.cast(self.beta, "float32") if self.center else None,
+            scale=ops.cast(self.gamma, "float32") if self.scale else None,
+            epsilon=self.epsilon,
+        )
+        return ops.cast(outputs, self.compute_dtype)
 
     def _fits_kernel(self, inputs: Any) -> bool:
         """Whether the fused kernel supports the layer's settings and inputs."""

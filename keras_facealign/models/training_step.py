@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from contextlib import nullcontext
 from typing import Any
 
 import keras
@@ -10,6 +11,12 @@ from keras import ops
 
 from keras_facealign import geometry
 from keras_facealign.landmarks import LandmarkScheme
+from keras_facealign.models.devices import (
+    prepare_batches,
+    prepare_validation,
+    same_weights_everywhere,
+)
+from keras_facealign.models.replica_step import replica_test_step, replica_train_step
 from keras_facealign.networks.architecture import Architecture
 from keras_facealign.objective import AugmentedView, PairedAugmentation
 from keras_facealign.objective.losses import HEATMAP_REDUCTIONS, coherent_loss, get_heatmap_loss
@@ -17,6 +24,7 @@ from keras_facealign.objective.recipes import TrainingSettings
 from keras_facealign.objective.targets import TARGETS
 from keras_facealign.objective.view_pair import Pair, check_batch, check_values
 from keras_facealign.ops.heatmap import input_to_map, local_soft_argmax
+from keras_facealign.ops.replicas import all_sum, exchange, replica_count
 from keras_facealign.prediction import landmark_outputs
 
 # Beyond this error, in map pixels, the window around a peak does not contain the true position, and
@@ -43,6 +51,7 @@ class TrainingStep:
     _coherent_tracker: Any
     _nme_tracker: Any
     get_metrics_result: Any
+    _loss_tracker: Any
     heatmaps_and_frames: Any
 
     def make_views(self, batch: dict[str, Any]) -> Pair:
@@ -69,6 +78,10 @@ class TrainingStep:
     def pair_loss(self, pair: Pair, first: list[Any], second: list[Any]) -> dict[str, Any]:
         """Computes the terms of equation 1, summed over stacks.
 
+        Where replicas on TensorFlow or PyTorch share a batch, each computes its part, and the
+        parts' sum is the loss: a mean over the batch is a sum divided by
+        `keras_facealign.ops.all_sum` of the count.
+
         Args:
             pair: The views from `make_views`.
             first: Heatmaps of the first view from every stack, each (B, H, W, K).
@@ -92,7 +105,15 @@ class TrainingStep:
             whole = term.region == "whole"
             for a, b in zip(first, second, strict=True):
                 coherent = coherent + coherent_loss(
-                    a, b, matrix, pair.flip, permutation, seen, term.error, whole
+                    a,
+                    b,
+                    matrix,
+                    pair.flip,
+                    permutation,
+                    seen,
+                    term.error,
+                    whole,
+                    pair.first.present,
                 )
             if term.stacks == "mean":
                 coherent = coherent / len(first)
@@ -125,7 +146,8 @@ class TrainingStep:
                 near = ops.cast(squared < _LANDMARK_LOSS_REACH**2, "float32") * view.visible
                 # The small constant keeps the root's gradient finite at 0.
                 distance = ops.sqrt(squared + 0.01)
-                landmark = landmark + ops.sum(distance * near) / ops.maximum(ops.sum(near), 1.0)
+                number = all_sum(ops.sum(near))
+                landmark = landmark + ops.sum(distance * near) / ops.maximum(number, 1.0)
         return heatmap, landmark
 
     def to_map_frame(self, matrix: Any) -> Any:
@@ -205,7 +227,12 @@ class TrainingStep:
         call = inspect.signature(fit).bind(*args, **kwargs)
         batches = call.arguments.get("x")
         check_values(batches)
-        check_values(call.arguments.get("validation_data"))
+        held_out = call.arguments.get("validation_data")
+        check_values(held_out)
+        prepare_batches(self, batches)
+        if held_out is not None:
+            prepare_validation(self, held_out)
+        same_weights_everywhere(self)
         if hasattr(batches, "start_at"):
             callbacks: Any = call.arguments.get("callbacks")
             order = _EpochOrder(batches)
@@ -220,7 +247,8 @@ class TrainingStep:
     def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
         """As in Keras."""
         check_values(x)
-        return super().evaluate(x, *args, **kwargs)  # pyright: ignore[reportAttributeAccessIssue]
+        with exchange() if prepare_validation(self, x) else nullcontext():
+            return super().evaluate(x, *args, **kwargs)  # pyright: ignore[reportAttributeAccessIssue]
 
     def train_on_batch(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """As in Keras."""
@@ -234,15 +262,18 @@ class TrainingStep:
 
     def train_step(self, *args: Any) -> Any:
         """Takes one optimizer step: `(data)` on TensorFlow and PyTorch, `(state, data)` on JAX."""
-        return super().train_step(  # pyright: ignore[reportAttributeAccessIssue]
-            *args[:-1], self._check_batch(args[-1])
-        )
+        batch = self._check_batch(args[-1])
+        with exchange():
+            if replica_count() > 1:
+                return replica_train_step(self, batch)
+        return super().train_step(*args[:-1], batch)  # pyright: ignore[reportAttributeAccessIssue]
 
     def test_step(self, *args: Any) -> Any:
         """Evaluates one batch: `(data)` on TensorFlow and PyTorch, `(state, data)` on JAX."""
-        return super().test_step(  # pyright: ignore[reportAttributeAccessIssue]
-            *args[:-1], self._check_batch(args[-1])
-        )
+        batch = self._check_batch(args[-1])
+        if replica_count() > 1:
+            return replica_test_step(self, batch)
+        return super().test_step(*args[:-1], batch)  # pyright: ignore[reportAttributeAccessIssue]
 
     def _check_batch(self, data: Any) -> dict[str, Any]:
         return check_batch(data, self.input_size, self.num_landmarks)
@@ -261,6 +292,11 @@ class TrainingStep:
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
     ) -> dict[str, Any]:
         count = ops.cast(ops.shape(y_pred["predicted"])[0], "float32")
+        if "present" in y_pred:
+            present = ops.sum(y_pred["present"])
+            # Keras has counted the faces that fill up the batch.
+            self._loss_tracker.update_state(y_pred["loss"], sample_weight=present - count)
+            count = present
         trackers = [self._heatmap_tracker, self._coherent_tracker]
         for tracker in trackers:
             if tracker.name in y_pred:
@@ -289,4 +325,5 @@ class _EpochOrder(keras.callbacks.Callback):
 
 def _compared(view: AugmentedView, predicted: Any) -> dict[str, Any]:
     """Collects the inputs of the NME metric."""
-    return {"landmarks": view.landmarks, "predicted": predicted, "visible": view.visible}
+    compared = {"landmarks": view.landmarks, "predicted": predicted, "visible": view.visible}
+    return compared if view.present is None else {**compared, "present": view.present}

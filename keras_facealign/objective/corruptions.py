@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
-import keras
 import numpy as np
 from keras import ops
 
 from keras_facealign._deprecated import renamed_arguments
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.objective import corruption_ops
+from keras_facealign.objective.face_random import normal_per_face, uniform_per_face
+from keras_facealign.ops.replicas import all_gather, replica_count, replica_index
 
 # Probability of applying blur, low resolution, noise and JPEG, each independently: the network
 # should also see clean images, and should not learn that the four come together.
@@ -128,8 +130,7 @@ class _Random:
 
     def uniform(self, shape: tuple[int, ...], low: float, high: float) -> Any:
         """float32 (B, *shape)."""
-        shape = (self.count, *shape)
-        return keras.random.uniform(shape, low, high, dtype="float32", seed=self.seed)
+        return uniform_per_face(self.count, shape, low, high, self.seed)
 
     def spread(self, shape: tuple[int, ...], reach: float) -> Any:
         """float32 (B, *shape), from -reach to reach."""
@@ -137,7 +138,7 @@ class _Random:
 
     def normal(self, shape: tuple[int, ...]) -> Any:
         """float32 (B, *shape), standard normal."""
-        return keras.random.normal((self.count, *shape), dtype="float32", seed=self.seed)
+        return normal_per_face(self.count, shape, self.seed)
 
     def chosen(self, shape: tuple[int, ...], probability: float) -> Any:
         """float32 (B, *shape) of 0 and 1."""
@@ -182,7 +183,7 @@ def _occlude(images: Any, random: _Random, probability: float) -> Any:
     )
     chosen = random.chosen((1, 1, 1), probability) > 0
     low, high = (math.log(reach) for reach in _SHAPE_REACH)
-    original = images
+    earlier = _earlier_images(images)
     for i in range(_SHAPES):
         center = random.uniform((2,), 0.0, 1.0)
         half = ops.exp(random.uniform((2,), low, high))
@@ -192,7 +193,7 @@ def _occlude(images: Any, random: _Random, probability: float) -> Any:
         if i:
             cover = ops.logical_and(cover, random.chosen((1, 1, 1), _MORE_SHAPES) > 0)
         # Upright, another face would show landmarks that do not belong to the image.
-        other = ops.roll(original, i + 1, axis=0)
+        other = earlier(i + 1)
         other = ops.flip(other, axis=1) if i % 2 else ops.flip(ops.swapaxes(other, 1, 2), axis=1)
         kind = random.uniform((), 0.0, 3.0)
         color = random.uniform((1, 1, 3), 0.0, 255.0)
@@ -201,6 +202,23 @@ def _occlude(images: Any, random: _Random, probability: float) -> Any:
         covered = ops.cast(cover, "float32")
         images = images * (1.0 - covered) + texture * covered
     return images
+
+
+def _earlier_images(images: Any) -> Callable[[int], Any]:
+    """Returns a function of d that gives for each image that d places before it in the batch.
+
+    Before the first image comes the last one: of the whole batch, if replicas share it.
+    """
+    if replica_count() == 1:
+        return lambda distance: ops.roll(images, distance, axis=0)
+    last = images[-_SHAPES:]
+    count = ops.shape(last)[0]
+    # Beginning with this replica's: those just before its first image come last.
+    last = ops.roll(all_gather(last), -replica_index() * count, axis=0)
+    # Three times, as where a replica has one image, its neighbors may be few.
+    line = ops.concatenate([last] * _SHAPES + [images], axis=0)
+    before, count = ops.shape(last)[0] * _SHAPES, ops.shape(images)[0]
+    return lambda distance: line[before - distance : before - distance + count]
 
 
 def _choose(index: Any, *options: Any) -> Any:

@@ -16,6 +16,7 @@ from typing import Any
 from keras import ops
 
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.ops.replicas import all_sum
 from keras_facealign.ops.warp import inside_mask, warp_affine
 
 Elementwise = Callable[[Any, Any], Any]
@@ -99,6 +100,9 @@ def get_heatmap_loss(identifier: str | Elementwise) -> Elementwise:
 def heatmap_mean(values: Any, mask: Any) -> Any:
     """Returns the mean over the elements that a mask keeps.
 
+    Replicas that share a batch each get their part: the sum of the parts is the mean over the
+    elements of the whole batch.
+
     Args:
         values: float (B, H, W, K).
         mask: float with four axes, each of them 1 or that of `values`.
@@ -107,7 +111,7 @@ def heatmap_mean(values: Any, mask: Any) -> Any:
         Scalar; 0 if the mask keeps nothing.
     """
     total = ops.sum(values * mask)
-    count = ops.sum(mask) * _repeats(values, mask)
+    count = all_sum(ops.sum(mask) * _repeats(values, mask))
     return total / ops.maximum(count, 1.0)
 
 
@@ -173,8 +177,11 @@ def coherent_loss(
     visible: Any = None,
     error: str = "mean_squared_error",
     whole: bool = False,
+    present: Any = None,
 ) -> Any:
     """Returns the mean error between H(T . I) and T . H(I) where T stays inside the first view.
+
+    As from `heatmap_mean`, replicas that share a batch each get their part.
 
     Args:
         first: float (B, H, W, K), heatmaps of the first view, H(I).
@@ -186,6 +193,7 @@ def coherent_loss(
         error: A key of `COHERENT_ERRORS`.
         whole: Compares every pixel of every map, as the original code does: T . H(I) is 0 where T
             reads outside of the first view, and `visible` is ignored.
+        present: float (B,), 0 for images that only fill up a batch, else 1. Default: all are 1.
 
     Returns:
         Scalar. Gradients flow into both views. Exactly 0 for an equivariant network.
@@ -199,7 +207,10 @@ def coherent_loss(
     expected = transform_heatmaps(first, matrix, flip, flip_permutation)
     errors = COHERENT_ERRORS[error](expected, second)
     if whole:
-        return ops.mean(errors)
+        # A mean over the batch, of which each replica has a part.
+        ones = ops.ones((ops.shape(first)[0], 1, 1, 1), "float32")
+        mask = ones if present is None else ops.reshape(present, (-1, 1, 1, 1))
+        return heatmap_mean(errors, mask)
     size = (int(first.shape[1]), int(first.shape[2]))
     mask = inside_mask(matrix, size, size)
     if visible is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import keras
@@ -29,12 +29,14 @@ class AugmentedView:
         visible: float32 (B, K), 1 where the landmark has a position inside the view, else 0.
         labeled: float32 (B,), 1 for faces that have any landmark's position, inside the view or
             not, else 0. None: all have.
+        present: float32 (B,), 0 for faces that only fill up a batch, else 1. None: all are 1.
     """
 
     images: Any
     landmarks: Any
     visible: Any
     labeled: Any = None
+    present: Any = None
 
     def in_frames(self, matrix: Any, size: int) -> AugmentedView:
         """Returns the view in another frame, as that of a network that transforms its input itself.
@@ -49,7 +51,7 @@ class AugmentedView:
         """
         landmarks = geometry.transform_points(matrix, self.landmarks)
         inside = ops.cast(_inside(landmarks, size), "float32")
-        return AugmentedView(self.images, landmarks, self.visible * inside, self.labeled)
+        return replace(self, landmarks=landmarks, visible=self.visible * inside)
 
 
 def _inside(landmarks: Any, size: int) -> Any:
@@ -163,7 +165,8 @@ class PairedAugmentation(keras.layers.Layer):
 
         Args:
             batch: "image" (B, C, C, 3) uint8 or float, RGB 0 to 255; "landmarks" float (B, K, 2) in
-                pixels of the crop; "visibility" (B, K), 0 where a landmark has no position.
+                pixels of the crop; "visibility" (B, K), 0 where a landmark has no position. And
+                "present" (B,), 0 for faces that only fill up the batch, if there are any.
             matrix: float (B, 2, 3), or (1, 2, 3) for all, crop pixels to view pixels.
             flip: float (B,), 1 where the matrix flips.
 
@@ -175,6 +178,12 @@ class PairedAugmentation(keras.layers.Layer):
         images = warp_affine(batch["image"], matrix, (self.size, self.size))
         labeled = ops.cast(batch["visibility"], "float32") > 0
         labeled_face = ops.cast(ops.any(labeled, axis=-1), "float32")
+        present = batch.get("present")
+        if present is not None:
+            present = ops.cast(present, "float32")
+            labeled = ops.logical_and(labeled, ops.expand_dims(present, -1) > 0)
+            # Without labels, a face would take part in the coherent loss.
+            labeled_face = ops.maximum(labeled_face, 1.0 - present)
         # Missing positions may be NaN, which a mask of 0 as a factor would not remove.
         known = ops.expand_dims(labeled, -1)
         landmarks = ops.where(known, ops.cast(batch["landmarks"], "float32"), 0.0)
@@ -186,7 +195,7 @@ class PairedAugmentation(keras.layers.Layer):
         )
         labeled = ops.where(mirrored, ops.take(labeled, swap, axis=1), labeled)
         visible = ops.cast(ops.logical_and(labeled, _inside(landmarks, self.size)), "float32")
-        return AugmentedView(images, landmarks, visible, labeled_face)
+        return AugmentedView(images, landmarks, visible, labeled_face, present)
 
     def corrupt(self, images: Any) -> Any:
         """Applies the corruptions, drawn separately for each image; geometry is kept.

@@ -6,11 +6,11 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import keras
 from keras import ops
 
 from keras_facealign import geometry
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.objective.face_random import uniform_per_face
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class TransformRange:
         """
 
         def uniform(low: float, high: float) -> Any:
-            return keras.random.uniform((count,), low, high, dtype="float32", seed=seed)
+            return uniform_per_face(count, (), low, high, seed)
 
         angle = uniform(-1.0, 1.0) * math.radians(self.rotation)
         scale = ops.exp(uniform(math.log(self.scale[0]), math.log(self.scale[1]) + 1e-9))

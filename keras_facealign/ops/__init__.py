@@ -27,17 +27,21 @@ if TYPE_CHECKING:
         local_soft_argmax,
         map_to_input,
     )
+    from keras_facealign.ops.replicas import all_gather, all_sum, exchange
     from keras_facealign.ops.warp import inside_mask, sample_bilinear, warp_affine
 
 __all__ = [
     "ARCFACE_TEMPLATE",
     "DECODE_METHODS",
     "NORMALIZATION_MODES",
+    "all_gather",
+    "all_sum",
     "decode_heatmaps",
     "deform_conv2d",
     "deform_conv2d_output_size",
     "deform_implementation",
     "draw_heatmaps",
+    "exchange",
     "from_torchvision",
     "input_to_map",
     "inside_mask",
@@ -72,6 +76,7 @@ __getattr__, __dir__ = attach(
             "local_soft_argmax",
             "map_to_input",
         ),
+        "replicas": ("all_gather", "all_sum", "exchange"),
         "warp": ("inside_mask", "sample_bilinear", "warp_affine"),
     },
 )

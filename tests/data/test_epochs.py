@@ -90,7 +90,7 @@ class Faces(EpochBatches):
         self._set_count(count)
 
     def __getitem__(self, index: int):
-        return {"number": self.numbers[self._chosen(index)]}
+        return self._marked(index, {"number": self.numbers[self._chosen(index)]})
 
 
 def test_mixed_batches_have_the_same_proportion_and_go_through_every_set():
@@ -119,3 +119,89 @@ def test_mixed_batches_need_sets_that_fit():
     other.input_size, small.input_size = 128, 64
     with pytest.raises(FaceAlignError, match="64 and 128 pixels"):
         MixedBatches(Faces(0, 3, batch_size=1), other, small)
+
+
+# ---- shards -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("count", [2, 4])
+def test_shards_are_the_parts_of_every_batch(count, shuffle):
+    options = {"batch_size": 4, "shuffle": shuffle, "seed": 3}
+    whole = Faces(0, 16, **options)
+    shards = [Faces(0, 16, **options, shard=(i, count)) for i in range(count)]
+    for epoch in (0, 5):
+        for batches in (whole, *shards):
+            batches.start_at(epoch)
+        assert {len(shard) for shard in shards} == {len(whole)}
+        for i in range(len(whole)):
+            joined = np.concatenate([shard[i]["number"] for shard in shards])
+            assert joined.tolist() == whole[i]["number"].tolist()
+            assert set(shards[0][i]) == {"number"}
+
+
+def test_a_short_batch_is_filled_up_with_faces_that_do_not_count():
+    shards = [Faces(10, 7, batch_size=4, shard=(i, 2)) for i in range(2)]
+    first, last = ([shard[i] for shard in shards] for i in range(2))
+    assert [b["number"].tolist() for b in first] == [[10, 11], [12, 13]]
+    assert [b["present"].tolist() for b in first] == [[1, 1], [1, 1]]
+    assert [b["number"].tolist() for b in last] == [[14, 15], [16, 14]]
+    assert [b["present"].tolist() for b in last] == [[1, 1], [1, 0]]
+    assert last[1]["present"].dtype == np.float32
+    # Two devices of one process share a batch as well.
+    batches = Faces(10, 7, batch_size=4)
+    batches.divide_by(2)
+    assert batches[1]["number"].tolist() == [14, 15, 16, 14]
+    assert batches[1]["present"].tolist() == [1, 1, 1, 0]
+
+
+def test_what_fills_a_batch_is_hidden():
+    class Labeled(Faces):
+        def __getitem__(self, index):
+            chosen = self._chosen(index)
+            visibility = np.full((len(chosen), 3), 2, np.float32)
+            return self._marked(index, {"number": chosen, "visibility": visibility})
+
+    batch = Labeled(0, 3, batch_size=4, shard=(1, 2))[0]
+    assert batch["number"].tolist() == [2, 0]
+    assert batch["visibility"].tolist() == [[2, 2, 2], [0, 0, 0]]
+
+
+def test_mixed_batches_have_shards():
+    def parts():
+        return Faces(0, 6, batch_size=3, shuffle=True), Faces(100, 5, batch_size=1, shuffle=True)
+
+    whole = MixedBatches(*parts())
+    shards = [MixedBatches(*parts(), shard=(i, 2)) for i in range(2)]
+    for _ in range(2):
+        for i in range(len(whole)):
+            joined = np.concatenate([shard[i]["number"] for shard in shards])
+            assert joined.tolist() == whole[i]["number"].tolist()
+        for batches in (whole, *shards):
+            batches.on_epoch_end()
+    unsorted = MixedBatches(Faces(0, 3, batch_size=3), Faces(9, 3, batch_size=1), shard=(1, 2))
+    assert unsorted[0]["number"].tolist() == [2, 9]
+    assert unsorted[0]["present"].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("shard", "message"),
+    [
+        ((2, 2), "shard is \\(2, 2\\); give the part's index"),
+        ((0, 0), "number of parts"),
+        (3, "shard is 3"),
+        ((0, 3), "batch_size is 4, the faces of all 3 devices together; .* such as 6"),
+    ],
+)
+def test_shards_that_cannot_be(shard, message):
+    with pytest.raises(FaceAlignError, match=message):
+        Faces(0, 8, batch_size=4, shard=shard)
+
+
+def test_more_devices_than_can_share_a_batch_are_refused():
+    with pytest.raises(FaceAlignError, match="batch_size is 4, .* multiple of 3"):
+        Faces(0, 8, batch_size=4).divide_by(3)
+    with pytest.raises(FaceAlignError, match="3 devices cannot be shared by 2 processes"):
+        Faces(0, 8, batch_size=6, shard=(0, 2)).divide_by(3)
+    with pytest.raises(FaceAlignError, match="give shard to the mixture"):
+        MixedBatches(Faces(0, 8, batch_size=4, shard=(0, 2)))

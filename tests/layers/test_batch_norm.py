@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_facealign.layers import batch_norm
 from keras_facealign.layers.batch_norm import BatchNormalization
 from keras_facealign.networks.tracing import fold_batch_norm
 from tests.ops.autodiff import gradient
@@ -184,3 +185,29 @@ def test_export_folds_it():
     assert not any(isinstance(x, keras.layers.BatchNormalization) for x in folded.layers)
     x = images(2, 8, 8, 3)
     assert_same(to_float(folded(x)), to_float(model(x)), atol=1e-4)
+
+
+@pytest.mark.parametrize("axis", [-1, 1])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_statistics_of_replicas_are_those_of_their_sums(monkeypatch, axis, dtype):
+    """Two replicas with the same faces have twice the sums, and the results of one."""
+    x = images(4, 5, 5, 5) + 10.0
+    tensor = ops.cast(ops.convert_to_tensor(x), dtype)
+    shape = (None, *x.shape[1:])
+    theirs, ours = layers(
+        shape, axis=axis, dtype=keras.DTypePolicy(f"{'mixed_' * (dtype != 'float32')}{dtype}")
+    )
+    for layer in (theirs, ours):
+        layer.moving_mean.assign(np.full(5, 9.0))
+    expected = to_float(theirs(tensor, training=True))
+    monkeypatch.setattr(batch_norm, "replica_count", lambda: 2)
+    sent = []
+    monkeypatch.setattr(batch_norm, "all_sum", lambda value: sent.append(value) or 2.0 * value)
+    found = to_float(ours(tensor, training=True))
+    assert [tuple(value.shape) for value in sent] == [(11,)]  # in one exchange
+    assert_same(found, expected, rtol=1e-4, atol=2e-2 if dtype == "bfloat16" else 1e-4)
+    for a, b in zip(ours.weights, theirs.weights, strict=True):
+        assert_same(to_float(a), to_float(b), rtol=1e-4)
+    # Prediction has no need of others.
+    ours(tensor, training=False)
+    assert len(sent) == 1

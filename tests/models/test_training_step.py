@@ -12,7 +12,7 @@ import pytest
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.evaluation import nme
 from keras_facealign.models import FaceAlignModel
-from keras_facealign.objective import TransformRange
+from keras_facealign.objective import Pair, TransformRange
 from tests.models import golden
 from tests.models.tiny import (
     CROP,
@@ -449,3 +449,47 @@ def test_images_of_another_range_or_dtype_are_refused():
     bad = {**batch, "visibility": batch["visibility"] + 5}
     with pytest.raises(FaceAlignError, match="is 7.0"):
         model.fit(Batches(batch), validation_data=bad, verbose=0)
+
+
+# ---- batches that are filled up ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("coherent", ["paper", "flip"])
+def test_faces_that_fill_up_a_batch_change_no_loss(coherent):
+    model, _ = ready()
+    model.compile("sgd", coherent=coherent, landmark_weight=0.1)
+    rng = np.random.default_rng(0)
+    maps = [rng.normal(size=(4, 16, 16, 68)).astype("float32") for _ in range(2)]
+    batch = some_hidden(faces(4))
+    batch["visibility"][3] = 0
+    filled = {**batch, "present": np.array([1, 1, 1, 0], "float32")}
+    losses = []
+    for count, given in ((3, {k: v[:3] for k, v in batch.items()}), (4, batch), (4, filled)):
+        views = [
+            model.augmentation.view(
+                {name: keras.ops.convert_to_tensor(v) for name, v in given.items()},
+                model.augmentation.centering(CROP),
+                keras.ops.zeros((count,)),
+            )
+            for _ in range(2)
+        ]
+        same = np.tile(np.eye(2, 3, dtype="float32"), (count, 1, 1))
+        pair = Pair(*views, keras.ops.convert_to_tensor(same), keras.ops.zeros((count,)))
+        parts = [[keras.ops.convert_to_tensor(m[:count])] for m in maps]
+        losses.append({k: float(v) for k, v in model.pair_loss(pair, *parts).items()})
+    three, unlabeled, present = losses
+    assert present == pytest.approx(three, rel=1e-5)
+    # An unlabeled face counts: its views have to agree.
+    assert abs(unlabeled["coherent_loss"] / three["coherent_loss"] - 1) > 1e-4
+
+
+def test_faces_that_fill_up_a_batch_do_not_count_in_evaluation():
+    model, _ = ready()
+    three = {name: v[:3] for name, v in faces(4).items()}
+    filled = {**faces(4), "present": np.array([1, 1, 1, 0], "float32")}
+    filled["visibility"][3] = 0
+    more = faces(4, 7)
+    all_present = {**more, "present": np.ones(4, "float32")}
+    expected = model.evaluate(Batches(more, three), return_dict=True, verbose=0)
+    found = model.evaluate(Batches(all_present, filled), return_dict=True, verbose=0)
+    assert found == pytest.approx(expected, rel=1e-4)
