@@ -246,9 +246,9 @@ def tf_dataset_from_tfds(
     share = batch_size // parts
     if parts > 1:
         # Whole batches, and this part's places in each.
-        faces = faces.take(count - count % batch_size).enumerate()
-        faces = faces.filter(lambda i, face: i % batch_size // share == part)
-        faces = faces.map(lambda i, face: face)
+        numbered: Any = faces.take(count - count % batch_size).enumerate()
+        own = numbered.filter(lambda i, face: i % batch_size // share == part)
+        faces = own.map(lambda i, face: face)
         cardinality = tf.data.experimental.assert_cardinality(count // batch_size * share)
         faces = faces.apply(cardinality)
     faces = faces.map(to_batch_item, num_parallel_calls=tf.data.AUTOTUNE)

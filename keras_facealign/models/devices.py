@@ -91,8 +91,9 @@ def prepare_batches(model: Any, batches: Any) -> None:
             f"Process {index} of {processes} got shard {shard} of the faces; give each its own "
             f"part of every batch: FaceBatches(..., shard=({index}, {processes}))."
         )
-    if hasattr(batches, "divide_by") and devices > 1:
-        batches.divide_by(devices)
+    divide_by = getattr(batches, "divide_by", None)
+    if divide_by is not None and devices > 1:
+        divide_by(devices)
 
 
 def prepare_validation(model: Any, batches: Any) -> bool:

@@ -120,6 +120,7 @@ def _clipped(
             return gradient * (clipnorm / ops.maximum(norm, clipnorm))
         if global_clipnorm is not None:
             return gradient * ops.cast(scale, gradient.dtype)
-        return ops.clip(gradient, -clipvalue, clipvalue)
+        limit: Any = clipvalue
+        return ops.clip(gradient, -limit, limit)
 
     return [None if g is None else clip(g) for g in gradients]
