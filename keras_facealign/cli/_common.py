@@ -122,7 +122,8 @@ def add_command(app: typer.Typer, command: Callable[..., None]) -> None:
             kind, info = hint.__origin__, copy.copy(hint.__metadata__[0])
         info.help = " ".join(words.split())
         hints[name] = Annotated[kind, info]
-    command.__annotations__ = hints
+    # Typer reads the signature of the function inside a decorator.
+    command.__annotations__ = inspect.unwrap(command).__annotations__ = hints
     # Typer keeps single line breaks, which belong to the width of the source.
     app.command(help=re.sub(r"(?<!\n)\n(?!\n)", " ", text.rstrip()))(command)
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from keras_facealign.cli import _common as common
+from keras_facealign.cli import _distribution as distribution
 from keras_facealign.cli.quiet import import_keras
 from keras_facealign.data.boxes import read_boxes
 from keras_facealign.errors import FaceAlignError
@@ -30,6 +31,7 @@ OptimizerName = Literal["adamw", "nadam", "shared_nadam"]
 Weight = Annotated[float | None, typer.Option(min=0)]
 
 
+@distribution.on_devices
 def train(
     data: list[Path],
     output: common.OutputFolder,
@@ -54,6 +56,11 @@ def train(
     precision: PrecisionName = "float32",
     jit: Annotated[bool | None, typer.Option("--jit/--no-jit")] = None,
     restart: Annotated[bool, typer.Option("--restart")] = False,
+    distribute: distribution.Distribute = "none",
+    devices: distribution.Devices = None,
+    coordinator: distribution.Coordinator = None,
+    num_processes: distribution.NumProcesses = 1,
+    process_id: distribution.ProcessId = 0,
 ) -> None:
     """Train a network on pairs of augmented views with the coherent loss.
 
@@ -77,7 +84,7 @@ def train(
         validation: Split of the first data set to validate on after each epoch; 'none' for no
             validation.
         epochs: Passes over the training faces.
-        batch_size: Number of faces per step; each gives two views.
+        batch_size: Number of faces per step, on all devices together; each gives two views.
         recipe: Losses, pairs, augmentation, optimizer and learning rate of the paper or of an
             original code; the options below replace single parts. Default: the paper's losses with
             this command's own settings.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import keras
@@ -40,6 +41,13 @@ def device_count(model: Any) -> int:
         mesh = distribution.device_mesh
         return mesh.shape[mesh.axis_names.index(distribution.batch_dim_name)]
     return torch_processes()
+
+
+def model_scope(model: Any) -> Any:
+    """The context in which variables that belong to a model are made, such as an optimizer's."""
+    if keras.backend.backend() != "tensorflow":
+        return contextlib.nullcontext()
+    return model.distribute_strategy.scope()
 
 
 def check_strategy(model: Any) -> None:

@@ -12,13 +12,16 @@ if TYPE_CHECKING:
     from keras_facealign.training.ema import EMAWeights
     from keras_facealign.training.landmark_offset import measure_landmark_offset
     from keras_facealign.training.optimizers import recipe_optimizer
+    from keras_facealign.training.processes import DeviceSettings, connected
     from keras_facealign.training.run import fit
 
 __all__ = [
     "OPTIMIZERS",
+    "DeviceSettings",
     "EMAWeights",
     "TerminateOnNonFinite",
     "TrainingConfig",
+    "connected",
     "fit",
     "make_optimizer",
     "measure_landmark_offset",
@@ -31,6 +34,7 @@ __getattr__, __dir__ = attach(
         "configuration": ("OPTIMIZERS", "TrainingConfig", "make_optimizer"),
         "divergence": ("TerminateOnNonFinite",),
         "ema": ("EMAWeights",),
+        "processes": ("DeviceSettings", "connected"),
         "run": ("fit",),
         "landmark_offset": ("measure_landmark_offset",),
         "optimizers": ("recipe_optimizer",),

@@ -16,15 +16,18 @@ from keras_facealign.data.batches import BoxJitter, FaceBatches
 from keras_facealign.data.epochs import EpochBatches
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.models import FaceAlignModel
+from keras_facealign.models.devices import model_scope, process_place
 from keras_facealign.presets import from_preset, save_to_preset
 from keras_facealign.training.backup import Backup
 from keras_facealign.training.configuration import TrainingConfig, make_optimizer
 from keras_facealign.training.divergence import TerminateOnNonFinite
 from keras_facealign.training.ema import EMAWeights, keep_better
+from keras_facealign.training.processes import one_writer
 from keras_facealign.training.run_folder import RunFolder
 
 
 @renamed_arguments(schedule="config")
+@one_writer
 def fit(
     model: FaceAlignModel,
     train: Iterable[Any],
@@ -46,6 +49,10 @@ def fit(
     preset's weights.
 
     A run that diverges is ended. Its backup, and an earlier preset, stay as they are.
+
+    Several devices, and processes that all call this with the same arguments, train one model with
+    the steps of one device, see `docs/guides/many_devices.md`. Only the first process writes to
+    `output`, from which the others get what they need.
 
     With `TrainingConfig.ema_momentum`, each epoch validates the averaged weights. At the end the
     last step's weights are validated as well, and the preset gets the better of the two; without
@@ -94,7 +101,9 @@ def fit(
     batches = _training_batches(train, model, config, boxes)
     held_out: Any = validation
     if validation is not None and not isinstance(validation, keras.utils.PyDataset):
-        held_out = FaceBatches(validation, config.batch_size, model.input_size)
+        held_out = FaceBatches(
+            validation, config.batch_size, model.input_size, shard=process_place()
+        )
     if restart:  # not before all data have been read
         folder.clear()
     settings["faces"] = batches.num_faces
@@ -135,11 +144,13 @@ def _compile(model: FaceAlignModel, config: TrainingConfig, steps: int) -> None:
     """Prepares a model for a run with a number of steps in each epoch."""
     settings = {"jit_compile": "auto", **config.compile}
     settings["augmentation"] = {"seed": config.seed, **settings.get("augmentation", {})}
-    model.compile(make_optimizer(config, config.epochs * steps), **settings)
+    with model_scope(model):
+        model.compile(make_optimizer(config, config.epochs * steps), **settings)
     # It was measured for other weights, and perhaps for other labels.
     model.landmark_offset = (0.0, 0.0)
     # The optimizer's variables must exist before a backup is restored.
-    model.optimizer.build(model.trainable_variables)
+    with model_scope(model):
+        model.optimizer.build(model.trainable_variables)
 
 
 def _measured(metrics: dict[str, float]) -> dict[str, float]:
@@ -153,8 +164,9 @@ def _training_batches(
     if not isinstance(train, keras.utils.PyDataset):
         jitter = BoxJitter() if config.jitter else None
         return FaceBatches(
-            train, config.batch_size, model.input_size, True, jitter, config.seed, boxes
-        )
+            train, config.batch_size, model.input_size, True, jitter, config.seed, boxes,
+            shard=process_place(),
+        )  # fmt: skip
     if not isinstance(train, EpochBatches):
         raise FaceAlignError(
             f"train is a {type(train).__name__}; give examples, or FaceBatches, LazyFaceBatches or "
