@@ -49,8 +49,13 @@ def on_devices(train: Callable[..., None]) -> Callable[..., None]:
         import_keras()
         from keras_facealign.training import DeviceSettings, connected
 
-        names = ("distribute", "devices", "coordinator", "num_processes", "process_id")
-        settings = DeviceSettings(*(options[name] for name in names))
+        settings = DeviceSettings(
+            options["distribute"],
+            options["devices"],
+            options["coordinator"],
+            options["num_processes"],
+            options["process_id"],
+        )
         with connected(settings, options["batch_size"], options["seed"]):
             train(**options)
 
