@@ -197,8 +197,12 @@ def _ddp(settings: DeviceSettings) -> Iterator[int]:
         if agent:
             dist.init_process_group(kind)
         else:
-            place = {"world_size": settings.processes, "rank": settings.process}
-            dist.init_process_group(kind, f"tcp://{settings.coordinator}", **place)
+            dist.init_process_group(
+                kind,
+                f"tcp://{settings.coordinator}",
+                world_size=settings.processes,
+                rank=settings.process,
+            )
         yield dist.get_world_size()
         dist.destroy_process_group()
 
