@@ -115,6 +115,21 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     return (height, width) if turned else (width, height)
 
 
+def is_turned(path: str | os.PathLike[str]) -> bool:
+    """Whether `read_image` turns or mirrors an image as its EXIF data say.
+
+    Labels that were made without doing so do not fit it.
+
+    Args:
+        path: An image file that `read_image` reads.
+    """
+    try:
+        with open_regular(path) as stream, Image.open(stream) as picture:
+            return _exif_orientation(picture) in range(2, 9)
+    except Exception:  # Pillow's plugins raise many kinds of error.
+        return False
+
+
 def is_plain_jpeg(path: str | os.PathLike[str]) -> bool:
     """Whether a file is a three-channel JPEG without rotation.
 

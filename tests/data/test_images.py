@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from keras_facealign.data import images
-from keras_facealign.data.images import is_plain_jpeg, read_image
+from keras_facealign.data.images import image_size, is_plain_jpeg, is_turned, read_image
 from keras_facealign.errors import FaceAlignError
 
 
@@ -211,6 +211,25 @@ def test_pixel_limit_counts_the_last_allowed_pixel(pixels):
     for source in (content, pixels):
         with pytest.raises(FaceAlignError, match="5x7 = 35 pixels, over the limit of 34"):
             read_image(source, max_pixels=34)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_size_and_turn_without_decoding(tmp_path, pixels, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "a.jpg"
+    Image.fromarray(pixels[:, :3].copy()).save(path, exif=exif)
+    height, width = read_image(path).shape[:2]
+    assert height != width and image_size(path) == (width, height)
+    assert is_turned(path) == (orientation > 1)
+
+
+def test_the_size_of_what_is_no_image(tmp_path):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"text")
+    with pytest.raises(FaceAlignError, match="not a readable image"):
+        image_size(path)
+    assert not is_turned(path)
 
 
 def test_is_plain_jpeg(tmp_path, pixels):

@@ -128,6 +128,13 @@ class _Reader:
                 f"{self.path}: has no images; give a file of COCO keypoints with images and "
                 "annotations"
             )
+        names = Counter(name for name, _, _ in self.images.values())
+        name, most = names.most_common(1)[0]
+        if most > 1:
+            labels.notes.append(
+                f"{self.path} has {sum(n - 1 for n in names.values())} images whose file_name is "
+                f"there before, such as {short_name(name)}"
+            )
         counts = Counter(shown(category) for _, category, _ in found)
         main = counts.most_common(1)[0][0] if counts else None
         if len(counts) > 1:

@@ -20,12 +20,15 @@ _LOOKED_AT = 1000
 _VIA_COLUMNS = {"filename", "region_shape_attributes"}
 
 
-def guess_kind(path: str | os.PathLike[str]) -> tuple[str, Path]:
+def guess_kind(
+    path: str | os.PathLike[str], images: str | os.PathLike[str] | None = None
+) -> tuple[str, Path]:
     """Guesses the format of labels.
 
     Args:
         path: A label file, or a folder: of pictures with label files beside them, or with one
             label file in it.
+        images: The folder of the pictures. Default: that of the labels.
 
     Returns:
         A key of `KINDS`, and the file or folder that has this format.
@@ -38,12 +41,14 @@ def guess_kind(path: str | os.PathLike[str]) -> tuple[str, Path]:
         ('coco', PosixPath('export/labels.json'))
     """
     path = Path(path)
-    return _guess_folder(path) if path.is_dir() else (_guess_file(path), path)
+    if path.is_dir():
+        return _guess_folder(path, None if images is None else Path(images))
+    return _guess_file(path), path
 
 
-def _guess_folder(folder: Path) -> tuple[str, Path]:
+def _guess_folder(folder: Path, images: Path | None) -> tuple[str, Path]:
     for kind in ("pts_folder", "txt_folder"):
-        samples = text_folder.label_files(folder, kind)
+        samples = text_folder.label_files(folder, kind, images)
         paths = [sample.label_path for sample in samples if sample.image_path]
         if any(path and (kind == "pts_folder" or _is_points(path)) for path in paths):
             return kind, folder

@@ -74,17 +74,17 @@ def load(
     guessed = kind is None
     source = path
     if kind is None:
-        kind, source = guess_kind(path)
+        kind, source = guess_kind(path, images)
     check_choice(kind, KINDS, f"{path}: there is no kind of labels")
     _check_options(path, kind, one_based, units, boxes)
     if kind in _FOLDERS and not path.is_dir():
         raise FaceAlignError(f"{path}: is no folder; {kind} is a folder of pictures and labels")
     module = importlib.import_module(f"keras_facealign.data.labels.{KINDS[kind]}")
-    options: dict[str, Any] = {"kind": kind} if kind in _FOLDERS else {}
+    root = Path(images) if images is not None else source if source.is_dir() else source.parent
+    options: dict[str, Any] = {"kind": kind, "images": root} if kind in _FOLDERS else {}
     if kind in _ASKED:
         options["one_based"] = one_based
     raw = module.read(source, **options)
-    root = Path(images) if images is not None else source if source.is_dir() else source.parent
     return assemble(raw, source, kind, guessed, root, boxes, units)
 
 

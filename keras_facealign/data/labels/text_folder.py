@@ -35,17 +35,42 @@ _FROM_0 = "pixels count from 0, as in the files"
 _ASSUMED_0 = "pixels are taken to count from 0 (one_based=True if the files count from 1)"
 
 
-def label_files(root: Path, kind: str) -> list[ExamplePaths]:
+def label_files(root: Path, kind: str, images: Path | None = None) -> list[ExamplePaths]:
     """Pairs the pictures of a folder and its subfolders with their label files.
 
     Args:
-        root: The folder.
+        root: The folder of the label files.
         kind: `pts_folder` or `txt_folder`.
+        images: The folder of the pictures. Default: `root`.
     """
-    return pair_below(root, endings=_ENDINGS[kind])
+    endings = _ENDINGS[kind]
+    if images is None or images == root:
+        return pair_below(root, endings=endings)
+    labels = {_stem(s, endings): s for s in pair_below(root, endings=endings) if s.label_path}
+    pictures = {_stem(s): s for s in pair_below(images, endings=()) if s.image_path}
+    return [
+        ExamplePaths(
+            pictures[stem].image_path if stem in pictures else None,
+            labels[stem].label_path if stem in labels else None,
+            (pictures.get(stem) or labels[stem]).file_name,
+            stem.rpartition("/")[0],
+        )
+        for stem in sorted(labels.keys() | pictures.keys())
+    ]
 
 
-def read(root: Path, kind: str, one_based: bool | None = None) -> RawLabels:
+def _stem(sample: ExamplePaths, endings: tuple[str, ...] = IMAGE_SUFFIXES) -> str:
+    """A file's path below its folder without the ending."""
+    name = sample.file_name
+    if sample.label_path is not None:
+        name = f"{sample.subset}/{sample.label_path.name}".removeprefix("./")
+    ending = next(each for each in endings if name.lower().endswith(each))
+    return name[: -len(ending)]
+
+
+def read(
+    root: Path, kind: str, one_based: bool | None = None, images: Path | None = None
+) -> RawLabels:
     """Reads the label files of a folder.
 
     Args:
@@ -53,6 +78,7 @@ def read(root: Path, kind: str, one_based: bool | None = None) -> RawLabels:
         kind: `pts_folder` or `txt_folder`.
         one_based: Whether the files count pixels from 1. Default: `.pts` files do, text files do
             not.
+        images: The folder of the pictures. Default: `root`.
 
     Raises:
         FaceAlignError: No picture has a label file.
@@ -61,7 +87,7 @@ def read(root: Path, kind: str, one_based: bool | None = None) -> RawLabels:
     first = 1.0 if (pts if one_based is None else one_based) else 0.0
     counting = _FROM_1 if first else _ASSUMED_0 if one_based is None else _FROM_0
     labels = RawLabels(f"folder of {_ENDINGS[kind][-1]} files", counting)
-    samples = label_files(root, kind)
+    samples = label_files(root, kind, images)
     if not any(sample.image_path and sample.label_path for sample in samples):
         raise FaceAlignError(
             f"{root}: holds no pictures with {_ENDINGS[kind][-1]} files of the same name beside "

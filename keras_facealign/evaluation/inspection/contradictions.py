@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -13,10 +11,10 @@ from keras_facealign.errors import FaceAlignError
 from keras_facealign.evaluation.inspection.shape_model import row_median
 from keras_facealign.evaluation.predictions import Aligner
 from keras_facealign.geometry import landmarks_box
-from keras_facealign.landmarks import conversion_matrix, convert_landmarks, scheme_of_size
+from keras_facealign.landmarks import LandmarkScheme
 
 # A shift is believed if it is so many times its standard error, and so many pixels.
-_SURE, _LEAST = 4.0, 0.25
+_SURE, _LEAST = 4.0, 0.5
 # How far from 1 pixel a shift may be to come from counting from 1.
 _NEAR_ONE = 0.4
 
@@ -37,7 +35,7 @@ class Shift:
 
     @property
     def believable(self) -> bool:
-        """Whether it is larger than chance and than a quarter of a pixel."""
+        """Whether it is larger than chance and than half a pixel."""
         return max(abs(self.x), abs(self.y)) > max(_SURE * self.error, _LEAST)
 
     def describe(self) -> str:
@@ -59,73 +57,47 @@ class Shift:
         return f"{text}: the labels may be shifted, or they follow another convention."
 
 
-def converter(model: Any, num_landmarks: int, name: str) -> Callable[[np.ndarray], np.ndarray]:
-    """Makes a function from a network's landmarks to those of the labels.
-
-    Args:
-        model: The network: has a `scheme` or `num_landmarks`.
-        num_landmarks: Landmarks of the labels.
-        name: Name of the network in messages.
-
-    Returns:
-        A function from (K', 2) to (K, 2); points that the network does not determine become NaN.
+def check_landmarks(scheme: LandmarkScheme, num_landmarks: int, name: str) -> None:
+    """Checks that a network has as many landmarks as the labels.
 
     Raises:
-        FaceAlignError: The network has other landmarks.
+        FaceAlignError: It has not.
     """
-    scheme = model.scheme
-    if scheme.num_landmarks == num_landmarks:
-        return lambda points: np.asarray(points, np.float64)
-    target = scheme_of_size(num_landmarks)
-    problem = (
-        f"{name} has {scheme.num_landmarks} landmarks ({scheme.name}) and the labels "
-        f"{num_landmarks}; choose another preset, or leave it out"
-    )
-    if target is None:
-        raise FaceAlignError(problem)
-    try:
-        determined = conversion_matrix(scheme.name, target.name).any(axis=1)
-    except FaceAlignError as error:
-        raise FaceAlignError(problem) from error
-
-    def convert(points: np.ndarray) -> np.ndarray:
-        converted = convert_landmarks(points, scheme.name, target.name)
-        return np.where(determined[:, None], converted, np.nan)
-
-    return convert
+    if scheme.num_landmarks != num_landmarks:
+        raise FaceAlignError(
+            f"{name} has {scheme.num_landmarks} landmarks ({scheme.name}) and the labels "
+            f"{num_landmarks}; choose another preset, or 'none'"
+        )
 
 
 def predict_faces(
-    aligner: Aligner,
-    convert: Callable[[np.ndarray], np.ndarray],
-    labels: LabelSet,
-    images: dict[int, np.ndarray],
+    aligner: Aligner, scheme: LandmarkScheme, labels: LabelSet, images: dict[int, np.ndarray]
 ) -> dict[int, np.ndarray]:
     """Finds the landmarks of labeled faces.
 
     Args:
         aligner: Aligns batches, usually a `FaceAligner`.
-        convert: As `converter` makes it.
+        scheme: The scheme of its network, which is that of the labels.
         labels: The labels.
         images: Pictures by the index of the face.
 
     Returns:
-        Landmarks (K, 2) of the labels' scheme, in pixels, by the index of the face. Faces whose
-        points span no box are left out.
+        Landmarks (K, 2) in pixels by the index of the face. Faces whose points span no box are left
+        out.
     """
     boxes = {}
     for index in images:
         face = labels.faces[index]
         box = landmarks_box(face.landmarks, face.visibility)
         if box[2] > box[0] and box[3] > box[1]:
-            boxes[index] = box[None]
+            boxes[index] = scheme.crop_box(box)[None]
     found = aligner.align_batch(
         [images[index] for index in boxes],
         list(boxes.values()),
         [labels.faces[index].file_name for index in boxes],
     )
     return {
-        index: convert(faces[0].landmarks)
+        index: np.asarray(faces[0].landmarks, np.float64)
         for index, faces in zip(boxes, found, strict=True)
         if faces
     }

@@ -26,7 +26,8 @@ svg .e{stroke:#39e75f;stroke-width:.7;opacity:.7;fill:none}
 svg .p{stroke:#39e75f;stroke-width:2.6;stroke-linecap:round;fill:none}
 svg .n{stroke:#ff3b6b;stroke-width:2.2;stroke-linecap:round;fill:none}
 svg .o{stroke:#ffd400;stroke-width:1.4;fill:none}
-svg .x{stroke:#ffd400;stroke-width:.8;stroke-dasharray:2 2}
+svg .x{stroke:#ffd400;stroke-width:1.3;stroke-dasharray:3 2}
+svg .q{stroke:#ffd400;stroke-width:4;stroke-linecap:round}
 svg text{font:7px system-ui,sans-serif;fill:#333}
 svg .s{fill:#0072b2;fill-opacity:.18}svg .m{fill:#0072b2}svg .l{stroke:#aaa;stroke-width:.8}
 </style>"""
@@ -82,6 +83,7 @@ def draw_face(
         if expected is not None and np.isfinite(expected[point]).all():
             u, v = transform_points(matrix, expected[point][None])[0] + 0.5
             parts.append(f'<path class="x" d="M{x:.1f} {y:.1f}L{u:.1f} {v:.1f}"/>')
+            parts.append(f'<path class="q" d="M{u:.1f} {v:.1f}h0"/>')
     drawing = (
         f'<svg viewBox="0 0 {SIDE} {SIDE}" width="{SIDE}" height="{SIDE}">{"".join(parts)}</svg>'
     )

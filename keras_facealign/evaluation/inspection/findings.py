@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from keras_facealign.data.images import read_image
+from keras_facealign.data.images import is_turned, read_image
 from keras_facealign.data.labels.assembling import points_outside
 from keras_facealign.data.labels.label_set import LabelSet, read_face
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.evaluation.inspection.contradictions import (
     Shift,
-    converter,
+    check_landmarks,
     errors_of,
     median_shift,
     predict_faces,
@@ -34,6 +35,7 @@ KINDS = {
     "outlier": "points far from where the face's shape puts them",
     "outside": "faces with points outside of the picture",
     "contradicted": "faces that the network contradicts",
+    "turned": "pictures that their EXIF data turn",
     "duplicate": "pictures that are the same file",
     "near_duplicate": "pairs of pictures that look the same",
     "empty_box": "boxes without points",
@@ -166,9 +168,11 @@ def inspect_labels(
         >>> print(inspect_labels(labels).summary())  # doctest: +SKIP
     """
     inspection = Inspection(labels, network=network)
-    convert = None
+    compare = None
     if aligner is not None:
-        convert = converter(aligner.model, labels.num_landmarks, network)
+        scheme = aligner.model.scheme
+        check_landmarks(scheme, labels.num_landmarks, network)
+        compare = partial(predict_faces, aligner, scheme, labels)
     _look_at_shapes(inspection)
     hashes = PictureHashes()
     waiting: dict[int, np.ndarray] = {}
@@ -176,13 +180,13 @@ def inspect_labels(
     for index, image in _pictures(inspection, hashes):
         usable += 1
         on_face()
-        if aligner is not None and convert is not None:
+        if compare is not None:
             waiting[index] = image
             if len(waiting) == _BATCH:
-                inspection.predictions |= predict_faces(aligner, convert, labels, waiting)
+                inspection.predictions |= compare(waiting)
                 waiting.clear()
-    if waiting and aligner is not None and convert is not None:
-        inspection.predictions |= predict_faces(aligner, convert, labels, waiting)
+    if waiting and compare is not None:
+        inspection.predictions |= compare(waiting)
     if not usable:
         raise FaceAlignError(
             f"{labels.path}: no picture of the {len(labels)} faces can be used; the first problem: "
@@ -264,6 +268,9 @@ def _pictures(inspection: Inspection, hashes: PictureHashes) -> Iterator[tuple[i
             try:
                 image = read_image(path)
                 hashes.add(face.file_name, path, image)
+                if is_turned(path):
+                    text = "is turned upright by its EXIF data; see whether the points fit"
+                    inspection.add(Finding("turned", face.file_name, text, index))
             except FaceAlignError as error:
                 problem = str(error)
         try:

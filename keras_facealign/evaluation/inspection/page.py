@@ -28,11 +28,13 @@ _WORDS = {
     "odd": "The points as a whole do not have the shape of the other faces: another order of "
     "points, another face's labels, or a rare pose.",
     "exchanged": "Each of the two points (rings) lies where the other one should be.",
-    "outlier": "A ring marks the point, a dashed line leads to where the face's other points "
-    "suggest it.",
+    "outlier": "A ring marks the point, a dashed line leads to the dot where the face's other "
+    "points suggest it.",
     "outside": "Points beyond the edge of the picture. That may be right, where the picture ends "
     "inside of the face.",
     "contradicted": "Labels are green, the network's landmarks red. Either may be wrong.",
+    "turned": "They are read upright. Labels made in a tool that ignores EXIF data are turned "
+    "against the picture.",
     "duplicate": "One picture in training and in test makes the test easier than it is.",
     "near_duplicate": "The same picture in another size or quality, or neighboring frames of a "
     "video.",

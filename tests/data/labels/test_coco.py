@@ -77,6 +77,14 @@ def test_images_without_labels_are_listed(folder):
     assert labels.unlabeled == ("b.png", "c.png")
 
 
+def test_a_picture_with_two_ids(folder):
+    value = coco(FACE, OTHER)
+    value["images"][1]["file_name"] = "a.png"
+    labels = load(write(folder, "labels.json", value))
+    assert len(labels) == 2 and labels.faces[1].key == "a.png#2"
+    assert any("1 images whose file_name is there before" in note for note in labels.notes)
+
+
 def test_labels_of_another_size_are_refused(folder):
     picture(folder, "a.png", (32, 24))
     labels = load(write(folder, "labels.json", coco(FACE, OTHER)))

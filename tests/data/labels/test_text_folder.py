@@ -80,6 +80,18 @@ def test_what_does_not_fit_is_named(tmp_path):
     )
 
 
+@pytest.mark.parametrize("ending", [".pts", "_ldmks.txt"])
+def test_pictures_in_a_folder_of_their_own(tmp_path, ending):
+    for name in ("a", "day/b", "c"):
+        picture(tmp_path / "photos", f"{name}.png")
+    for name in ("a", "day/b", "d"):
+        write(tmp_path / "labels", f"{name}{ending}", "10 20\n30.5 21\n14 40\n")
+    labels = load(tmp_path / "labels", images=tmp_path / "photos")
+    assert [face.file_name for face in labels] == ["a.png", "day/b.png"]
+    assert labels.unlabeled == ("c.png",) and len(labels.skipped) == 1
+    assert "there is no picture of this name" in lines(labels)
+
+
 def test_a_folder_without_labels(tmp_path):
     picture(tmp_path, "a.png")
     for kind in (None, "pts_folder", "txt_folder"):

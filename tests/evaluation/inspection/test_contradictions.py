@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,12 +11,12 @@ import pytest
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.evaluation.inspection.contradictions import (
     Shift,
-    converter,
+    check_landmarks,
     errors_of,
     median_shift,
     predict_faces,
 )
-from keras_facealign.landmarks import FIVE, IBUG68, convert_landmarks, numbered_scheme
+from keras_facealign.landmarks import IBUG68, numbered_scheme
 from tests.evaluation.inspection.labeled import shapes, write_set
 
 
@@ -31,17 +32,16 @@ class Known:
 
     def __init__(self, labels, by):
         self.faces = {face.file_name: face for face in labels.faces}
-        self.by, self.batches = by, []
+        self.by, self.boxes = by, []
 
     def align_batch(self, images, boxes=None, names=None):
-        self.batches.append(len(images))
+        self.boxes += boxes
         return [[SimpleNamespace(landmarks=self.faces[name].landmarks + self.by)] for name in names]
 
 
 def predicted(labels, by):
-    model = SimpleNamespace(scheme=numbered_scheme(9))
     images = {index: np.zeros((9, 9, 3), np.uint8) for index in range(len(labels))}
-    return predict_faces(Known(labels, by), converter(model, 9, "net"), labels, images)
+    return predict_faces(Known(labels, by), numbered_scheme(9), labels, images)
 
 
 def test_errors_and_shift(labels):
@@ -65,11 +65,17 @@ def test_what_a_shift_says():
     assert "another convention" in Shift(3, 0, 0.05).describe()
 
 
+def test_faces_are_cropped_as_the_scheme_says(labels):
+    scheme = replace(numbered_scheme(9), face_box=(-0.5, 0, 1.5, 1))
+    known = Known(labels, 0)
+    predict_faces(known, scheme, labels, {4: np.zeros((9, 9, 3), np.uint8)})
+    x0, y0, x1, y1 = known.boxes[0][0]
+    low, high = labels.faces[4].landmarks.min(axis=0), labels.faces[4].landmarks.max(axis=0)
+    half = (high[0] - low[0]) / 2
+    np.testing.assert_allclose([x0, y0, x1, y1], [low[0] - half, low[1], high[0] + half, high[1]])
+
+
 def test_other_landmarks():
-    model = SimpleNamespace(scheme=IBUG68)
-    points = np.random.default_rng(0).uniform(0, 99, (68, 2))
-    five = converter(model, 5, "net")(points)
-    np.testing.assert_allclose(five, convert_landmarks(points, "ibug68", FIVE.name))
-    for count in (9, 98):
-        with pytest.raises(FaceAlignError, match=f"net has 68 landmarks .* and the labels {count}"):
-            converter(model, count, "net")
+    check_landmarks(IBUG68, 68, "net")
+    with pytest.raises(FaceAlignError, match="net has 68 landmarks .* and the labels 9"):
+        check_landmarks(IBUG68, 9, "net")

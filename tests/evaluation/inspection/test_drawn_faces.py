@@ -43,6 +43,8 @@ def test_a_single_point_and_marks():
     html = draw_face(IMAGE, face([10, 10]), "x", marked=[0], expected=np.array([[20.0, 10]]))
     np.testing.assert_allclose(dots(html, "p"), [(SIDE / 2, SIDE / 2)], atol=0.06)
     assert 'class="o"' in html and 'class="x"' in html
+    # Ten pixels to the right, of the 2 * 1.4 * 5 that the drawing spans.
+    np.testing.assert_allclose(dots(html, "q"), [(SIDE / 2 + 10 * SIDE / 14, SIDE / 2)], atol=0.06)
 
 
 def test_the_shape_leaves_out_unknown_points():
