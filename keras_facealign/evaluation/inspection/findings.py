@@ -292,11 +292,15 @@ def _pictures(inspection: Inspection, hashes: PictureHashes) -> Iterator[tuple[i
 
 
 def _look_at_duplicates(inspection: Inspection, hashes: PictureHashes) -> None:
+    first: dict[str, int] = {}
+    for index, face in enumerate(inspection.labels.faces):
+        first.setdefault(face.file_name, index)
     for names in hashes.exact():
         text = f"the same file as {', '.join(names[1:6])}"
-        inspection.add(Finding("duplicate", names[0], text, severity=len(names)))
+        name, number = names[0], len(names)
+        inspection.add(Finding("duplicate", name, text, first[name], severity=number))
     for one, other in hashes.near():
-        inspection.add(Finding("near_duplicate", one, f"looks like {other}"))
+        inspection.add(Finding("near_duplicate", one, f"looks like {other}", first[one]))
 
 
 def _look_at_predictions(inspection: Inspection) -> None:
