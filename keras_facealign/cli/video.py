@@ -50,15 +50,16 @@ def video(
 
     Args:
         source: Video file, or folder of frames as images.
-        output: Video with the landmarks drawn: .mp4, .mov, .mkv or .avi, without the sound. It has
-            the size of the first frame and the timing of the input; .avi has a constant frame rate.
+        output: Video with the landmarks drawn: .mp4, .mov, .mkv or .avi. It has the size of
+            the first frame, and the timing and sound of the input; .avi has a constant frame rate.
         json_file: Landmarks as one JSON document (.json) or JSON Lines (.jsonl).
         csv_file: Landmarks as CSV, one line per face and frame.
         coco_file: Landmarks as COCO keypoints, in JSON.
         smooth: Smooth the landmarks over time.
         max_faces: Largest number of faces to track.
         detect_every: Number of frames between searches for new faces.
-        frame_rate: Frames per second, if the video has none or a wrong one (default 25).
+        frame_rate: Frames per second, if the video has none or a wrong one (default 25); the drawn
+            video then has no sound.
     """
     from keras_facealign.video import FaceTracker, Smoothing, VideoReader
 
@@ -148,6 +149,7 @@ class _Run:
     size: tuple[int, int] = (0, 0)
     sizes: list[tuple[int, tuple[int, int]]] = field(default_factory=list)
     video: Any = None
+    sound: Any = None
 
     def track(
         self, load: Callable[[], FaceAligner], make_tracker: Callable[[FaceAligner], FaceTracker]
@@ -185,7 +187,7 @@ class _Run:
     def _open(self, frame: Frame, scheme: Any) -> None:
         """Opens the files: the writers of landmarks, and that of the annotated video."""
         from keras_facealign.formats import VideoInfo, coco_writer, frame_writer
-        from keras_facealign.video import video_writer
+        from keras_facealign.video import Sound, video_writer
 
         self.size = (frame.image.shape[1], frame.image.shape[0])
         self.sizes = [(0, self.size)]
@@ -193,7 +195,10 @@ class _Run:
         info = VideoInfo(name, rate, self.size, scheme.name, scheme.num_landmarks)
         for kind, path in self.targets.items():
             if kind == "output":
-                writer = video_writer(path, rate, self.size, self.reader.pixel_aspect)
+                if self.reader.clock_start is not None:
+                    self.sound = Sound(self.reader.path, self.reader.clock_start)
+                aspect = self.reader.pixel_aspect
+                writer = video_writer(path, rate, self.size, aspect, self.sound)
             elif kind == "coco":
                 writer = coco_writer(path, scheme, video=info)
             else:
@@ -234,6 +239,8 @@ class _Run:
 
         with delayed():
             self.outputs.each(finish, close=True)
+            if self.sound is not None:
+                self.sound.close()
 
     def report(self) -> None:
         """Prints what was found, and warnings about the video.
@@ -255,7 +262,8 @@ class _Run:
                 where = f"frame {longest[0]}"
             frames = common.count(len(self.without_face), "frame")
             common.say(f"no face in {frames}, the longest time {where}")
-        for line in [*reader.notes, *self._notes()]:
+        sound = [self.sound.note] if self.sound is not None and self.sound.note else []
+        for line in [*reader.notes, *sound, *self._notes()]:
             common.say(line, err=True)
         if reader.fault is not None:
             frames = common.count(self.num_done, "readable frame")

@@ -2,6 +2,7 @@
 
 from keras_facealign.video.reading import Frame, VideoReader
 from keras_facealign.video.smoothing import OneEuroFilter, Smoothing
+from keras_facealign.video.sound import Sound
 from keras_facealign.video.tracking import FaceTracker, TrackedFace
 from keras_facealign.video.writing import CODECS, VideoWriter, video_writer
 
@@ -11,6 +12,7 @@ __all__ = [
     "Frame",
     "OneEuroFilter",
     "Smoothing",
+    "Sound",
     "TrackedFace",
     "VideoReader",
     "VideoWriter",

@@ -63,6 +63,8 @@ class VideoReader:
         num_read: Number of frames read so far.
         fault: After the last frame: what is missing or damaged, in one line, or None.
         pixel_aspect: Width of a displayed pixel over its height, or None for square pixels.
+        clock_start: After the first frame: its second by the file's clock; None if times are not
+            the file's.
 
     Raises:
         FaceAlignError: If the file is missing, empty or not a video, its codec is unknown, PyAV is
@@ -87,6 +89,7 @@ class VideoReader:
         self._left_out: list[str] = []
         # Seconds of the first frame by the file's clock.
         self._origin = math.nan
+        self.clock_start: float | None = None
         self._num_moved = 0
         stored_rate = None
         if self.path.is_dir():
@@ -142,6 +145,7 @@ class VideoReader:
             return self.num_read / self.frame_rate if self._given_rate else expected
         if math.isnan(self._origin):
             self._origin = seconds - expected
+            self.clock_start = self._origin
             return expected
         time = seconds - self._origin
         if not time <= last:

@@ -16,6 +16,7 @@ from keras_facealign._opencv import cv2
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.storage.atomic import atomic_path
 from keras_facealign.video.decoding import check_frame_rate, import_av
+from keras_facealign.video.sound import Sound
 
 __all__ = ["CODECS", "VideoWriter", "video_writer"]
 
@@ -91,6 +92,7 @@ class VideoWriter:
         frame_rate: Frames per second.
         size: (width, height) in pixels.
         pixel_aspect: Width of a displayed pixel over its height; None for square pixels.
+        sound: Sound to copy; its `note` tells if that is not possible.
 
     Attributes:
         num_written: Number of frames written so far.
@@ -109,29 +111,45 @@ class VideoWriter:
         frame_rate: float,
         size: tuple[int, int],
         pixel_aspect: Fraction | None = None,
+        sound: Sound | None = None,
     ) -> None:
         av = import_av()
         self._av, self._name = av, name
         self.size, self.frame_rate = size, frame_rate
         self.num_written = self.num_resized = 0
         self.largest_shift = 0.0
-        self._last_tick = -1
+        self._last_tick, self._end = -1, Fraction(0)
         suffix = name.suffix.lower()
         rate = Fraction(frame_rate).limit_denominator(65535)
         self._tick = 1 / rate if suffix == ".avi" else Fraction(1, _TICKS)
         self._reformatter = av.video.reformatter.VideoReformatter()
         self._thread = ThreadPoolExecutor(1, "VideoWriter")
         self._encoding: Future[None] | None = None
-        self._file = _File(path)
+        self._path, self._sound_stream, self._sound = path, None, None
+        if sound is not None and sound.fits(suffix, name):
+            try:
+                self._open(suffix, rate, pixel_aspect, sound)
+                return
+            except FaceAlignError:
+                sound.leave_out(name)
+        self._open(suffix, rate, pixel_aspect, None)
+
+    def _open(
+        self, suffix: str, rate: Fraction, pixel_aspect: Fraction | None, sound: Sound | None
+    ) -> None:
+        """Opens the file, and writes its header."""
+        self._file, self._sound = _File(self._path), sound
         try:
-            self._container = av.open(self._file, "w", format=_FORMATS[suffix])
+            self._container = self._av.open(self._file, "w", format=_FORMATS[suffix])
             self._stream = self._add_stream(_encoder(CODECS[suffix]), rate, pixel_aspect)
+            if sound is not None:
+                self._sound_stream = self._container.add_stream_from_template(sound.stream)
             self._container.start_encoding()
-        except (av.FFmpegError, ValueError) as error:
+        except (self._av.FFmpegError, ValueError) as error:
             self._file.close()
             raise FaceAlignError(
-                f"{name}: this PyAV cannot write a video of {size[0]}x{size[1]} pixels ({error}); "
-                "write .avi, or only landmarks"
+                f"{self._name}: this PyAV cannot write a video of {self.size[0]}x{self.size[1]} "
+                f"pixels ({error}); write .avi, or only landmarks"
             ) from error
 
     def _add_stream(self, encoder: str, rate: Fraction, pixel_aspect: Fraction | None) -> Any:
@@ -177,6 +195,7 @@ class VideoWriter:
         frame.pts, frame.time_base = tick, self._tick
         # Of the last frame, whose end no other frame gives.
         frame.duration = max(1, round(1 / (self.frame_rate * self._tick)))
+        self._end = (tick + frame.duration) * self._tick
         self._last_tick = tick
         self._encoding = self._thread.submit(self._encode, frame, self.num_written)
         self.num_written += 1
@@ -198,6 +217,8 @@ class VideoWriter:
 
     def _encode(self, frame: Any, number: int) -> None:
         try:
+            # Up to this frame or, at the end, to that of the last one.
+            self._copy_sound(self._end if frame is None else frame.pts * self._tick)
             for packet in self._stream.encode(frame):
                 self._container.mux(packet)
             self._file.check()
@@ -206,6 +227,17 @@ class VideoWriter:
                 f"{self._name}: frame {number} cannot be encoded ({error}); write .avi, "
                 "or only landmarks"
             ) from error
+
+    def _copy_sound(self, seconds: Fraction) -> None:
+        if self._sound is None:
+            return
+        try:
+            for packet in self._sound.until(float(seconds)):
+                packet.stream = self._sound_stream
+                self._container.mux(packet)
+        except (self._av.FFmpegError, ValueError):
+            self._sound.cut_off()
+            self._sound = None
 
     def close(self) -> None:
         """Ends the video and closes the file."""
@@ -225,15 +257,18 @@ def video_writer(
     frame_rate: float,
     size: tuple[int, int],
     pixel_aspect: Fraction | None = None,
+    sound: Sound | None = None,
 ) -> Iterator[VideoWriter]:
     """Opens a video for writing; the file appears only when the block ends without an error.
 
     Args:
         path: The file; its extension decides the codec: H.264 for .mp4, .mov and .mkv (MPEG-4 if
-            this FFmpeg has no encoder for it), Motion JPEG for .avi. The video has no sound.
+            this FFmpeg has no encoder for it), Motion JPEG for .avi.
         frame_rate: Frames per second.
         size: (width, height) in pixels.
         pixel_aspect: Width of a displayed pixel over its height; None for square pixels.
+        sound: Sound to copy, closed by the caller; `Sound.note` tells afterwards if that was not
+            possible. Default: none.
 
     Yields:
         A `VideoWriter`.
@@ -253,7 +288,7 @@ def video_writer(
         )
     check_frame_rate(path, frame_rate)
     with atomic_path(path) as temporary:
-        writer = VideoWriter(temporary, path, frame_rate, size, pixel_aspect)
+        writer = VideoWriter(temporary, path, frame_rate, size, pixel_aspect, sound)
         try:
             yield writer
         except BaseException:

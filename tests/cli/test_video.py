@@ -19,7 +19,7 @@ from keras_facealign import detection, inference
 from keras_facealign.cli import main
 from keras_facealign.video import VideoReader, VideoWriter, tracking, video_writer
 from tests.inference.dots import DotModel, LeaningModel, dots_in, draw_dots
-from tests.video.clips import mux_clip, set_display_matrix
+from tests.video.clips import add_sound, mux_clip, set_display_matrix
 
 SIZE = (240, 160)
 
@@ -283,6 +283,21 @@ def test_a_run_that_is_interrupted_keeps_what_is_done(error, tmp_path, monkeypat
     assert len(json.loads((out / "c.json").read_text())["images"]) == 3
     assert (out / "t.csv").read_text().count("\n") == 4
     assert "1 face in 3 frames" in capsys.readouterr().out
+
+
+def test_the_sound_stays_and_what_cannot_stay_is_said(tmp_path, capsys):
+    save_video(tmp_path / "silent.mp4", [picture(i) for i in range(5)])
+    source = add_sound(tmp_path / "in.mp4", tmp_path / "silent.mp4", "aac")
+    for name, kept in (("o.mp4", True), ("o.avi", False)):
+        assert main(["video", str(source), "--output", str(tmp_path / name)]) == 0
+        message = f"{tmp_path / name}: has no sound, since aac cannot be stored in .avi"
+        assert (message in capsys.readouterr().err) != kept
+        with av.open(str(tmp_path / name)) as container:
+            assert len(container.streams.audio) == kept
+    rate = ["--frame-rate", "10"]
+    assert main(["video", str(source), "--output", str(tmp_path / "o.mp4"), *rate]) == 0
+    with av.open(str(tmp_path / "o.mp4")) as container:
+        assert not container.streams.audio
 
 
 def test_control_c_while_files_are_written_waits_for_the_frame(tmp_path, monkeypatch):

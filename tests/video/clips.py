@@ -59,6 +59,28 @@ def mux_clip(
     return path
 
 
+def add_sound(path: Path, source: Path, codec: str, rate: int = 44100, start: float = 0.0) -> Path:
+    """Writes a video again with a sound as long as it, which swells and fades each second."""
+    with av.open(str(source)) as video, av.open(str(path), "w") as container:
+        pictures = video.streams.video[0]
+        copied = container.add_stream_from_template(pictures)
+        stream = container.add_stream(codec, rate=rate)
+        stream.layout = "mono"
+        packets = [packet for packet in video.demux(pictures) if packet.dts is not None]
+        seconds = (
+            np.arange(round(rate * float(packets[-1].pts * packets[-1].time_base) + rate)) / rate
+        )
+        tone = np.sin(2 * np.pi * 440 * seconds) * np.sin(np.pi * seconds) ** 2
+        frame = av.AudioFrame.from_ndarray((20_000 * tone)[None].astype("int16"), "s16", "mono")
+        frame.sample_rate, frame.pts = rate, round(start * rate)
+        for packet in packets:
+            packet.stream = copied
+            container.mux(packet)
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
 def patch_box(path: Path, box: bytes, offset: int, values: bytes) -> Path:
     """Overwrites bytes of the first MP4 box of a name, counted from its name's end."""
     content = bytearray(path.read_bytes())
