@@ -65,7 +65,9 @@ class Sound:
             raise FaceAlignError(f"{path}: its sound cannot be read; check the file") from error
         streams = [s for s in self._container.streams if s.type == "audio"]
         known = [s for s in streams if s.codec_context is not None]
-        self.stream = next((s for s in known if s.disposition & 1), known[0] if known else None)
+        self.stream: Any = next(
+            (s for s in known if s.disposition & 1), known[0] if known else None
+        )
         if streams and self.stream is None:
             self.note = f"{path}: its sound has an unknown codec and is left out"
         self._packets = self._read()
