@@ -28,6 +28,7 @@ from keras_facealign.cli.output import say
 from keras_facealign.cli.pack import pack
 from keras_facealign.cli.pack_head import pack_head
 from keras_facealign.cli.presets import presets
+from keras_facealign.cli.scheme import scheme
 from keras_facealign.cli.synthesize import synthesize_poses
 from keras_facealign.cli.train import train
 from keras_facealign.cli.train_recognition import train_recognition
@@ -67,6 +68,7 @@ for _command in (
     align,
     align_corpus,
     video,
+    scheme,
     train,
     evaluate,
     calibrate,

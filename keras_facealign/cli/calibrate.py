@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -10,11 +11,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from keras_facealign.cli import _common as common
+from keras_facealign.cli.own_labels import (
+    examples,
+    groups_of,
+    is_own,
+    load_labels,
+    scheme_for,
+)
 from keras_facealign.cli.quiet import import_keras
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.landmarks import LandmarkScheme
 
 if TYPE_CHECKING:
     from keras_facealign.calibration import Observations
+    from keras_facealign.data.labels import LabelSet
 
 PartName = Literal["calibration", "validation", "all"]
 
@@ -22,10 +32,10 @@ PartName = Literal["calibration", "validation", "all"]
 def calibrate(
     preset: common.Preset,
     data: common.DataFolder,
-    data_set: str = "merl_rav",
+    data_set: Annotated[str | None, typer.Option(show_default=False)] = None,
     split: str = "train",
     views: Annotated[int, typer.Option(min=2, max=64)] = 4,
-    register: bool = True,
+    register: bool | None = None,
     without_jaw: Annotated[bool, typer.Option("--without-jaw")] = False,
     report: Path | None = None,
     check_only: Annotated[bool, typer.Option("--check-only")] = False,
@@ -39,15 +49,21 @@ def calibrate(
     which part it belongs, and the training of the bundled presets excludes both. The result is
     calibration.json in the preset's folder, which from_preset and exports use.
 
+    Of labels of your own, half is fitted on, and half measured on, whole persons where the labels
+    tell them; give faces that the network was not trained on.
+
     Copies of MERL-RAV that were cropped from AFLW have slightly shifted labels, so labels are moved
     onto the prediction first. This hides errors that shift or scale the whole face: check with
     --check-only --no-register on a data set with exact labels, such as ibug_300w.
 
     Args:
-        data_set: Name of the data set; its labels must include visibility.
+        data: Folder of the data set in its official layout, or labels of your own.
+        data_set: Name of the data set; its labels must include visibility. Default: labels of your
+            own, else merl_rav.
         split: Split to use.
         views: Views of each face, with random errors of the box.
-        register: Shift and scale each face's labels onto the prediction before computing errors.
+        register: Shift and scale each face's labels onto the prediction before computing errors;
+            default: for known data sets, not for labels of your own.
         without_jaw: Ignore errors of the jaw, for 3D presets: 2D labels follow the visible contour,
             and their jaw does not.
         report: Folder for calibration.png and quality.json; created if missing.
@@ -71,19 +87,25 @@ def calibrate(
 
     folder = find_preset(preset)
     model = from_preset(folder)
-    without = model.scheme.regions["jaw"] if without_jaw else ()
+    without = model.scheme.regions.get("jaw", ()) if without_jaw else ()
     skipped: list[str] = []
+    labels = _own_labels(data, data_set, model.scheme)
+    registered = labels is None if register is None else register
 
     def run(name: PartName, purpose: str) -> Observations:
-        faces = common.load_faces(data_set, data, split, skipped)
-        faces = islice(faces if name == "all" else take_part(faces, name), limit)
+        if labels is not None:
+            faces = _own_faces(labels, name, model.scheme, skipped)
+        else:
+            faces = common.load_faces(data_set or "merl_rav", data, split, skipped)
+            faces = faces if name == "all" else take_part(faces, name)
+        faces = islice(faces, limit)
         # The number of faces in a part is known only after all have been read.
         with common.progress_bar(f"Faces to {purpose}", limit) as advance:
             return collect_predictions(
-                model, faces, views, register, seed, on_face=advance, without=without
+                model, faces, views, registered, seed, on_face=advance, without=without
             )
 
-    source = f"{data_set} {split}"
+    source = data.name if labels is not None else f"{data_set or 'merl_rav'} {split}"
     if check_only:
         calibration = model.calibration
         if calibration is None:
@@ -98,7 +120,7 @@ def calibrate(
         fitted = run("calibration", "calibrate on")
         fitted_on = (
             f"{source}, part to calibrate on: {fitted.faces} faces, {len(fitted.spread)} views"
-            + ", labels registered" * register
+            + ", labels registered" * registered
             + ", errors of the jaw left out" * without_jaw
         )
         calibration = fit_calibration(fitted, fitted_on, weights_fingerprint(model))
@@ -106,6 +128,37 @@ def calibrate(
         title = f"{folder.name} on {source}, part to validate on"
     _finish(folder, calibration, measure(calibration, seen), title, report, not check_only)
     common.list_skipped(skipped)
+
+
+def _own_labels(data: Path, data_set: str | None, scheme: LandmarkScheme) -> LabelSet | None:
+    """Labels of one's own, checked against the network's scheme; None for a known data set."""
+    from keras_facealign.data.readers import merl_rav
+
+    if data_set is not None or not is_own(data):
+        return None
+    if data.is_dir() and merl_rav.survey(data).found:
+        return None
+    (labels,) = load_labels([data])
+    scheme_for(labels, scheme)
+    return labels
+
+
+def _own_faces(
+    labels: LabelSet, part: PartName, scheme: LandmarkScheme, skipped: list[str]
+) -> Iterator[Any]:
+    """The faces of a half of own labels, or all."""
+    from keras_facealign.data.partition import split_groups
+
+    if part == "all":
+        return examples(labels, scheme, skipped)
+    halves = split_groups(groups_of(labels), 0.5)
+    chosen = halves[0] if part == "calibration" else halves[1]
+    if not chosen:
+        raise FaceAlignError(
+            f"{labels.path}: all faces are of one group, and half of them are to be measured on; "
+            "give more labels"
+        )
+    return examples(labels.select(chosen), scheme, skipped)
 
 
 def _finish(

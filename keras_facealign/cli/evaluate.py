@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from keras_facealign.cli import _common as common
+from keras_facealign.cli.own_labels import examples, find_scheme, is_own, load_labels, scheme_for
 from keras_facealign.cli.quiet import import_keras
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.landmarks import IBUG68, LandmarkScheme, get_scheme
 
 if TYPE_CHECKING:
+    from keras_facealign.data.labels import LabelSet
     from keras_facealign.evaluation import EvaluationReport, Predictions, Protocol
 
 # Faces in worst.png.
@@ -27,13 +30,14 @@ def evaluate(
     output: Annotated[Path | None, typer.Option("--output", "-o")] = None,
     protocol: str = "",
     split: str = "lfpw_test",
-    data_set: str = "ibug_300w",
+    data_set: Annotated[str | None, typer.Option(show_default=False)] = None,
+    scheme: Annotated[str | None, typer.Option(show_default=False)] = None,
     predictions: Path | None = None,
     boxes: Literal["ground-truth", "blazeface", "mtcnn"] = "ground-truth",
     batch_size: common.BatchSize = 16,
     flip_test: common.FlipTest = False,
 ) -> None:
-    """Measure a preset or predictions under a published protocol, or on a split of a data set.
+    """Measure a preset or predictions under a published protocol, on a data set, or on own labels.
 
     Prints NME under every normalizer, failure rates, AUC, errors by region and, if the labels
     include it, by visibility. Writes report.json, per_image.csv, report.html (curves, published
@@ -44,14 +48,15 @@ def evaluate(
 
     Args:
         preset: Name of a preset, or folder of one.
-        data: Folder of the data set in its official layout.
+        data: Folder of the data set in its official layout, or labels of your own.
         output: Folder for the results; created if missing.
         protocol: Published protocol, such as 300w_full; 'list' lists them.
         split: Without a protocol, a split of the data set; of 300W: train, helen_test, lfpw_test,
             common, challenge, full or test.
         data_set: Without a protocol, name of the data set, with 68 landmarks: that of its builder,
             face_synthetics/ibug68, aflw_3d_crops or turned_faces. The main normalizer is the box
-            size for all but 300W.
+            size for all but 300W. Default: labels of your own, else ibug_300w.
+        scheme: Scheme of your own labels: a file or a name; default: the preset's.
         predictions: Instead of a preset: predictions.npz of an earlier run, or another library's
             predictions (.npz, .npy, .json, .csv, or a folder of .pts).
         boxes: Crop by the labels' boxes, or by those that BlazeFace or MTCNN detects.
@@ -64,7 +69,7 @@ def evaluate(
         raise FaceAlignError("give either a preset or --predictions, and not both")
     if predictions is not None and flip_test:
         raise FaceAlignError("--flip-test needs a preset: --predictions runs no network")
-    task = _Task.choose(protocol, split, data, data_set)
+    task = _Task.choose(protocol, split, data, data_set, scheme)
     if predictions is None:
         kept, info = _run_preset(preset, task, boxes, batch_size, flip_test, output)
     else:
@@ -94,20 +99,35 @@ class _Task:
     split: str
     data: Path | None
     data_set: str = "ibug_300w"
-    scheme: str = "ibug68"
+    scheme: LandmarkScheme = IBUG68
+    labels: LabelSet | None = None
     protocol: Protocol | None = None
     total: int | None = None
     skipped: list[str] = field(default_factory=list)
 
     @classmethod
-    def choose(cls, protocol: str, split: str, data: Path | None, data_set: str) -> _Task:
-        """Selects the protocol by its name, or else the split of the data set."""
+    def choose(
+        cls,
+        protocol: str,
+        split: str,
+        data: Path | None,
+        data_set: str | None,
+        scheme: str | None,
+    ) -> _Task:
+        """Selects the protocol by its name, or else the labels or the split of the data set."""
+        given = find_scheme(scheme)
+        if not protocol and data_set is None and data is not None and is_own(data):
+            (labels,) = load_labels([data])
+            return cls(data.name, "", data, "", scheme_for(labels, given), labels)
+        if given is not None:
+            raise FaceAlignError("--scheme is for labels of your own; leave it out")
+        data_set = data_set or "ibug_300w"
         from keras_facealign.data.readers.ibug_300w import find_samples
         from keras_facealign.evaluation import get_protocol
 
         if protocol:
             chosen = get_protocol(protocol)
-            return cls(chosen.title, "", data, scheme=chosen.scheme, protocol=chosen)
+            return cls(chosen.title, "", data, scheme=get_scheme(chosen.scheme), protocol=chosen)
         if data_set != "ibug_300w":
             return cls(f"{data_set} {split}", split, data, data_set)
         # Files are searched for before a network is loaded, which takes longer.
@@ -123,6 +143,8 @@ class _Task:
         """Reads the labeled faces; messages about unusable files are added to `skipped`."""
         from keras_facealign.data.catalog import load
 
+        if self.labels is not None:
+            return examples(self.labels, self.scheme, skipped)
         if self.data is None:
             raise FaceAlignError("--data is missing; name the folder of the data set")
 
@@ -135,14 +157,13 @@ class _Task:
 
     def report(self, kept: Predictions, info: dict[str, Any]) -> EvaluationReport:
         """Computes the report under the protocol, or under the data set's main normalizer."""
-        from keras_facealign.landmarks import get_scheme
-
         info = {**info, "data": self.title, "skipped": self.skipped}
         if self.protocol is not None:
             return self.protocol.report(kept, **info)
         # Other data sets contain profiles, whose eyes are close together or not labeled.
-        main = "inter_ocular" if self.data_set == "ibug_300w" else "box_size"
-        return kept.report(scheme=get_scheme(self.scheme), normalizer=main, info=info)
+        eyes = self.data_set == "ibug_300w" or self.labels is not None
+        main = "inter_ocular" if eyes and self.scheme.eye_corners else "box_size"
+        return kept.report(scheme=self.scheme, normalizer=main, info=info)
 
 
 def _run_preset(
@@ -156,9 +177,8 @@ def _run_preset(
         raise FaceAlignError(
             "legacy_mxnet has no flip test, as the original code; leave out --flip-test"
         )
-    examples = task.examples(task.skipped)
     # The first face is read before the network is loaded, so that missing data is reported early.
-    examples = chain(list(islice(examples, 1)), examples)
+    first = next(task.examples([]))
     common.make_folder(output)
     import_keras()
 
@@ -168,26 +188,28 @@ def _run_preset(
     from keras_facealign.presets import from_preset
 
     model = from_preset(preset)
+    if task.labels is not None and len(first.landmarks) == model.num_landmarks:
+        task.scheme = scheme_for(task.labels, model.scheme)
+    faces = task.examples(task.skipped)
     info: dict[str, Any] = {"preset": preset, "boxes": boxes, "flip_test": flip_test}
     if detect:
         info["missed_if_overlap_below"] = MIN_OVERLAP
     if legacy is not None:
         info["measure"] = f"{legacy.variant}, {legacy.dimensions}D, margin of {legacy.image_set}"
-        kept = legacy.predictions(model, examples, batch_size)
+        kept = legacy.predictions(model, faces, batch_size)
         kept.save(output / "predictions.npz")
         return kept, info
     kept = Predictions()
     aligner = FaceAligner(model, boxes if detect else None, flip_test=flip_test)
-    convert = converter(model.scheme.name, task.scheme, preset)
-    faces = predict(aligner, examples, detect, batch_size)
-    _collect(((example, convert(face)) for example, face in faces), kept, task.total, output)
+    convert = converter(model.scheme, task.scheme, preset)
+    found = predict(aligner, faces, detect, batch_size)
+    _collect(((example, convert(face)) for example, face in found), kept, task.total, output)
     return kept, info
 
 
 def _from_file(path: Path, task: _Task) -> Predictions:
     """Reads predictions, with ground truth from the data or from the file itself."""
     from keras_facealign.evaluation import Predictions, predictions_from_file
-    from keras_facealign.landmarks import get_scheme
 
     if task.legacy is not None and task.data is not None:
         raise FaceAlignError(
@@ -198,7 +220,7 @@ def _from_file(path: Path, task: _Task) -> Predictions:
         if path.suffix.lower() != ".npz":
             raise FaceAlignError(f"{path}: has no ground truth; give the folder of it with --data")
         return Predictions.load(path)
-    return predictions_from_file(path, task.examples(task.skipped), get_scheme(task.scheme))
+    return predictions_from_file(path, task.examples(task.skipped), task.scheme)
 
 
 def _collect(faces: Any, kept: Predictions, total: int | None, output: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from itertools import chain
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,14 +14,10 @@ import typer
 from keras_facealign.cli import _common as common
 from keras_facealign.cli import _distribution as distribution
 from keras_facealign.cli.quiet import import_keras
+from keras_facealign.cli.training_faces import TrainingFaces, batches_of, open_faces, transferred
 from keras_facealign.data.boxes import read_boxes
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.landmarks import (
-    IBUG68,
-    LandmarkScheme,
-    numbered_scheme,
-    scheme_of_size,
-)
+from keras_facealign.landmarks import LandmarkScheme
 
 RecipeName = Literal["paper", "dfa", "insightface", "insightface_2018", "old"]
 """Keys of `TRAINING_RECIPES`; "old" is the name of insightface_2018 in version 0.1."""
@@ -30,16 +28,25 @@ OptimizerName = Literal["adamw", "nadam", "shared_nadam"]
 
 Weight = Annotated[float | None, typer.Option(min=0)]
 
+# The recipe of --from: short, with lower rates than from nothing.
+_TRANSFER_RATE, _TRANSFER_WARMUP = 5e-4, 60
+_TRANSFER_EPOCHS, _TRANSFER_PATIENCE = 40, 10
+
 
 @distribution.on_devices
 def train(
-    data: list[Path],
     output: common.OutputFolder,
+    labels: Annotated[list[Path] | None, typer.Argument(show_default=False)] = None,
+    data: Annotated[list[Path] | None, typer.Option(show_default=False)] = None,
     preset: str = common.DEFAULT_PRESET,
+    start: Annotated[str | None, typer.Option("--from", show_default=False)] = None,
+    scheme: Annotated[str | None, typer.Option(show_default=False)] = None,
     data_set: list[str] | None = None,
     split: list[str] | None = None,
-    validation: str = "lfpw_test",
-    epochs: common.Count = 60,
+    validation: Annotated[str | None, typer.Option(show_default=False)] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, max=2**31 - 1, show_default=False)] = None,
+    head_epochs: Annotated[int, typer.Option(min=0, max=2**31 - 1)] = 3,
+    patience: Annotated[int | None, typer.Option(min=0, max=2**31 - 1, show_default=False)] = None,
     batch_size: common.BatchSize = 16,
     recipe: RecipeName | None = None,
     optimizer: OptimizerName | None = None,
@@ -69,21 +76,34 @@ def train(
     again to resume an interrupted run after its last complete epoch; a finished run is not
     repeated.
 
+    For landmarks of your own, give the label files or folders and the preset to start from:
+    keras-facealign train labels.json --from sat1_cab_mobile --scheme my.yaml --output run. All its
+    weights but those of the heads are kept; the heads are trained first, then everything. A part
+    of the faces is held out, and the epoch with the best result there becomes the preset.
+
     Set KERAS_BACKEND=jax or torch to train on these backends.
 
     Args:
-        data: Folder of the data set in its official layout, or of pictures of your own with a .pts
-            file of the same name beside each, with any number of landmarks. Repeat it to train on
-            several, with as many --data-set and, if they differ, --split in the same order.
+        labels: Label files or folders with landmarks of your own.
+        data: Folder of the data set in its official layout, or labels of your own. Repeat it to
+            train on several, with as many --data-set and, if they differ, --split in the same
+            order.
         output: Folder of the run; an unfinished one is resumed.
         preset: Preset, by name or folder, whose architecture to train.
+        start: Preset, by name or folder, whose trained weights to use for other landmarks.
+        scheme: Scheme of the labels: a file that keras-facealign scheme wrote, or a name.
         data_set: Name of the data set: ibug_300w, merl_rav, turned_faces (the output of
             synthesize-poses), face_synthetics/ibug68, w300_lp or another with landmarks; default:
-            pts_folder for pictures of your own, else ibug_300w.
+            labels of your own, else ibug_300w.
         split: Split to train on; default: train. Of your own pictures, a subfolder.
-        validation: Split of the first data set to validate on after each epoch; 'none' for no
-            validation.
-        epochs: Passes over the training faces.
+        validation: Split of the first data set to validate on after each epoch, or labels of your
+            own; 'none' for no validation. Default: lfpw_test; of labels of your own, a part of the
+            faces, whole persons where the labels tell them.
+        epochs: Passes over the training faces; default: 60, with --from 40. With --from, an epoch
+            of few faces is several passes.
+        head_epochs: With --from, epochs before the others in which only the heads are trained.
+        patience: End the run after as many epochs without a better validation, and keep the best
+            epoch's weights; 0: never. Default: 0, with --from 10.
         batch_size: Number of faces per step, on all devices together; each gives two views.
         recipe: Losses, pairs, augmentation, optimizer and learning rate of the paper or of an
             original code; the options below replace single parts. Default: the paper's losses with
@@ -109,57 +129,124 @@ def train(
             beginning; its preset stays until the new one is complete.
     """
     import_keras()
-    from keras_facealign.data.catalog import guess
-    from keras_facealign.training import TrainingConfig, fit
+    from keras_facealign.training import TrainingConfig
 
-    defaults = _defaults(recipe)
-    weights = {
+    paths = [*(labels or []), *(data or [])]
+    if not paths:
+        raise FaceAlignError("--data is missing; name the folder of a data set, or label files")
+    if start is not None and (fine_tune or preset != common.DEFAULT_PRESET):
+        raise FaceAlignError("--from names the preset; leave out --preset and --fine-tune")
+    if boxes is not None and len(paths) > 1:
+        raise FaceAlignError("--boxes names images of one data set; give a single --data")
+    given = {
         "coherent_weight": coherent_weight,
         "foreground_weight": foreground_weight,
         "landmark_weight": landmark_weight,
+        "jit_compile": "auto" if jit is None else jit,
     }
-    given = {name: value for name, value in weights.items() if value is not None}
-    compiled = {**defaults["compile"], **given, "jit_compile": "auto" if jit is None else jit}
+    compiled = _compile_arguments(recipe, given, rotation)
+    defaults = _defaults(recipe)
+    rate = defaults["learning_rate"] if start is None else _TRANSFER_RATE
+    early = start is not None and validation != "none" and not ema_momentum
+    settings: dict[str, Any] = {
+        "epochs": epochs or (60 if start is None else _TRANSFER_EPOCHS),
+        "batch_size": batch_size,
+        "learning_rate": rate if learning_rate is None else learning_rate,
+        "jitter": jitter,
+        "seed": seed,
+        "compile": compiled,
+        "optimizer": optimizer or defaults["optimizer"],
+        "ema_momentum": ema_momentum,
+        "patience": _TRANSFER_PATIENCE * early if patience is None else patience,
+    }
+    TrainingConfig(**settings)  # checks them before anything is read
+    skipped: list[str] = []
+    faces = open_faces(paths, data_set, split, validation, scheme, skipped)
+    if not faces.scheme.has_flip_pairs:
+        common.say(f"Training {faces.scheme.num_landmarks} landmarks, without mirrored views")
+        _forbid_flips(compiled)
+    if faces.scheme.eye_corners is None:
+        common.say("Errors are relative to the size of the box: no corners of the eyes are known")
+    crops = None if boxes is None else read_boxes(boxes)
+    source = preset if start is None else start
+    with _precision(source, precision, seed):
+        model = _build_model(preset, faces.scheme, fine_tune) if start is None else None
+        model = model or transferred(source, faces)
+    run = _Run(model, faces, output, settings, crops, restart, source)
+    result = run.fit() if start is None else run.fit_transfer(head_epochs)
+    _say_result(result, output, settings["epochs"], faces.validates)
+    common.list_skipped(skipped)
+
+
+@dataclass
+class _Run:
+    """A training run, as the options describe it."""
+
+    model: Any
+    faces: TrainingFaces
+    output: Path
+    settings: dict[str, Any]
+    boxes: Any
+    restart: bool
+    source: str
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Entries of the preset's metadata.json."""
+        title = self.faces.title
+        return {
+            "description": f"Architecture of {self.source}, trained on {title}.",
+            "landmarks": f"{self.model.num_landmarks} ({self.model.scheme.name})",
+            "license": "that of the data set it was trained on",
+            "trained_on": title,
+        }
+
+    def fit(self) -> dict[str, Any]:
+        """Trains the network as a whole."""
+        from keras_facealign.training import TrainingConfig, fit
+
+        size, config = self.model.input_size, TrainingConfig(**self.settings)
+        return fit(
+            self.model,
+            self.faces.train(size),
+            self.faces.held_out(size),
+            self.output,
+            config,
+            self.metadata,
+            boxes=self.boxes,
+            restart=self.restart,
+        )
+
+    def fit_transfer(self, head_epochs: int) -> dict[str, Any]:
+        """Trains new heads on a trained network, then everything."""
+        from keras_facealign.training import TrainingConfig
+        from keras_facealign.training.transfer import fit_transfer
+
+        config = TrainingConfig(**self.settings, warmup_steps=_TRANSFER_WARMUP)
+        train, held_out = batches_of(self.faces, self.model, config, self.boxes)
+        metadata = {**self.metadata, "started_from": self.source}
+        return fit_transfer(
+            self.model,
+            train,
+            held_out,
+            self.output,
+            config,
+            metadata,
+            head_epochs=head_epochs,
+            restart=self.restart,
+        )
+
+
+def _compile_arguments(
+    recipe: str | None, given: dict[str, Any], rotation: float | None
+) -> dict[str, Any]:
+    """Arguments of `FaceAlignModel.compile`: the recipe's, and what options replace."""
+    compiled = {**_defaults(recipe)["compile"]}
+    compiled.update((name, value) for name, value in given.items() if value is not None)
     if rotation is not None:
         base = {"base": {"rotation": rotation}}
         compiled["augmentation"] = {**compiled.get("augmentation", {}), **base}
-    config = TrainingConfig(
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=defaults["learning_rate"] if learning_rate is None else learning_rate,
-        jitter=jitter,
-        seed=seed,
-        compile=compiled,
-        optimizer=optimizer or defaults["optimizer"],
-        ema_momentum=ema_momentum,
-    )
-    skipped: list[str] = []
-    names = data_set or [guess(folder) for folder in data]
-    sources = _sources(data, names, split or ["train"])
-    if boxes is not None and len(sources) > 1:
-        raise FaceAlignError("--boxes names images of one data set; give a single --data")
-    faces = chain.from_iterable([common.load_faces(*source, skipped) for source in sources])
-    first = next(faces)
-    faces = chain([first], faces)
-    held_out = None
-    if validation != "none":
-        held_out = common.load_faces(*sources[0][:2], validation, skipped)
-    crops = None if boxes is None else read_boxes(boxes)
-    scheme = _scheme(len(first.landmarks), "pts_folder" in names)
-    if not scheme.has_flip_pairs:
-        common.say(f"Training {scheme.num_landmarks} landmarks, without mirrored views")
-        _forbid_flips(compiled)
-    model = _build_model(preset, scheme, fine_tune, seed, precision)
-    trained_on = ", ".join(f"{name} {part}" for name, _, part in sources)
-    metadata = {
-        "description": f"Architecture of {preset}, trained on {trained_on}.",
-        "landmarks": f"{model.num_landmarks} ({model.scheme.name})",
-        "license": "that of the data set it was trained on",
-        "trained_on": trained_on,
-    }
-    result = fit(model, faces, held_out, output, config, metadata, boxes=crops, restart=restart)
-    _say_result(result, output, epochs, held_out is not None)
-    common.list_skipped(skipped)
+    return compiled
 
 
 def _say_result(result: dict[str, Any], output: Path, epochs: int, validated: bool) -> None:
@@ -181,14 +268,6 @@ def _say_result(result: dict[str, Any], output: Path, epochs: int, validated: bo
         )
 
 
-def _scheme(num_landmarks: int, own: bool) -> LandmarkScheme:
-    """The scheme of the faces; that of a user's own landmarks is unknown unless there are 68."""
-    known = scheme_of_size(num_landmarks)
-    if known is None or (own and known is not IBUG68):
-        return numbered_scheme(num_landmarks)
-    return known
-
-
 def _forbid_flips(settings: dict[str, Any]) -> None:
     """Leaves mirrored views out of settings of `compile`."""
     given = settings.get("augmentation", {})
@@ -196,13 +275,12 @@ def _forbid_flips(settings: dict[str, Any]) -> None:
     settings["augmentation"] = {**given, **none}
 
 
-def _build_model(
-    preset: str, scheme: LandmarkScheme, fine_tune: bool, seed: int, precision: PrecisionName
-) -> Any:
-    """Builds the network in the chosen precision, for the landmarks of a scheme."""
+@contextmanager
+def _precision(preset: str, precision: PrecisionName, seed: int) -> Iterator[None]:
+    """Sets the random seed, and the precision in which networks are built in the block."""
     import keras
 
-    from keras_facealign.presets import from_preset, preset_architecture
+    from keras_facealign.presets import preset_architecture
     from keras_facealign.training.precision import choose_precision
 
     architecture = preset_architecture(preset)
@@ -213,19 +291,31 @@ def _build_model(
     before = keras.mixed_precision.dtype_policy()
     keras.mixed_precision.set_global_policy(policy)
     try:
-        model = from_preset(preset, load_weights=fine_tune)
-        if model.num_landmarks == scheme.num_landmarks:
-            return model
-        if fine_tune:
-            raise FaceAlignError(
-                f"Preset {preset} finds {model.num_landmarks} landmarks, and the labels have "
-                f"{scheme.num_landmarks}; leave out --fine-tune, or give another preset"
-            )
-        config = model.get_config()
-        config["architecture"]["num_landmarks"] = scheme.num_landmarks
-        return type(model).from_config(config | {"scheme": scheme.name})
+        yield
     finally:
         keras.mixed_precision.set_global_policy(before)
+
+
+def _build_model(preset: str, scheme: LandmarkScheme, fine_tune: bool) -> Any:
+    """Builds the network of a preset for the landmarks of a scheme."""
+    from keras_facealign.landmarks import scheme_config
+    from keras_facealign.presets import from_preset
+
+    model = from_preset(preset, load_weights=fine_tune)
+    if model.scheme == scheme:
+        return model
+    if fine_tune:
+        count = scheme.num_landmarks
+        raise FaceAlignError(
+            f"Preset {preset} finds {model.num_landmarks} landmarks, and the labels have {count}; "
+            "leave out --fine-tune, or give another preset"
+            if model.num_landmarks != count
+            else f"Preset {preset} finds the landmarks of {model.scheme.name}, and the labels are "
+            f"of {scheme.name}; use --from {preset} instead of --fine-tune"
+        )
+    config = model.get_config()
+    config["architecture"]["num_landmarks"] = scheme.num_landmarks
+    return type(model).from_config(config | {"scheme": scheme_config(scheme)})
 
 
 def _defaults(recipe: str | None) -> dict[str, Any]:
@@ -245,18 +335,3 @@ def _defaults(recipe: str | None) -> dict[str, Any]:
     augmentation = {"color": 0.3, "erase": 0.5}
     compiled = {**losses, "augmentation": augmentation}
     return {"optimizer": "adamw", "learning_rate": 1e-3, "compile": compiled}
-
-
-def _sources(
-    data: list[Path], data_sets: list[str], splits: list[str]
-) -> list[tuple[str, Path, str]]:
-    """Combines the options to data sets; a single name or split is used for all folders."""
-    for option, values in (("--data-set", data_sets), ("--split", splits)):
-        if len(values) not in (1, len(data)):
-            raise FaceAlignError(
-                f"{option} is given {len(values)} times for {len(data)} --data; give one for each"
-            )
-    names, parts = (
-        values * (len(data) if len(values) == 1 else 1) for values in (data_sets, splits)
-    )
-    return list(zip(names, data, parts, strict=True))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePath
 
 from keras_facealign.data.examples import FaceExample
@@ -49,3 +50,32 @@ def take_part(examples: Iterable[FaceExample], part: str) -> Iterator[FaceExampl
     """
     check_choice(part, PARTS, "There is no part")
     return (example for example in examples if part_of(example.file_name) == part)
+
+
+def split_groups(groups: Sequence[str], share: float) -> tuple[list[int], list[int]]:
+    """Holds a share of faces out, whole groups at a time, by nothing but the groups' names.
+
+    Args:
+        groups: The group of each face: its person, or its picture.
+        share: Part of the faces to hold out, more than 0 and less than 1.
+
+    Returns:
+        Indices of the other faces, and of those held out; none of these if all are of one group.
+
+    Example:
+        >>> split_groups(["a", "a", "b", "c", "d"], 0.2)
+        ([0, 1, 2, 3], [4])
+    """
+    sizes = Counter(groups)
+    wanted = max(share * len(groups), 1)
+    by_name = sorted(sizes, key=lambda name: (zlib.crc32(name.encode()), name))
+    # A group that is much larger than the share stays; if all are, the smallest goes.
+    small = [name for name in by_name if sizes[name] <= 1.5 * wanted]
+    chosen, count = set(), 0
+    for name in small or sorted(by_name, key=lambda name: sizes[name])[:1]:
+        if count >= wanted or len(chosen) == len(sizes) - 1:
+            break
+        chosen.add(name)
+        count += sizes[name]
+    held = [index for index, name in enumerate(groups) if name in chosen]
+    return [index for index, name in enumerate(groups) if name not in chosen], held

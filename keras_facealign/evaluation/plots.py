@@ -222,7 +222,7 @@ def error_figure(scheme: LandmarkScheme, shape: np.ndarray, errors: np.ndarray) 
         axes.set(aspect="equal")
         axes.invert_yaxis()
         axes.set_axis_off()
-        _draw_edges(axes, scheme, shape, np.isin(np.arange(len(shape)), known), "0.75")
+        draw_edges(axes, scheme, shape, np.isin(np.arange(len(shape)), known), "0.75")
         sizes = 25 * (0.7 + 0.6 * np.minimum(errors[known] / top, 1)) ** 2
         dots = axes.scatter(
             *shape[known].T, s=sizes, c=errors[known], vmin=0, vmax=top, ec="0.2", lw=0.5, zorder=3
@@ -269,7 +269,7 @@ def faces_figure(
                 ("ground truth", face.ground_truth, face.labeled, _TRUTH),
                 ("prediction", face.prediction, found, _PREDICTED),
             ):
-                _draw_edges(axes, scheme, points, shown, color)
+                draw_edges(axes, scheme, points, shown, color)
                 (handles[name],) = axes.plot(*points[shown].T, ".", color=color, markersize=2.5)
             size = len(face.crop)
             axes.set(xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5))
@@ -310,9 +310,10 @@ def new_figure(width: float, height: float) -> Iterator[Figure]:
         yield Figure(figsize=(width, height), layout="compressed")
 
 
-def _draw_edges(
+def draw_edges(
     axes: Any, scheme: LandmarkScheme, points: np.ndarray, shown: np.ndarray, color: str
 ) -> None:
+    """Draws a scheme's lines between the points that are shown."""
     from matplotlib.collections import LineCollection
 
     edges = np.array([(a, b) for a, b in scheme.edges if shown[a] and shown[b]], int)

@@ -16,6 +16,7 @@ from keras_facealign.landmarks.definition import (
     scheme_from_dict,
     scheme_to_dict,
 )
+from keras_facealign.landmarks.guessing import guess_flips, guess_regions, lines_of, shape_of
 from keras_facealign.landmarks.ibug import IBUG68
 from keras_facealign.landmarks.labels import check_labels
 from keras_facealign.landmarks.mean_face import mean_face, rigid_weights
@@ -48,8 +49,11 @@ __all__ = [
     "conversion_matrix",
     "convert_landmarks",
     "get_scheme",
+    "guess_flips",
+    "guess_regions",
     "is_scheme_file",
     "is_scheme_name",
+    "lines_of",
     "list_conversions",
     "mean_face",
     "numbered_scheme",
@@ -59,5 +63,6 @@ __all__ = [
     "scheme_from_dict",
     "scheme_of_size",
     "scheme_to_dict",
+    "shape_of",
     "write_scheme",
 ]

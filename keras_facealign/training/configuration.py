@@ -39,6 +39,9 @@ class TrainingConfig:
             see `recipe_optimizer`.
         ema_momentum: Momentum of the weights' exponential moving average per step, such as 0.999;
             validation and the preset then use the averaged weights. 0: no average.
+        patience: Epochs without a better validation after which a run ends early. The preset then
+            gets the best epoch's weights. 0: the run has all its epochs, and the preset the last
+            weights.
 
     Raises:
         FaceAlignError: If a value is out of range, or the optimizer is unknown.
@@ -59,12 +62,19 @@ class TrainingConfig:
     compile: dict[str, Any] = field(default_factory=dict)
     optimizer: str = "adamw"
     ema_momentum: float = 0.0
+    patience: int = 0
 
     def __post_init__(self) -> None:
         check_integer("epochs", self.epochs, 1, _MOST_EPOCHS)
         check_batch_size(self.batch_size)
         check_integer("warmup_steps", self.warmup_steps, 0, 2**31 - 1)
         check_integer("seed", self.seed, 0, 2**32 - 1)
+        check_integer("patience", self.patience, 0, _MOST_EPOCHS)
+        if self.patience and self.ema_momentum:
+            raise FaceAlignError(
+                f"patience={self.patience} keeps the best weights and "
+                f"ema_momentum={self.ema_momentum} averages them; choose one of both."
+            )
         for name in ("learning_rate", "global_clipnorm"):
             if not 0 < getattr(self, name) < math.inf:
                 raise FaceAlignError(f"{name} is {getattr(self, name)}; it must be positive.")

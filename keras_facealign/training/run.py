@@ -15,10 +15,12 @@ from keras_facealign._deprecated import renamed_arguments
 from keras_facealign.data.batches import BoxJitter, FaceBatches
 from keras_facealign.data.epochs import EpochBatches
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.landmarks import scheme_config
 from keras_facealign.models import FaceAlignModel
 from keras_facealign.models.devices import model_scope, process_place
 from keras_facealign.presets import from_preset, save_to_preset
 from keras_facealign.training.backup import Backup
+from keras_facealign.training.best_weights import BestWeights
 from keras_facealign.training.configuration import TrainingConfig, make_optimizer
 from keras_facealign.training.divergence import TerminateOnNonFinite
 from keras_facealign.training.ema import EMAWeights, keep_better
@@ -54,6 +56,9 @@ def fit(
     the steps of one device, see `docs/guides/many_devices.md`. Only the first process writes to
     `output`, from which the others get what they need.
 
+    With `TrainingConfig.patience`, a run ends early that gets no better, and the preset gets the
+    best epoch's weights.
+
     With `TrainingConfig.ema_momentum`, each epoch validates the averaged weights. At the end the
     last step's weights are validated as well, and the preset gets the better of the two; without
     validation, the averaged ones.
@@ -74,8 +79,9 @@ def fit(
             the beginning. Its preset stays until the new one replaces it.
 
     Returns:
-        The last epoch's metrics, with "seconds"; and "already_finished", True, where nothing was
-        left to train. The NME is NaN where no face could be measured.
+        The last epoch's metrics, with patience the best one's, with "seconds"; and
+        "already_finished", True, where nothing was left to train. The NME is NaN where no face
+        could be measured.
 
     Raises:
         FaceAlignError: If `output` cannot be a folder, holds a run with another configuration,
@@ -89,10 +95,7 @@ def fit(
         >>> fit(model, faces, held_out, "run", TrainingConfig(epochs=20))  # doctest: +SKIP
     """
     folder = RunFolder(output)
-    settings: dict[str, Any] = {
-        "architecture": model.architecture.to_dict(),
-        "config": asdict(config),
-    }
+    settings = _settings(model, config)
     if not restart and folder.finished(settings):
         result = folder.result()
         model.set_weights(from_preset(folder.preset).get_weights())
@@ -110,9 +113,12 @@ def fit(
     folder.claim(settings)
     _compile(model, config, len(batches))
     average = EMAWeights(config.ema_momentum) if config.ema_momentum else None
+    best = _best_weights(folder, config, held_out)
     backup = Backup(folder.backup, average)
     first_epoch = backup.restore(model)
     folder.keep_rows(first_epoch)
+    if best is not None:
+        best.restore(first_epoch)
     started = time.monotonic()
     model.fit(
         batches,
@@ -124,7 +130,7 @@ def fit(
             TerminateOnNonFinite(),
             keras.callbacks.CSVLogger(str(folder.log), append=first_epoch > 0),
             *tensorboard(folder.tensorboard),
-            *([] if average is None else [average]),
+            *(callback for callback in (average, best) if callback is not None),
             backup,
             *callbacks,
         ],
@@ -134,10 +140,37 @@ def fit(
     metadata = dict(metadata or {})
     if average is not None:
         metadata["average"] = _keep_better(model, average, held_out, last)
+    if best is not None and best.epoch:
+        best.apply(model)
+        last = folder.row(best.epoch)
+        metadata["best_epoch"] = best.epoch
     save_to_preset(model, folder.preset, {**metadata, "last_epoch": _measured(last)})
     folder.claim(settings, finished=True)
     backup.remove()
     return {**last, "seconds": seconds}
+
+
+def _settings(model: FaceAlignModel, config: TrainingConfig) -> dict[str, Any]:
+    """What a run is told apart by; the same as in earlier versions where nothing new is used."""
+    fields = asdict(config)
+    if not config.patience:
+        del fields["patience"]
+    settings: dict[str, Any] = {"architecture": model.architecture.to_dict(), "config": fields}
+    carried = scheme_config(model.scheme)
+    if isinstance(carried, dict):
+        settings["scheme"] = carried
+    return settings
+
+
+def _best_weights(folder: RunFolder, config: TrainingConfig, held_out: Any) -> BestWeights | None:
+    """Makes the callback of early stopping, if there is something to validate on."""
+    if not config.patience or held_out is None:
+        return None
+    if process_place()[1] > 1:
+        raise FaceAlignError(
+            f"patience={config.patience} needs a single process; leave it out for several."
+        )
+    return BestWeights(folder.backup, config.patience)
 
 
 def _compile(model: FaceAlignModel, config: TrainingConfig, steps: int) -> None:

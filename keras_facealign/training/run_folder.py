@@ -125,6 +125,10 @@ class RunFolder:
 
     def last_row(self) -> dict[str, float]:
         """Reads the metrics of the log's last epoch, which an earlier call may have trained."""
+        return self.row(0)
+
+    def row(self, epoch: int) -> dict[str, float]:
+        """Reads the metrics of an epoch of the log, counted from 1; 0 is the last one."""
         if not self.log.is_file():
             return {}
         with self.log.open(newline="", encoding="utf-8") as file:
@@ -132,7 +136,7 @@ class RunFolder:
         # Without validation, Keras may still write its columns, filled with "NA".
         return {
             name: float(value)
-            for name, value in (rows[-1] if rows else {}).items()
+            for name, value in (rows[epoch - 1] if len(rows) >= max(epoch, 1) else {}).items()
             if name != "epoch" and value != "NA"
         }
 

@@ -247,7 +247,7 @@ def test_prediction_that_is_not_finite_names_the_file(data, model, tmp_path, cap
         (["good", "--data", "DATA", "--split", "train"], "'train' needs"),
         (["good", "--data", "DATA", "--split", "validation"], "no split 'validation'"),
         (["good", "--data", "DATA/nowhere"], "no such folder"),
-        (["good", "--data", "DATA/lfpw/testset"], "'lfpw_test' needs lfpw/testset"),
+        (["good", "--data", "DATA", "--scheme", "five"], "--scheme is for labels of your own"),
     ],
 )
 def test_wrong_input_is_one_line_and_exit_code_2(data, model, tmp_path, capsys, arguments, words):

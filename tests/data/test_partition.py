@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from keras_facealign.data.examples import FaceExample
-from keras_facealign.data.partition import PARTS, part_of, take_part
+from keras_facealign.data.partition import PARTS, part_of, split_groups, take_part
 from keras_facealign.errors import FaceAlignError
 
 
@@ -57,3 +57,24 @@ def test_the_order_stays_and_an_iterator_is_read_once():
 def test_unknown_part():
     with pytest.raises(FaceAlignError, match="no part 'test'; choose one of train, calibration"):
         take_part([], "test")
+
+
+def test_groups_are_held_out_whole_and_by_name():
+    groups = [f"person {i // 3}" for i in range(60)]
+    train, held = split_groups(groups, 0.2)
+    assert sorted(train + held) == list(range(60))
+    assert not {groups[i] for i in train} & {groups[i] for i in held}
+    assert 10 <= len(held) <= 15
+    # The order of the faces changes nothing.
+    shuffled = groups[::-1]
+    again = {shuffled[i] for i in split_groups(shuffled, 0.2)[1]}
+    assert again == {groups[i] for i in held}
+
+
+def test_large_groups_stay_and_one_group_cannot_be_divided():
+    train, held = split_groups(["big"] * 50 + ["a", "b", "c"], 0.2)
+    assert set(held) == {50, 51, 52} and len(train) == 50
+    assert split_groups(["one"] * 5, 0.2) == ([0, 1, 2, 3, 4], [])
+    train, held = split_groups(["x"] * 5 + ["y"] * 6, 0.1)
+    assert held == [0, 1, 2, 3, 4]
+    assert all(len(part) for part in split_groups(["a", "b"], 0.2))

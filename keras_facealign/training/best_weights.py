@@ -1,0 +1,96 @@
+"""Early stopping that keeps the best weights and survives a kill."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_facealign.errors import FaceAlignError
+from keras_facealign.storage.atomic import atomic_write
+from keras_facealign.storage.json_files import read_json_object
+
+
+class BestWeights(keras.callbacks.Callback):
+    """Keeps the weights of the epoch with the best validation, and ends a run that gets no better.
+
+    Epochs are compared by the validation's NME or, where no face could be measured, by its loss.
+
+    Args:
+        folder: Folder of the run's backup, where the weights are kept.
+        patience: Epochs without a better one after which the run ends.
+    """
+
+    def __init__(self, folder: Path, patience: int) -> None:
+        super().__init__()
+        self.folder = folder
+        self.patience = patience
+        self.epoch = 0
+        self.best = (True, math.inf)
+
+    @property
+    def _note(self) -> Path:
+        return self.folder / "best.json"
+
+    def _file(self, epoch: int) -> Path:
+        return self.folder / f"best_{epoch:06d}.npz"
+
+    def restore(self, epochs: int) -> None:
+        """Reads the best epoch so far of a run that is resumed.
+
+        Args:
+            epochs: Epochs before the backup that it is resumed from.
+        """
+        if not epochs or not self._note.is_file():
+            return
+        note = read_json_object(self._note)
+        epoch, score = note.get("epoch"), note.get("score")
+        if type(epoch) is int and isinstance(score, float) and 0 < epoch <= epochs:
+            self.epoch, self.best = epoch, (bool(note.get("by_loss")), score)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        logs = logs or {}
+        score = float(logs.get("val_nme", math.nan))
+        by_loss = not math.isfinite(score)
+        if by_loss:
+            score = float(logs.get("val_loss", math.nan))
+        if math.isfinite(score) and (by_loss, score) < self.best:
+            self.best, self.epoch = (by_loss, score), epoch + 1
+            self._save()
+        elif epoch + 1 - self.epoch >= self.patience:
+            self.model.stop_training = True
+
+    def _save(self) -> None:
+        self.folder.mkdir(exist_ok=True)
+        if keras.backend.backend() == "jax":
+            self.model.jax_state_sync()
+        arrays = {str(i): array for i, array in enumerate(self.model.get_weights())}
+        atomic_write(self._file(self.epoch), lambda file: np.savez(file, **arrays))
+        note = {"epoch": self.epoch, "by_loss": self.best[0], "score": self.best[1]}
+        # Once the note names the new file, the older ones are not needed.
+        atomic_write(self._note, lambda file: file.write(json.dumps(note).encode()))
+        for path in self.folder.glob("best_*.npz"):
+            if path != self._file(self.epoch):
+                path.unlink()
+
+    def apply(self, model: Any) -> None:
+        """Gives a model the weights of the best epoch, if there is one.
+
+        Raises:
+            FaceAlignError: If the file is damaged.
+        """
+        if not self.epoch:
+            return
+        path = self._file(self.epoch)
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                model.set_weights([file[str(i)] for i in range(len(model.weights))])
+        except Exception as error:  # zipfile and NumPy raise errors of every kind on damaged files
+            reason = str(error).partition("\n")[0] or type(error).__name__
+            raise FaceAlignError(
+                f"{path} cannot be read ({reason}); start over with restart=True (--restart)."
+            ) from error
