@@ -32,7 +32,7 @@ def scheme_figure(
         squares for points on the symmetry line.
     """
     shape = np.asarray(shape, np.float64)
-    known = np.isfinite(shape).all(axis=1)
+    known = np.asarray(np.isfinite(shape).all(axis=1))
     pairs = [(guess.points, guess.doubtful) for guess in flips]
     if not flips:
         pairs = [(pair, False) for pair in scheme.flip_pairs]

@@ -152,4 +152,4 @@ def test_export_align_and_video(preset, labels, tmp_path):
     track, drawn = tmp_path / "track.json", tmp_path / "drawn.mp4"
     words = ["video", str(labels.parent), "--preset", str(preset), "--json", str(track)]
     assert main([*words, "--output", str(drawn)]) == 0
-    assert json.loads(track.read_text())["video"]["scheme"] == model.scheme.name
+    assert json.loads(track.read_text())["scheme"] == model.scheme.name
