@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 
+import numpy as np
 import pytest
 
 from keras_facealign.corpus import align_shard, plan, prepare
 from keras_facealign.corpus.beam import AlignFaces, AlignShards, main
+from keras_facealign.corpus.output import face_schema
 from keras_facealign.errors import FaceAlignError
 from tests.corpus.samples import (
     BROKEN,
@@ -80,6 +82,35 @@ def test_photos_of_a_pipeline(tmp_path):
             lambda row: (row["key"], bool(row["reason"]))
         )
         assert_that(dead, equal_to([("broken", True)]), "dead letters")
+
+
+@with_beam
+def test_the_pipeline_of_the_guide(tmp_path):
+    import apache_beam as beam
+    import pyarrow.parquet as pq
+    from apache_beam.io import WriteToParquet, fileio
+
+    source = write_folder(tmp_path / "in", {"a/0.jpg": photo(0), "1.jpg": photo(1), "2.jpg": b""})
+    with beam.Pipeline(runner="DirectRunner") as pipeline:
+        photos = (
+            pipeline
+            | fileio.MatchFiles(f"{source}/**.jpg")
+            | fileio.ReadMatches()
+            | beam.Map(lambda file: (file.metadata.path, file.read()))
+        )
+        found = photos | AlignFaces(Options())
+        rows = found.rows | "Rows" >> beam.Map(lambda row: {"shard": None, **row, "overlay": None})
+        _ = rows | WriteToParquet(str(tmp_path / "faces"), face_schema())
+        _ = found.dead_letters | "Failed" >> beam.Map(lambda row: print(row["reason"]))
+    tables = [pq.ParquetFile(path).read() for path in tmp_path.glob("faces*")]
+    written = sorted(
+        (row for table in tables for row in table.to_pylist()), key=lambda row: row["key"]
+    )
+    assert [row["key"] for row in written] == [str(source / name) for name in ("1.jpg", "a/0.jpg")]
+    for row, number in zip(written, (1, 0), strict=True):
+        (face,) = row["faces"]
+        (expected,) = load().align(photo(number))
+        np.testing.assert_allclose(face["landmarks"], expected.landmarks, atol=1e-3)
 
 
 @with_beam

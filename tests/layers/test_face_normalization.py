@@ -72,6 +72,29 @@ def test_one_graph_for_any_number_of_faces(faces):
     np.testing.assert_allclose(found, model([images, landmarks]), atol=1e-3)
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="a converter of TensorFlow")
+@pytest.mark.parametrize("mode", ["arcface", "frontal3d"])
+def test_exported_to_tflite_with_the_network_behind_it(faces, mode):
+    import tensorflow as tf
+    from ai_edge_litert.interpreter import Interpreter
+
+    images, landmarks = faces
+    inputs = keras.Input((150, 150, 3), batch_size=3), keras.Input((68, 2), batch_size=3)
+    crops = FaceNormalization(32, mode)(list(inputs))
+    model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(crops))
+    shapes = [tf.TensorSpec(tensor.shape, tf.float32) for tensor in inputs]
+    graph = tf.function(lambda i, p: model([i, p])).get_concrete_function(*shapes)
+    content = tf.lite.TFLiteConverter.from_concrete_functions([graph]).convert()
+    interpreter = Interpreter(model_content=content)
+    interpreter.allocate_tensors()
+    for detail in interpreter.get_input_details():
+        values = images.astype("float32") if len(detail["shape"]) == 4 else landmarks
+        interpreter.set_tensor(detail["index"], values)
+    interpreter.invoke()
+    found = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+    np.testing.assert_allclose(found, model([images.astype("float32"), landmarks]), atol=1e-2)
+
+
 def test_wrong_inputs():
     images = np.zeros((1, 20, 20, 3), "uint8")
     with pytest.raises(FaceAlignError, match="pose3d needs"):
