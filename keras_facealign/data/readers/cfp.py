@@ -124,7 +124,8 @@ def _image_fiducials(root: Path, image: Path) -> np.ndarray:
     if images not in image.parents:
         raise FaceAlignError(f"{image}: is not inside {images}; correct the list of images")
     path = root / "Data" / "Fiducials" / image.relative_to(images).with_suffix(".txt")
-    return read_fiducials(path) if path.exists() else np.zeros((0, 2), np.float32)
+    # Unlike the methods of Path, os.path takes names that are too long for the file system.
+    return read_fiducials(path) if os.path.exists(path) else np.zeros((0, 2), np.float32)
 
 
 def read_fiducials(path: Path) -> np.ndarray:
