@@ -16,6 +16,7 @@ from keras_facealign.cli.own_labels import (
     groups_of,
     is_own,
     load_labels,
+    refuse_reading,
     scheme_for,
 )
 from keras_facealign.cli.quiet import import_keras
@@ -42,6 +43,10 @@ def calibrate(
     part: str = "all",
     limit: common.Limit = None,
     seed: common.Seed = 0,
+    kind: common.LabelKind = None,
+    images: common.LabelImages = None,
+    one_based: common.OneBased = None,
+    units: common.LabelUnits = None,
 ) -> None:
     """Calibrate a preset's standard deviations and visibility, and measure their quality.
 
@@ -89,7 +94,8 @@ def calibrate(
     model = from_preset(folder)
     without = model.scheme.regions.get("jaw", ()) if without_jaw else ()
     skipped: list[str] = []
-    labels = _own_labels(data, data_set, model.scheme)
+    reading = {"kind": kind, "images": images, "one_based": one_based, "units": units}
+    labels = _own_labels(data, data_set, model.scheme, reading)
     registered = labels is None if register is None else register
 
     def run(name: PartName, purpose: str) -> Observations:
@@ -130,15 +136,17 @@ def calibrate(
     common.list_skipped(skipped)
 
 
-def _own_labels(data: Path, data_set: str | None, scheme: LandmarkScheme) -> LabelSet | None:
+def _own_labels(
+    data: Path, data_set: str | None, scheme: LandmarkScheme, reading: dict[str, Any]
+) -> LabelSet | None:
     """Labels of one's own, checked against the network's scheme; None for a known data set."""
     from keras_facealign.data.readers import merl_rav
 
-    if data_set is not None or not is_own(data):
+    known = data.is_dir() and merl_rav.survey(data).found
+    if data_set is not None or known or not is_own(data):
+        refuse_reading(reading)
         return None
-    if data.is_dir() and merl_rav.survey(data).found:
-        return None
-    (labels,) = load_labels([data])
+    (labels,) = load_labels([data], reading)
     scheme_for(labels, scheme)
     return labels
 

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from keras_facealign.cli import _common as common
-from keras_facealign.cli.own_labels import examples, find_scheme, is_own, load_labels, scheme_for
+from keras_facealign.cli.own_labels import (
+    examples,
+    find_scheme,
+    is_own,
+    load_labels,
+    refuse_reading,
+    scheme_for,
+)
 from keras_facealign.cli.quiet import import_keras
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.landmarks import IBUG68, LandmarkScheme, get_scheme
@@ -36,6 +43,10 @@ def evaluate(
     boxes: Literal["ground-truth", "blazeface", "mtcnn"] = "ground-truth",
     batch_size: common.BatchSize = 16,
     flip_test: common.FlipTest = False,
+    kind: common.LabelKind = None,
+    images: common.LabelImages = None,
+    one_based: common.OneBased = None,
+    units: common.LabelUnits = None,
 ) -> None:
     """Measure a preset or predictions under a published protocol, on a data set, or on own labels.
 
@@ -69,7 +80,8 @@ def evaluate(
         raise FaceAlignError("give either a preset or --predictions, and not both")
     if predictions is not None and flip_test:
         raise FaceAlignError("--flip-test needs a preset: --predictions runs no network")
-    task = _Task.choose(protocol, split, data, data_set, scheme)
+    reading = {"kind": kind, "images": images, "one_based": one_based, "units": units}
+    task = _Task.choose(protocol, split, data, data_set, scheme, reading)
     if predictions is None:
         kept, info = _run_preset(preset, task, boxes, batch_size, flip_test, output)
     else:
@@ -113,14 +125,16 @@ class _Task:
         data: Path | None,
         data_set: str | None,
         scheme: str | None,
+        reading: dict[str, Any],
     ) -> _Task:
         """Selects the protocol by its name, or else the labels or the split of the data set."""
         given = find_scheme(scheme)
         if not protocol and data_set is None and data is not None and is_own(data):
-            (labels,) = load_labels([data])
+            (labels,) = load_labels([data], reading)
             return cls(data.name, "", data, "", scheme_for(labels, given), labels)
         if given is not None:
             raise FaceAlignError("--scheme is for labels of your own; leave it out")
+        refuse_reading(reading)
         data_set = data_set or "ibug_300w"
         from keras_facealign.data.readers.ibug_300w import find_samples
         from keras_facealign.evaluation import get_protocol

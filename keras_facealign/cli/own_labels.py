@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from keras_facealign.cli import _common as common
@@ -48,8 +49,22 @@ def is_own(path: Path) -> bool:
     return True
 
 
-def load_labels(paths: Sequence[Path]) -> list[LabelSet]:
+def refuse_reading(reading: Mapping[str, Any]) -> None:
+    """Raises an error for options of own labels that are given with a known data set."""
+    given = next((name for name, value in reading.items() if value is not None), None)
+    if given is not None:
+        option = "--one-based" if given == "one_based" else f"--{given}"
+        raise FaceAlignError(f"{option} is for labels of your own; leave it out")
+
+
+def load_labels(
+    paths: Sequence[Path], reading: Mapping[str, Any] = MappingProxyType({})
+) -> list[LabelSet]:
     """Loads label files or folders, and prints what they hold.
+
+    Args:
+        paths: The files or folders.
+        reading: `kind`, `images`, `one_based` and `units` as of `keras_facealign.data.load`.
 
     Raises:
         FaceAlignError: If one cannot be read, or they have different numbers or names of landmarks.
@@ -59,7 +74,7 @@ def load_labels(paths: Sequence[Path]) -> list[LabelSet]:
     sets = []
     for path in paths:
         # The boxes of labeling tools have any meaning; those of the points have one.
-        labels = load(path, boxes="points")
+        labels = load(path, boxes="points", **reading)
         common.say(labels.describe())
         first = sets[0] if sets else labels
         if labels.num_landmarks != first.num_landmarks:

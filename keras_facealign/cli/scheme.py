@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from keras_facealign.cli import _common as common
+from keras_facealign.cli.own_labels import load_labels, refuse_reading
 from keras_facealign.cli.quiet import import_keras
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.landmarks.scheme_files import SCHEME_SUFFIXES, write_scheme
@@ -28,6 +29,10 @@ def scheme(
     name: Annotated[str | None, typer.Option(show_default=False)] = None,
     data_set: Annotated[str | None, typer.Option(show_default=False)] = None,
     split: str = "train",
+    kind: common.LabelKind = None,
+    images: common.LabelImages = None,
+    one_based: common.OneBased = None,
+    units: common.LabelUnits = None,
 ) -> None:
     """Guess what your landmarks mean: mirror pairs, parts of the face, and lines.
 
@@ -52,7 +57,14 @@ def scheme(
     from keras_facealign.training.own_landmarks import find_known_landmarks, guess_scheme
 
     skipped: list[str] = []
-    found, faces = _read(labels, data_set, split, skipped)
+    reading = {"kind": kind, "images": images, "one_based": one_based, "units": units}
+    if data_set is None:
+        (found,) = load_labels([labels], reading)
+        skipped += [common.one_line(error) for error in found.unusable]
+        faces: Any = found
+    else:
+        refuse_reading(reading)
+        found, faces = _known_faces(labels, data_set, split, skipped)
     known = None
     if from_preset is not None:
         from keras_facealign.presets import from_preset as load_preset
@@ -79,15 +91,8 @@ class _Labels:
     edges: None = None
 
 
-def _read(path: Path, data_set: str | None, split: str, skipped: list[str]) -> tuple[Any, Any]:
-    """Labels, and examples with pictures."""
-    if data_set is None:
-        from keras_facealign.data import load
-
-        found = load(path, boxes="points")
-        common.say(found.describe())
-        skipped += [common.one_line(error) for error in found.unusable]
-        return found, found
+def _known_faces(path: Path, data_set: str, split: str, skipped: list[str]) -> tuple[Any, Any]:
+    """Labels of a known data set, and examples with pictures."""
     faces = list(islice(common.load_faces(data_set, path, split, skipped), _MOST))
     count = len(faces[0].landmarks)
     if any(len(face.landmarks) != count for face in faces):

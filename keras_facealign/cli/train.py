@@ -63,6 +63,10 @@ def train(
     precision: PrecisionName = "float32",
     jit: Annotated[bool | None, typer.Option("--jit/--no-jit")] = None,
     restart: Annotated[bool, typer.Option("--restart")] = False,
+    kind: common.LabelKind = None,
+    images: common.LabelImages = None,
+    one_based: common.OneBased = None,
+    units: common.LabelUnits = None,
     distribute: distribution.Distribute = "none",
     devices: distribution.Devices = None,
     coordinator: distribution.Coordinator = None,
@@ -161,7 +165,8 @@ def train(
     }
     TrainingConfig(**settings)  # checks them before anything is read
     skipped: list[str] = []
-    faces = open_faces(paths, data_set, split, validation, scheme, skipped)
+    reading = {"kind": kind, "images": images, "one_based": one_based, "units": units}
+    faces = open_faces(paths, data_set, split, validation, scheme, skipped, reading)
     if not faces.scheme.has_flip_pairs:
         common.say(f"Training {faces.scheme.num_landmarks} landmarks, without mirrored views")
         _forbid_flips(compiled)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from keras_facealign.cli import _common as common
@@ -16,6 +17,7 @@ from keras_facealign.cli.own_labels import (
     hold_out,
     is_own,
     load_labels,
+    refuse_reading,
     scheme_for,
 )
 from keras_facealign.errors import FaceAlignError
@@ -95,6 +97,7 @@ def open_faces(
     validation: str | None,
     scheme: str | None,
     skipped: list[str],
+    reading: Mapping[str, Any] = MappingProxyType({}),
 ) -> TrainingFaces:
     """Opens what the options of `train` name.
 
@@ -104,7 +107,8 @@ def open_faces(
     given = find_scheme(scheme)
     own = data_sets is None and splits is None and all(_is_plain(path) for path in paths)
     if own and (validation in (None, "none") or Path(str(validation)).exists()):
-        return _own_faces(paths, validation, given, skipped)
+        return _own_faces(paths, validation, given, skipped, reading)
+    refuse_reading(reading)
     from keras_facealign.data.catalog import guess
 
     names = data_sets or [guess(folder) for folder in paths]
@@ -135,15 +139,19 @@ def _is_plain(path: Path) -> bool:
 
 
 def _own_faces(
-    paths: list[Path], validation: str | None, given: LandmarkScheme | None, skipped: list[str]
+    paths: list[Path],
+    validation: str | None,
+    given: LandmarkScheme | None,
+    skipped: list[str],
+    reading: Mapping[str, Any],
 ) -> TrainingFaces:
-    sets = load_labels(paths)
+    sets = load_labels(paths, reading)
     held: list[LabelSet] = []
     if validation is None:
         divided = [hold_out(labels) for labels in sets]
         sets, held = [train for train, _ in divided], [part for _, part in divided]
     elif validation != "none":
-        held = load_labels([Path(validation)])
+        held = load_labels([Path(validation)], reading)
         if held[0].num_landmarks != sets[0].num_landmarks:
             raise FaceAlignError(
                 f"{validation} has {held[0].num_landmarks} landmarks, but {paths[0]} has "

@@ -13,6 +13,7 @@ from keras_facealign.cli.own_labels import (
     hold_out,
     is_own,
     load_labels,
+    refuse_reading,
     scheme_for,
 )
 from keras_facealign.errors import FaceAlignError
@@ -83,3 +84,16 @@ def test_sets_that_do_not_fit_each_other(tmp_path):
     with pytest.raises(FaceAlignError, match="has other names of landmarks"):
         load_labels([first, second])
     assert np.array_equal(*(load_labels([first, first])[k].faces[0].landmarks for k in (0, 1)))
+
+
+def test_options_of_the_format(tmp_path):
+    path = tmp_path / "points.csv"
+    write_labels(tmp_path, 3)
+    rows = [f"{i}.png,10,20,30,20,20,40" for i in range(3)]
+    path.write_text("\n".join(["file_name,x0,y0,x1,y1,x2,y2", *rows]))
+    (zero,) = load_labels([path], {"kind": "csv", "one_based": False})
+    (one,) = load_labels([path], {"kind": "csv", "one_based": True})
+    assert zero.faces[0].landmarks - one.faces[0].landmarks == pytest.approx(1)
+    refuse_reading({"kind": None, "one_based": None})
+    with pytest.raises(FaceAlignError, match="--one-based is for labels of your own"):
+        refuse_reading({"kind": None, "one_based": False})
