@@ -4,7 +4,7 @@
     python .ci/make_notebooks.py --check    # fails if they are not those of the pages
     python .ci/make_notebooks.py --run      # runs them in a temporary folder; needs nbconvert
 
-Text becomes cells of text, `python` and `py` blocks cells of code, and `console` blocks cells of bash.
+Text becomes cells of text, `python` blocks cells of code, and `console` blocks cells of bash.
 Expected outputs (`text` blocks) are left out: running a notebook shows its own.
 """
 
