@@ -4,10 +4,10 @@
     python benchmarks/scaling.py --preset sat2_cab --faces 16 --compute-ms 120
 
 The first table is measured on this machine, with the same number of faces for each process: the
-step's time, the processor time of a process, and what a process gives to the others in a step: bytes
-(the gradients, and the sums of batch normalization and of the losses) and the number of
-exchanges. Two processes on one machine share its cores and caches, so that their time says little about two
-machines.
+step's time, the processor time of a process, and what a process gives to the others in a step:
+bytes (the gradients, and the sums of batch normalization and of the losses) and the number of
+exchanges. Two processes on one machine share its cores and caches, so that their time says little
+about two machines.
 
 The second table is a MODEL, nothing that was measured on GPUs. The time of a step is
 
