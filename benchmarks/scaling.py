@@ -14,8 +14,8 @@ The second table is a MODEL, nothing that was measured on GPUs. The time of a st
     compute + 2 (N - 1) / N * bytes / bandwidth + exchanges * 2 * log2(N) * latency
 
 for a link that is assumed (`--bandwidth`, `--latency`), with nothing overlapped, as this package's
-step exchanges the gradients after the backward pass. `compute` is that of one process, measured in
-the first table, or given as `--compute-ms` from a measurement on one GPU.
+step exchanges the gradients after the backward pass. `compute` is the processor time of one
+process in the first table, on one thread, or given as `--compute-ms` from a measurement on one GPU.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ def main() -> None:
             f"{count:9d}  {row['ms']:7.0f}  {row['cpu_ms']:12.0f}  {row['bytes'] / 1e6:8.2f}  "
             f"{row['exchanges']:9d}"
         )
-    compute = args.compute_ms or rows[1]["ms"]
-    source = "given" if args.compute_ms else "measured above"
+    compute = args.compute_ms or rows[1]["cpu_ms"]
+    source = "given" if args.compute_ms else "processor time measured above"
     print(
         f"\nA model, not a measurement: compute {compute:.0f} ms ({source}), link assumed with "
         f"{args.bandwidth:g} GB/s and {args.latency:g} us"
@@ -68,7 +68,7 @@ def main() -> None:
         exchange = modeled(rows[2]["bytes"], rows[2]["exchanges"], count, args)
         step = compute + exchange
         print(
-            f"{count:4d}  {step:7.1f}  {exchange:11.1f}  {1000 * count * args.faces / step:16.0f}"
+            f"{count:4d}  {step:7.1f}  {exchange:11.1f}  {1000 * count * args.faces / step:16.1f}"
             f"  {compute / step:9.0%}"
         )
 
