@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from keras_facealign.cli.quiet import import_keras
+from keras_facealign.errors import FaceAlignError
 
 DistributeName = Literal["none", "mirrored", "data-parallel", "ddp"]
 
@@ -41,6 +42,21 @@ ProcessId = Annotated[
 ]
 
 
+def _check_processes(options: dict[str, Any]) -> None:
+    """Refuses what processes that train together would decide differently, or cannot share."""
+    if options["num_processes"] == 1 and options["distribute"] != "ddp":
+        return
+    if options.get("start") is not None:
+        raise FaceAlignError(
+            "--from trains in one process; leave out --num-processes, and use several GPUs of one "
+            "machine with --distribute mirrored or data-parallel"
+        )
+    if options.get("precision") == "auto":
+        raise FaceAlignError(
+            "--precision auto measures each process by itself; give the same precision to all"
+        )
+
+
 def on_devices(train: Callable[..., None]) -> Callable[..., None]:
     """Lets a command that has the options of this file train on the devices that they name."""
 
@@ -56,6 +72,7 @@ def on_devices(train: Callable[..., None]) -> Callable[..., None]:
             options["num_processes"],
             options["process_id"],
         )
+        _check_processes(options)
         with connected(settings, options["batch_size"], options["seed"]):
             train(**options)
 

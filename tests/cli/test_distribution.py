@@ -25,3 +25,15 @@ def test_options_that_do_not_fit(options, message, tmp_path, capsys):
     printed = capsys.readouterr()
     assert message in printed.err and printed.err.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [(["--from", "sat1_cab_mobile"], "trains in one process"), (["--precision", "auto"], "auto")],
+)
+def test_options_that_processes_cannot_share(option, message, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    shared = ["--distribute", "data-parallel", "--coordinator", "127.0.0.1:4000"]
+    words = ["train", "--data", str(tmp_path), "--output", str(tmp_path / "run"), *shared, *option]
+    assert main([*words, "--num-processes", "2"]) == 2
+    assert message in capsys.readouterr().err
