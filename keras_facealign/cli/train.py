@@ -133,6 +133,7 @@ def train(
             beginning; its preset stays until the new one is complete.
     """
     import_keras()
+    from keras_facealign.models.devices import process_place
     from keras_facealign.training import TrainingConfig
 
     paths = [*(labels or []), *(data or [])]
@@ -179,8 +180,9 @@ def train(
         model = model or transferred(source, faces)
     run = _Run(model, faces, output, settings, crops, restart, source)
     result = run.fit() if start is None else run.fit_transfer(head_epochs)
-    _say_result(result, output, settings["epochs"], faces.validates)
-    common.list_skipped(skipped)
+    if process_place()[0] == 0:
+        _say_result(result, output, settings["epochs"], faces.validates)
+        common.list_skipped(skipped)
 
 
 @dataclass

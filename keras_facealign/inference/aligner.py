@@ -336,7 +336,9 @@ class FaceAligner:
             ratings = _beliefs(others, turned)
             for place, index in enumerate(doubtful):
                 rated = ratings[3 * place : 3 * place + 3]
-                if rated.max() > beliefs[index]:
+                # If none is believed either, the rating says nothing about the angle: of profiles,
+                # which hide half their landmarks, a third would be turned over.
+                if rated.max() >= 0:
                     chosen = 3 * place + int(rated.argmax())
                     batch[index], beliefs[index] = turned[chosen], rated.max()
                     for name in outputs:

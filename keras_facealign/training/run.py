@@ -125,7 +125,7 @@ def fit(
         validation_data=held_out,
         epochs=config.epochs,
         initial_epoch=first_epoch,
-        verbose=verbose,
+        verbose=verbose if process_place()[0] == 0 else 0,
         callbacks=[
             TerminateOnNonFinite(),
             keras.callbacks.CSVLogger(str(folder.log), append=first_epoch > 0),
