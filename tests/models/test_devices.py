@@ -86,6 +86,7 @@ def weights(run, when):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="starts every backend itself")
 @pytest.mark.parametrize(("backend", "devices", "processes"), CASES)
 def test_several_devices_train_like_one(backend, devices, processes, one_device, tmp_path):
     if importlib.util.find_spec(backend) is None:
