@@ -17,7 +17,7 @@ def main() -> None:
     figure, axis = plt.subplots(figsize=(4.2, 2.6), dpi=130)
     axis.plot(log["step"], log["val_nme"], "o-", color=TEAL)
     axis.axhline(START, color=GRAY, linestyle="--")
-    axis.text(log["step"].max(), START, "sat2_cab_small", color=GRAY, ha="right", va="top")
+    axis.text(log["step"].min(), START, "sat2_cab_small", color=GRAY, va="top")
     axis.set_xlabel("steps of 6 images")
     axis.set_ylabel("NME, %")
     axis.set_ylim(3.0, None)
