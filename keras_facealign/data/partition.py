@@ -64,7 +64,7 @@ def split_groups(groups: Sequence[str], share: float) -> tuple[list[int], list[i
 
     Example:
         >>> split_groups(["a", "a", "b", "c", "d"], 0.2)
-        ([0, 1, 2, 3], [4])
+        ([0, 1, 2, 4], [3])
     """
     sizes = Counter(groups)
     wanted = max(share * len(groups), 1)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -124,12 +128,6 @@ def _openvino(part: str = "") -> Any:
     return importlib.import_module(f"openvino{part}")
 
 
-# One core, kept until the process ends. With each new one OpenVINO gives the thread another stack
-# for signals, and unmaps it when that core goes, though the thread may still have it, as when the
-# older of two cores goes first: the next signal, such as Ctrl-C's, would end the process.
-_core = PerProcess(lambda: _openvino().Core())
-
-
 def _compile(graph: Graph, precision: str, threads: int | None) -> Any:
     """Compiles a plain graph for this processor."""
     low = _largest_convolutions(graph, _BFLOAT16_SHARE) if precision == "bfloat16" else set()
@@ -137,12 +135,44 @@ def _compile(graph: Graph, precision: str, threads: int | None) -> Any:
     options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
     if threads is not None:
         options["INFERENCE_NUM_THREADS"] = threads
-    return _core.get().compile_model(to_openvino(graph, low), "CPU", options)
+    converted = to_openvino(graph, low)
+    with _signal_stack_kept():
+        return _openvino().Core().compile_model(converted, "CPU", options)
 
 
 def has_bfloat16() -> bool:
     """Whether OpenVINO computes in bfloat16 at full speed on this processor."""
-    return "BF16" in _core.get().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    with _signal_stack_kept():
+        return "BF16" in _openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+class _SignalStack(ctypes.Structure):
+    """Linux's `stack_t`."""
+
+    _fields_ = (
+        ("ss_sp", ctypes.c_void_p),
+        ("ss_flags", ctypes.c_int),
+        ("ss_size", ctypes.c_size_t),
+    )
+
+
+@contextmanager
+def _signal_stack_kept() -> Iterator[None]:
+    """Leaves the thread with the alternate stack for signals that it has, or with none.
+
+    Each plugin of OpenVINO for CPUs gives the thread that loads it such a stack, and unmaps it when
+    it goes, though the thread may still have it, as when the older of two plugins goes first: the
+    next signal, such as Ctrl-C's, would end the process. Without one, signals use the thread's own.
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    libc, before = ctypes.CDLL(None), _SignalStack()
+    libc.sigaltstack(None, ctypes.byref(before))
+    try:
+        yield
+    finally:
+        libc.sigaltstack(ctypes.byref(before), None)
 
 
 def _largest_convolutions(graph: Graph, share: float) -> set[int]:
