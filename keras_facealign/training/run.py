@@ -179,11 +179,10 @@ def _compile(model: FaceAlignModel, config: TrainingConfig, steps: int) -> None:
     settings["augmentation"] = {"seed": config.seed, **settings.get("augmentation", {})}
     with model_scope(model):
         model.compile(make_optimizer(config, config.epochs * steps), **settings)
+        # The optimizer's variables must exist before a backup is restored.
+        model.optimizer.build(model.trainable_variables)
     # It was measured for other weights, and perhaps for other labels.
     model.landmark_offset = (0.0, 0.0)
-    # The optimizer's variables must exist before a backup is restored.
-    with model_scope(model):
-        model.optimizer.build(model.trainable_variables)
 
 
 def _measured(metrics: dict[str, float]) -> dict[str, float]:

@@ -15,7 +15,7 @@ from keras_facealign.data.images import MAX_PIXELS, read_image
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.storage.reading import open_regular
 
-__all__ = ["VideoDecoder", "check_frame_rate", "import_av", "upright"]
+__all__ = ["VideoDecoder", "check_frame_rate", "import_av", "open_container", "upright"]
 
 _SLOWEST, _FASTEST = 1e-3, 1000.0
 # More threads gain nothing beside a network, and each holds a frame.
@@ -48,6 +48,20 @@ def import_av() -> Any:
             'pip install "keras_facealign[video]", or use folders of images'
         ) from error
     return av
+
+
+def open_container(file: Any) -> Any:
+    """Opens a video file for reading, from a file object and not by its name.
+
+    Of a file object, FFmpeg opens neither digits as a numbered series nor a URL.
+
+    Args:
+        file: The file, open for reading in binary.
+
+    Returns:
+        PyAV's container.
+    """
+    return import_av().open(file, metadata_errors="replace", options={"protocol_whitelist": "none"})
 
 
 def check_frame_rate(name: str | os.PathLike[str], frame_rate: float) -> None:
@@ -91,10 +105,7 @@ class VideoDecoder:
         self._file = _open_file(path)
         self._container: Any = None
         try:
-            # Of a file object, FFmpeg opens neither digits as a numbered series nor a URL.
-            self._container = av.open(
-                self._file, metadata_errors="replace", options={"protocol_whitelist": "none"}
-            )
+            self._container = open_container(self._file)
             self._stream = self._choose_stream()
         except self._errors as error:
             self.close()

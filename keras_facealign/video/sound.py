@@ -9,7 +9,7 @@ from typing import Any
 
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.storage.reading import open_regular
-from keras_facealign.video.decoding import import_av
+from keras_facealign.video.decoding import import_av, open_container
 
 __all__ = ["Sound"]
 
@@ -57,9 +57,7 @@ class Sound:
         self._container: Any = None
         self._file = open_regular(self.path)
         try:
-            self._container = av.open(
-                self._file, metadata_errors="replace", options={"protocol_whitelist": "none"}
-            )
+            self._container = open_container(self._file)
         except self._errors as error:
             self.close()
             raise FaceAlignError(f"{path}: its sound cannot be read; check the file") from error

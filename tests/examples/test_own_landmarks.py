@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 
 import numpy as np
@@ -17,21 +16,14 @@ from keras_facealign.presets import from_preset
 from keras_facealign.runtimes import ExportedModel
 from keras_facealign.runtimes.metadata import read_metadata
 from tests.models.tiny import fix_weights, tiny_model
-from tests.paths import ROOT
+from tests.paths import ROOT, load_script
 
 SCRIPT = ROOT / "examples" / "own_landmarks.py"
 
 
-def load_script():
-    spec = importlib.util.spec_from_file_location("own_landmarks", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
 def labels(tmp_path_factory):
-    return load_script().make(tmp_path_factory.mktemp("faces"), 24)
+    return load_script(SCRIPT).make(tmp_path_factory.mktemp("faces"), 24)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +47,7 @@ def preset(labels, scheme, tmp_path_factory):
 
 def test_pictures_and_labels():
     """Labels are where the photo's are: warped, they follow the warped picture."""
-    script = load_script()
+    script = load_script(SCRIPT)
     photo = np.asarray(Image.open(script.PHOTO))
     # Marks at the labels instead of a photo.
     marked = np.zeros_like(photo)
@@ -85,7 +77,7 @@ def test_scheme_tells_mirror_pairs(scheme):
         for k, name in enumerate(names)
         if "right" in name
     }
-    assert set(made.flip_pairs) == expected and len(made.edges) == len(load_script().SKELETON)
+    assert set(made.flip_pairs) == expected and len(made.edges) == len(load_script(SCRIPT).SKELETON)
 
 
 @pytest.mark.slow

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 import pytest
 
 from keras_facealign.corpus import align_shard, plan, prepare
 from tests.corpus.samples import BROKEN, Options, load, photos, results, write_folder
-from tests.paths import ROOT
+from tests.paths import ROOT, load_script
 
 pa = pytest.importorskip("pyarrow")
 
 
 def test_batches_of_numbers_become_shards(tmp_path):
-    spec = importlib.util.spec_from_file_location(
-        "spark_corpus", ROOT / "examples" / "spark_corpus.py"
-    )
-    example = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(example)
+    example = load_script(ROOT / "examples" / "spark_corpus.py")
     source = write_folder(tmp_path / "in", photos(10, **BROKEN))
     shards, options = plan(source, photos_per_shard=4), Options()
     for name in ("expected", "out"):

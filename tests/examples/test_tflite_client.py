@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import subprocess
 import sys
 
@@ -14,7 +13,7 @@ import pytest
 
 from keras_facealign import FaceAligner
 from keras_facealign.export import export_model
-from tests.paths import ROOT
+from tests.paths import ROOT, load_script
 
 CLIENT = ROOT / "examples" / "tflite_client.py"
 PHOTO = CLIENT.parent / "astronaut.jpg"
@@ -34,10 +33,7 @@ def exported(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def client():
-    spec = importlib.util.spec_from_file_location("tflite_client", CLIENT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(CLIENT)
 
 
 @pytest.fixture(scope="module")
