@@ -104,6 +104,65 @@ def test_while_no_face_is_followed_every_frame_is_searched():
     assert scene.calls == 7
 
 
+class Glancing:
+    """A detector that notes its searches: "all", or "large" for glances that miss small faces."""
+
+    def __init__(self) -> None:
+        self.boxes: list[tuple[float, float, float, float]] = []
+        self.searches: list[str] = []
+
+    def __call__(self, image):
+        self.searches.append("all")
+        return list(self.boxes)
+
+    def glance(self, image):
+        self.searches.append("large")
+        return [box for box in self.boxes if box[2] - box[0] > max(SIZE) / 12]
+
+
+def searches_of(sides: list[float], frames: int, detect_every: int = 5) -> list[tuple[int, str]]:
+    """Tracks still faces of these sizes; returns the frames with a search, and its kind."""
+    detector = Glancing()
+    tracker = FaceTracker(
+        FaceAligner(DotModel(), detector), smoothing=None, detect_every=detect_every
+    )
+    detector.boxes = [box_at(90 + 100 * k, 120, side) for k, side in enumerate(sides)]
+    image = draw_dots(*SIZE, [dots_in(box) for box in detector.boxes], sigma=1.0)
+    found = []
+    for frame in range(frames):
+        before = len(detector.searches)
+        assert len(tracker.update(image)) == len(sides)
+        found += [(frame, kind) for kind in detector.searches[before:]]
+    return found
+
+
+def test_beside_large_faces_one_search_in_four_is_for_small_ones():
+    wanted = [(0, "all"), (5, "large"), (10, "large"), (15, "large"), (20, "all"), (25, "large")]
+    assert searches_of([90, 80], 30) == wanted
+
+
+def test_beside_small_faces_every_search_is_for_small_ones():
+    assert searches_of([90, 25], 15) == [(0, "all"), (5, "all"), (10, "all")]
+
+
+def test_without_a_face_every_fifth_frame_is_searched_for_small_ones():
+    assert [kind for _, kind in searches_of([], 7)] == ["all", *["large"] * 4, "all", "large"]
+
+
+def test_a_small_face_that_was_lost_is_searched_for_in_every_frame():
+    detector = Glancing()
+    tracker = FaceTracker(FaceAligner(DotModel(), detector), smoothing=None, patience=3)
+    box = box_at(100, 100, 25)
+    detector.boxes = [box]
+    assert ids(tracker.update(draw_dots(*SIZE, [dots_in(box)], sigma=1.0))) == [0]
+    detector.boxes = []
+    for _ in range(3):
+        assert tracker.update(draw_dots(*SIZE, [], sigma=1.0)) == []
+    detector.boxes = [box]
+    assert ids(tracker.update(draw_dots(*SIZE, [dots_in(box)], sigma=1.0))) == [0]
+    assert detector.searches == ["all"] * 5
+
+
 def test_a_face_that_leaves_the_image_is_lost():
     scene = Scene()
     tracker = scene.tracker()

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -121,7 +122,26 @@ class BlazeFaceDetector:
         Raises:
             FaceAlignError: If neither LiteRT nor TensorFlow is installed.
         """
-        faces = self.raw_faces(image)
+        return self._detections(image, self.raw_faces(image))
+
+    def glance(self, image: np.ndarray, /) -> list[Detection]:
+        """Finds the faces that views of the whole image show, without searching for smaller ones.
+
+        Of most images these are all faces larger than a twelfth of its longer side. It takes the
+        time of one or two views, not of dozens of tiles.
+
+        Args:
+            image: uint8 (H, W, 3), RGB.
+
+        Returns:
+            As from a call.
+
+        Raises:
+            FaceAlignError: If neither LiteRT nor TensorFlow is installed.
+        """
+        return self._detections(image, self.raw_faces(image, whole_views=True))
+
+    def _detections(self, image: np.ndarray, faces: RawFaces) -> list[Detection]:
         faces = faces[np.argsort(-faces.scores, kind="stable")]
         boxes = landmark_boxes(faces)
         centers = (boxes[:, :2] + boxes[:, 2:]) / 2
@@ -142,11 +162,12 @@ class BlazeFaceDetector:
             for index in np.flatnonzero(usable)
         ]
 
-    def raw_faces(self, image: np.ndarray) -> RawFaces:
+    def raw_faces(self, image: np.ndarray, whole_views: bool = False) -> RawFaces:
         """Finds faces as the network knows them, before the conversion to landmark boxes.
 
         Args:
             image: uint8 (H, W, 3), RGB.
+            whole_views: Whether to leave out the search in tiles, as `glance` does.
 
         Returns:
             The faces in pixels of the image, with squares that are not turned.
@@ -157,7 +178,8 @@ class BlazeFaceDetector:
         self.load()
         pyramid = Pyramid(image)
         found = RawFaces.joined([])
-        for number, level in enumerate(self._levels(pyramid.width, pyramid.height)):
+        levels = self._levels(pyramid.width, pyramid.height)
+        for number, level in enumerate(islice(levels, 2) if whole_views else levels):
             dominant = _DOMINANT * min(image.shape[:2])
             if self.min_face_size is None and (found.sides > dominant).any():
                 break

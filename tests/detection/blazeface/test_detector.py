@@ -98,6 +98,16 @@ def test_a_large_face_ends_the_search(portrait):
     assert len(BlazeFaceDetector(min_face_size=25)(image)) == 2
 
 
+def test_a_glance_shows_what_is_larger_than_a_twelfth(portrait):
+    image = wall(1280, 720)
+    paste(image, portrait, (300, 350), 150, 30)
+    paste(image, portrait, (900, 300), 115)
+    paste(image, portrait, (1100, 600), 40)
+    assert len(BlazeFaceDetector()(image)) == 3
+    check(BlazeFaceDetector().glance(image), [(300, 350), (900, 300)], [150, 115], [30, 0])
+    check(BlazeFaceDetector(min_face_size=160).glance(image), [(300, 350)], [150], [30])
+
+
 def test_a_hundred_faces(portrait):
     image = wall(1100, 1100)
     places = [(60 + 109 * (k % 10), 60 + 109 * (k // 10)) for k in range(100)]
