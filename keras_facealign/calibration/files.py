@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_facealign.calibration.formula import Calibration
+from keras_facealign.calibration.formula import VISIBILITY, Calibration
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.landmarks import as_scheme, scheme_config
 from keras_facealign.storage.atomic import atomic_write
@@ -61,9 +61,11 @@ def write_calibration(calibration: Calibration, path: str | Path) -> Path:
         "fitted_on": calibration.fitted_on,
         "weights_crc32": calibration.fingerprint,
         "sigma": {},
-        "visibility": {},
+        "visibility": {} if calibration.has_visibility else None,
     }
     for field, (group, name) in _PLACES.items():
+        if value[group] is None:
+            continue
         # Nine digits distinguish any two float32.
         value[group][name] = [float(f"{v:.9g}") for v in getattr(calibration, field)]
     text = json.dumps(value, indent=2)
@@ -96,7 +98,9 @@ def read_calibration(path: str | Path) -> Calibration:
             f"keras_facealign reads {FORMAT}; calibrate the preset again."
         )
     try:
-        arrays = {field: _numbers(value, *place) for field, place in _PLACES.items()}
+        # Without labels of hidden landmarks there is no visibility.
+        told = "visibility" not in value or value["visibility"] is not None
+        arrays = {f: _numbers(value, *p) for f, p in _PLACES.items() if told or f not in VISIBILITY}
         if not isinstance(value.get("fitted_on"), str):
             raise FaceAlignError("fitted_on must be a text.")
         if not isinstance(value.get("scheme"), (str, dict)):

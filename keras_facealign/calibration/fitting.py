@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from keras_facealign.calibration.formula import MAX_KNOTS, Calibration, face_sides
+from keras_facealign.calibration.formula import MAX_KNOTS, VISIBILITY, Calibration, face_sides
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.landmarks import LandmarkScheme
 
@@ -34,7 +34,8 @@ class Observations:
         errors: float32 (N, K), distance of landmark and label; NaN where there is no label to
             compare with.
         unregistered: float32 (N, K), the same before labels were moved onto the prediction.
-        visibility: int32 (N, K), 0 hidden by the head itself, 1 behind something, 2 visible.
+        visibility: int32 (N, K), 0 hidden by the head itself, 1 behind something, 2 visible, -1
+            where the label does not tell.
         face: int32 (N,), number of the row's face; several rows may be views of one face.
         left_out: Rows without any error, because the labels do not fit the prediction.
     """
@@ -62,7 +63,8 @@ def fit_calibration(seen: Observations, fitted_on: str = "", fingerprint: int = 
     The standard deviation is fitted by isotonic regression of squared errors on the spread, in
     bins, alternating with the estimation of a factor for each landmark. Visibility is fitted by a
     logistic regression for all landmarks and then one for each, regularized towards the former.
-    Landmarks that are mirror images of each other share their numbers.
+    Landmarks that are mirror images of each other share their numbers. Where no landmark is labeled
+    as hidden, or none as visible, the calibration has no visibility.
 
     Args:
         seen: Faces that the network was not trained on, each as often mirrored as not.
@@ -73,7 +75,7 @@ def fit_calibration(seen: Observations, fitted_on: str = "", fingerprint: int = 
         The calibration.
 
     Raises:
-        FaceAlignError: If there are too few landmarks, or none that is hidden or none visible.
+        FaceAlignError: If there are too few landmarks, or their heatmaps are all alike.
     """
     known = np.isfinite(seen.errors)
     if known.sum() < 50 * MAX_KNOTS:
@@ -81,19 +83,17 @@ def fit_calibration(seen: Observations, fitted_on: str = "", fingerprint: int = 
             f"There are {int(known.sum())} landmarks with an error to calibrate on; give faces "
             f"with at least {50 * MAX_KNOTS}."
         )
+    told = seen.visibility >= 0
     visible = seen.visibility == 2
-    if visible.all() or not visible.any():
-        kind = "hidden" if visible.all() else "visible"
-        raise FaceAlignError(
-            f"No landmark is labeled as {kind}, so visibility cannot be calibrated; use a data "
-            "set with labels of occlusion, such as merl_rav."
-        )
-    spreads, sigmas, factors = _fit_sigma(seen, known)
-    bias, peak, spread, yaw = _fit_visibility(seen, visible).T
+    both = visible.any() and (told & ~visible).any()
+    weights = _fit_visibility(seen, visible, told).T if both else (None,) * len(VISIBILITY)
     return Calibration(
-        *(seen.scheme, seen.input_size),
-        *(spreads, sigmas, factors, bias, peak, spread, yaw),
-        *(fitted_on, fingerprint),
+        seen.scheme,
+        seen.input_size,
+        *_fit_sigma(seen, known),
+        **dict(zip(VISIBILITY, weights, strict=True)),
+        fitted_on=fitted_on,
+        fingerprint=fingerprint,
     )
 
 
@@ -157,23 +157,24 @@ def _fit_sigma(seen: Observations, known: np.ndarray) -> tuple[np.ndarray, np.nd
     return centers[different], np.sqrt(squares[different]), factors
 
 
-def _fit_visibility(seen: Observations, visible: np.ndarray) -> np.ndarray:
+def _fit_visibility(seen: Observations, visible: np.ndarray, told: np.ndarray) -> np.ndarray:
     """Returns bias and weights of peak, log spread and yaw asymmetry, float64 (K, 4)."""
     sides = face_sides(seen.scheme)
     sure = np.clip(seen.confidence, 1e-6, 1 - 1e-6).astype(np.float64)
     features = np.stack(
         [np.log(sure / (1 - sure)), -np.log(seen.spread), seen.yaw_asymmetry * sides], axis=-1
     )
-    flat = features.reshape(-1, 3)
+    flat = features[told]
     mean, scale = flat.mean(axis=0), np.maximum(flat.std(axis=0), 1e-6)
     features = (features - mean) / scale
-    everyone = fit_logistic(features.reshape(-1, 3), visible.ravel(), np.zeros(4), 1.0)
+    everyone = fit_logistic(features[told], visible[told], np.zeros(4), 1.0)
     weights = np.empty((seen.scheme.num_landmarks, 4))
     mirror = seen.scheme.flip_permutation
     for k, twin in enumerate(mirror):
         both = sorted({k, int(twin)})
-        x = features[:, both].reshape(-1, 3)
-        weights[k] = fit_logistic(x, visible[:, both].ravel(), everyone, _WEIGHT_PRIOR)
+        these = told[:, both]
+        x, y = features[:, both][these], visible[:, both][these]
+        weights[k] = fit_logistic(x, y, everyone, _WEIGHT_PRIOR)
     # Undoes the standardization of the features.
     weights[:, 1:] /= scale
     weights[:, 0] -= weights[:, 1:] @ mean

@@ -14,6 +14,7 @@ but sums, products and elementwise functions, which every format of exported gra
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -26,8 +27,16 @@ from keras_facealign.landmarks import LandmarkScheme
 MAX_KNOTS = 20
 """Most knots that the map from spread to standard deviation has."""
 
+VISIBILITY = ("bias", "peak_weights", "spread_weights", "yaw_weights")
+"""The fields of a calibration that visibility is computed from."""
+
 # Probabilities are clipped to this distance from 0 and 1 before their logits are computed.
 _EDGE = 1e-6
+
+
+def _all(array: np.ndarray | None, rule: Callable[[np.ndarray], np.ndarray]) -> bool:
+    """Whether all numbers follow a rule; of none, they do."""
+    return array is None or bool(rule(array).all())
 
 
 def _constant(xp: Any, array: np.ndarray) -> Any:
@@ -117,7 +126,8 @@ class Calibration:
     The standard deviation is a piecewise linear function of the spread, the same for all landmarks,
     that never falls and is constant beyond its ends, times a factor of the landmark. The
     probability of being visible is the sigmoid of a weighted sum of peak, logarithm of the spread,
-    and yaw asymmetry.
+    and yaw asymmetry. A calibration on labels that do not tell what is hidden has none of the
+    numbers of visibility.
 
     Attributes:
         scheme: Scheme of the landmarks.
@@ -125,7 +135,7 @@ class Calibration:
         spreads: float32 (N,), rising; the knots, pixels.
         sigmas: float32 (N,), positive, not falling; the standard deviations there, pixels.
         factors: float32 (K,), positive.
-        bias: float32 (K,).
+        bias: float32 (K,); None, as the weights, without visibility.
         peak_weights: float32 (K,), not negative.
         spread_weights: float32 (K,), not positive.
         yaw_weights: float32 (K,).
@@ -141,10 +151,10 @@ class Calibration:
     spreads: np.ndarray
     sigmas: np.ndarray
     factors: np.ndarray
-    bias: np.ndarray
-    peak_weights: np.ndarray
-    spread_weights: np.ndarray
-    yaw_weights: np.ndarray
+    bias: np.ndarray | None = None
+    peak_weights: np.ndarray | None = None
+    spread_weights: np.ndarray | None = None
+    yaw_weights: np.ndarray | None = None
     fitted_on: str = ""
     fingerprint: int = 0
     _sides: np.ndarray = field(init=False, repr=False)
@@ -153,7 +163,12 @@ class Calibration:
         count = self.scheme.num_landmarks
         if not 1 <= self.input_size <= 4096:
             raise FaceAlignError(f"input_size is {self.input_size}; give 1 to 4096 pixels.")
-        for name in (f.name for f in fields(self) if "ndarray" in str(f.type) and f.init):
+        given = [getattr(self, name) is not None for name in VISIBILITY]
+        if any(given) and not all(given):
+            missing = VISIBILITY[given.index(False)]
+            raise FaceAlignError(f"{missing} is missing; give all numbers of visibility, or none.")
+        arrays = [f.name for f in fields(self) if "ndarray" in str(f.type) and f.init]
+        for name in arrays if all(given) else [a for a in arrays if a not in VISIBILITY]:
             array = np.asarray(getattr(self, name), np.float32)
             knots = name in ("spreads", "sigmas")
             low, high = (2, MAX_KNOTS) if knots else (count, count)
@@ -172,12 +187,17 @@ class Calibration:
             ("spreads", (np.diff(self.spreads) > 0).all() and self.spreads[0] > 0, "rise above 0"),
             ("sigmas", (np.diff(self.sigmas) >= 0).all() and self.sigmas[0] > 0, "rise above 0"),
             ("factors", (self.factors > 0).all(), "be positive"),
-            ("peak_weights", (self.peak_weights >= 0).all(), "not be negative"),
-            ("spread_weights", (self.spread_weights <= 0).all(), "not be positive"),
+            ("peak_weights", _all(self.peak_weights, lambda w: w >= 0), "not be negative"),
+            ("spread_weights", _all(self.spread_weights, lambda w: w <= 0), "not be positive"),
         ):
             if not good:
                 raise FaceAlignError(f"{name} must {rule}.")
         object.__setattr__(self, "_sides", face_sides(self.scheme))
+
+    @property
+    def has_visibility(self) -> bool:
+        """Whether it tells which landmarks are hidden."""
+        return self.bias is not None
 
     def __call__(self, heatmaps: Any, landmarks: Any, confidence: Any) -> dict[str, Any]:
         """Computes standard deviation and visibility of landmarks.
@@ -190,9 +210,12 @@ class Calibration:
         Returns:
             `sigma`, float32 (B, K), the standard deviation of the landmark's position along each
             axis, in pixels of the input; and `visibility`, float32 (B, K), the probability that the
-            landmark is hidden neither by the head itself nor by anything in front of it.
+            landmark is hidden neither by the head itself nor by anything in front of it, if the
+            calibration has it.
         """
         spread = spread_of_heatmaps(heatmaps, self.input_size)
+        if not self.has_visibility:
+            return {"sigma": self.sigma(spread)}
         asymmetry = yaw_asymmetry(landmarks, self._sides)
         return {
             "sigma": self.sigma(spread),
@@ -218,14 +241,19 @@ class Calibration:
             spread: float32 (B, K), pixels.
             confidence: float32 (B, K), 0 to 1.
             asymmetry: float32 (B, 1), of `yaw_asymmetry`.
+
+        Raises:
+            FaceAlignError: If the calibration has no visibility.
         """
+        weights = [getattr(self, name) for name in VISIBILITY]
+        if weights[0] is None:
+            raise FaceAlignError(
+                "This calibration has no visibility; calibrate on labels of hidden landmarks."
+            )
         xp = array_namespace(spread)
         sure = xp.clip(confidence, _EDGE, 1.0 - _EDGE)
         peak = xp.log(sure) - xp.log(1.0 - sure)
-        bias, of_peak, of_spread, of_asymmetry = (
-            _constant(xp, array)
-            for array in (self.bias, self.peak_weights, self.spread_weights, self.yaw_weights)
-        )
+        bias, of_peak, of_spread, of_asymmetry = (_constant(xp, array) for array in weights)
         return _sigmoid(
             peak * of_peak + xp.log(spread) * of_spread + asymmetry * of_asymmetry + bias
         )

@@ -53,7 +53,7 @@ class Quality:
             `same_landmark`, over the pairs that are the same landmark of two faces, for which it
             does not help to know which landmarks are often hidden; and the number of `landmarks`.
         rates: By kind: (2, T), share of the visible classified as hidden and share of the hidden
-            found.
+            found. Neither has anything of a calibration without visibility.
         summary: Single numbers by name.
     """
 
@@ -124,7 +124,6 @@ def measure(calibration: Calibration, seen: Observations) -> Quality:
             f"Only {int(known.sum())} landmarks have an error to compare with; give more faces."
         )
     sigma = calibration.sigma(seen.spread)
-    visibility = calibration.visibility(seen.spread, seen.confidence, seen.yaw_asymmetry)
     order = np.argsort(sigma[known], kind="stable")
     expected = np.sqrt(2.0) * sigma[known][order]
     observed = seen.errors[known][order].astype(np.float64)
@@ -135,10 +134,39 @@ def measure(calibration: Calibration, seen: Observations) -> Quality:
     means = np.cumsum(observed) / np.arange(1, len(observed) + 1)
     shares = np.linspace(0.5, 1.0, 51)
     kept = np.ceil(shares * len(observed)).astype(int) - 1
-    visible = seen.visibility == 2
+    aurocs: dict[str, dict[str, float]] = {}
+    rates: dict[str, np.ndarray] = {}
+    log_loss: dict[str, float] = {}
+    if calibration.has_visibility:
+        visibility = calibration.visibility(seen.spread, seen.confidence, seen.yaw_asymmetry)
+        aurocs, rates = _rank_visibility(visibility, seen.visibility)
+        told = seen.visibility >= 0
+        right = np.where(seen.visibility == 2, visibility, 1.0 - visibility)[told]
+        if told.any():
+            log_loss["visibility_log_loss"] = float(-np.mean(np.log(np.maximum(right, 1e-6))))
+    summary = {
+        "mean_error": float(observed.mean()),
+        "mean_error_without_tenth": float(means[kept[np.searchsorted(shares, 0.9 - 1e-9)]]),
+        "mean_error_before_registration": float(seen.unregistered[known].mean()),
+        "expected_over_observed": float(
+            np.sqrt(np.mean(np.square(expected)) / np.mean(np.square(observed)))
+        ),
+        **log_loss,
+        "faces": seen.faces,
+        "views": len(seen.spread),
+        "left_out": seen.left_out,
+    }
+    return Quality(np.transpose(deciles), np.stack([shares, means[kept]]), aurocs, rates, summary)
+
+
+def _rank_visibility(
+    visibility: np.ndarray, labels: np.ndarray
+) -> tuple[dict[str, dict[str, float]], dict[str, np.ndarray]]:
+    """Returns `aurocs` and `rates` of a `Quality`."""
+    visible = labels == 2
     aurocs, rates = {}, {}
     for kind, mark in HIDDEN.items():
-        hidden = seen.visibility == mark
+        hidden = labels == mark
         aurocs[kind] = {
             "all": auroc(visibility[hidden], visibility[visible]),
             "same_landmark": _same_landmark(visibility, hidden, visible),
@@ -149,20 +177,7 @@ def measure(calibration: Calibration, seen: Observations) -> Quality:
             scores = (np.sort(visibility[these]) for these in (visible, hidden))
             shares_below = [np.searchsorted(s, limits, side="right") / len(s) for s in scores]
             rates[kind] = np.stack(shares_below)
-    right = np.where(visible, visibility, 1.0 - visibility)
-    summary = {
-        "mean_error": float(observed.mean()),
-        "mean_error_without_tenth": float(means[kept[np.searchsorted(shares, 0.9 - 1e-9)]]),
-        "mean_error_before_registration": float(seen.unregistered[known].mean()),
-        "expected_over_observed": float(
-            np.sqrt(np.mean(np.square(expected)) / np.mean(np.square(observed)))
-        ),
-        "visibility_log_loss": float(-np.mean(np.log(np.maximum(right, 1e-6)))),
-        "faces": seen.faces,
-        "views": len(seen.spread),
-        "left_out": seen.left_out,
-    }
-    return Quality(np.transpose(deciles), np.stack([shares, means[kept]]), aurocs, rates, summary)
+    return aurocs, rates
 
 
 def _same_landmark(scores: np.ndarray, hidden: np.ndarray, visible: np.ndarray) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -24,7 +25,7 @@ from keras_facealign.errors import FaceAlignError
 from keras_facealign.landmarks import LandmarkScheme
 
 if TYPE_CHECKING:
-    from keras_facealign.calibration import Observations
+    from keras_facealign.calibration import Calibration, Observations
     from keras_facealign.data.labels import LabelSet
 
 PartName = Literal["calibration", "validation", "all"]
@@ -55,7 +56,8 @@ def calibrate(
     calibration.json in the preset's folder, which from_preset and exports use.
 
     Of labels of your own, half is fitted on, and half measured on, whole persons where the labels
-    tell them; give faces that the network was not trained on.
+    tell them; give faces that the network was not trained on. Without hidden points in the labels,
+    visibility stays as it was.
 
     Copies of MERL-RAV that were cropped from AFLW have slightly shifted labels, so labels are moved
     onto the prediction first. This hides errors that shift or scale the whole face: check with
@@ -63,8 +65,7 @@ def calibrate(
 
     Args:
         data: Folder of the data set in its official layout, or labels of your own.
-        data_set: Name of the data set; its labels must include visibility. Default: labels of your
-            own, else merl_rav.
+        data_set: Name of the data set. Default: labels of your own, else merl_rav.
         split: Split to use.
         views: Views of each face, with random errors of the box.
         register: Shift and scale each face's labels onto the prediction before computing errors;
@@ -108,7 +109,10 @@ def calibrate(
         # The number of faces in a part is known only after all have been read.
         with common.progress_bar(f"Faces to {purpose}", limit) as advance:
             return collect_predictions(
-                model, faces, views, registered, seed, on_face=advance, without=without
+                *(model, faces, views, registered, seed),
+                on_face=advance,
+                without=without,
+                unlabeled_is_hidden=labels is None,
             )
 
     source = data.name if labels is not None else f"{data_set or 'merl_rav'} {split}"
@@ -122,7 +126,7 @@ def calibrate(
         title = f"{folder.name} on {source}" + ("" if part == "all" else f", part for {part}")
     else:
         # The observations must not depend on an earlier calibration.
-        model.calibration = None
+        before, model.calibration = model.calibration, None
         fitted = run("calibration", "calibrate on")
         fitted_on = (
             f"{source}, part to calibrate on: {fitted.faces} faces, {len(fitted.spread)} views"
@@ -130,10 +134,27 @@ def calibrate(
             + ", errors of the jaw left out" * without_jaw
         )
         calibration = fit_calibration(fitted, fitted_on, weights_fingerprint(model))
+        calibration = _with_visibility(calibration, before)
         seen = run("validation", "validate on")
         title = f"{folder.name} on {source}, part to validate on"
     _finish(folder, calibration, measure(calibration, seen), title, report, not check_only)
     common.list_skipped(skipped)
+
+
+def _with_visibility(calibration: Calibration, before: Calibration | None) -> Calibration:
+    """Keeps the visibility of these weights where the labels do not tell what is hidden."""
+    if calibration.has_visibility:
+        return calibration
+    kept = before is not None and before.has_visibility
+    common.say(
+        "No landmark is labeled as hidden, or none as visible: standard deviations are calibrated, "
+        + ("visibility stays as it was." if kept else "visibility is not.")
+    )
+    if not kept:
+        return calibration
+    from keras_facealign.calibration.formula import VISIBILITY
+
+    return replace(calibration, **{name: getattr(before, name) for name in VISIBILITY})
 
 
 def _own_labels(

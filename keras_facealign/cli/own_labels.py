@@ -33,15 +33,11 @@ def is_own(path: Path) -> bool:
     """Whether a path is that of labels of one's own, not of a known data set's folder."""
     if not path.is_dir():
         return path.is_file() or path.suffix.lower() in _LABEL_FILES
-    from keras_facealign.data.catalog import guess
+    from keras_facealign.data.labels import guess_kind
     from keras_facealign.data.readers import ibug_300w
 
-    if guess(path) != "ibug_300w":
-        return True
     if ibug_300w.survey(path).found:
         return False
-    from keras_facealign.data.labels import guess_kind
-
     try:
         guess_kind(path)
     except FaceAlignError:

@@ -109,9 +109,7 @@ def open_faces(
     if own and (validation in (None, "none") or Path(str(validation)).exists()):
         return _own_faces(paths, validation, given, skipped, reading)
     refuse_reading(reading)
-    from keras_facealign.data.catalog import guess
-
-    names = data_sets or [guess(folder) for folder in paths]
+    names = data_sets or ["pts_folder" if is_own(path) else "ibug_300w" for path in paths]
     sources = _sources(paths, names, splits or ["train"])
     stream = chain.from_iterable([common.load_faces(*source, skipped) for source in sources])
     first = next(stream)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -150,21 +149,6 @@ def load(
     """
     check_choice(name, sorted(LOADERS), "There is no data set")
     return LOADERS[name](root, split, strict=strict, on_skip=on_skip)
-
-
-def guess(root: str | os.PathLike[str]) -> str:
-    """Guesses what a folder holds whose data set is not named.
-
-    Returns:
-        `"pts_folder"` if there are pictures with `.pts` files, but not those of 300W; `"ibug_300w"`
-        otherwise.
-    """
-    root = Path(root)
-    if not ibug_300w.survey(root).found:
-        with suppress(FaceAlignError):
-            pts_folder.find_samples(root)
-            return "pts_folder"
-    return "ibug_300w"
 
 
 def find(data_set: DataSet, folder: str | os.PathLike[str]) -> tuple[Path, Survey]:

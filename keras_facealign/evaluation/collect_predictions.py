@@ -32,6 +32,7 @@ def collect_predictions(
     seed: int = 0,
     on_face: Callable[[], Any] | None = None,
     without: Sequence[int] = (),
+    unlabeled_is_hidden: bool = True,
 ) -> Observations:
     """Collects a network's outputs for labeled faces and their errors.
 
@@ -53,6 +54,8 @@ def collect_predictions(
         on_face: Called after each face.
         without: Landmarks whose labels are defined differently from the network's, such as the jaw
             of faces labeled in 2D for a network of 3D landmarks; their errors are left out.
+        unlabeled_is_hidden: Whether landmarks without a position are hidden by the head itself, as
+            in MERL-RAV. Otherwise it is unknown whether they are.
 
     Returns:
         The observations, a row a view.
@@ -82,6 +85,8 @@ def collect_predictions(
     visibility = outputs["visibility"].astype(np.int32)
     labels = np.where(visibility[..., None] > 0, outputs["labels"], np.nan)
     labels[:, list(without)] = np.nan
+    if not unlabeled_is_hidden:
+        visibility[visibility == 0] = -1
     found = outputs["landmarks"]
     registered, left_out = _register(found, labels) if register else (labels, 0)
     return Observations(

@@ -20,8 +20,8 @@ LandmarkOutputs = dict[str, Any]
 * `confidence`: float32 (B, K), 0 to 1: the highest probability of the landmark's heatmap.
 * `sigma`, only from calibrated models: float32 (B, K), standard deviation of the position along
   each axis in pixels of the crop.
-* `visibility`, only from calibrated models: float32 (B, K), probability that the landmark is not
-  hidden.
+* `visibility`, only from models calibrated on labels of hidden landmarks: float32 (B, K),
+  probability that the landmark is not hidden.
 """
 
 

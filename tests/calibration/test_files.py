@@ -31,9 +31,20 @@ def test_round_trip_is_exact_and_a_line_a_list(path):
     assert len(path.read_text().splitlines()) < 25
 
 
+def test_round_trip_without_visibility(tmp_path):
+    before = some_calibration(**dict.fromkeys(ARRAYS[3:]))
+    path = write_calibration(before, tmp_path / "calibration.json")
+    assert json.loads(path.read_text())["visibility"] is None
+    after = read_calibration(path)
+    np.testing.assert_array_equal(after.factors, before.factors)
+    assert not after.has_visibility
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (lambda v: v.pop("visibility"), "visibility.bias must be"),
+        (lambda v: v["visibility"].pop("turn_weights"), "visibility.turn_weights must be"),
         (lambda v: v.update(format=2), "format is 2"),
         (lambda v: v.pop("format"), "format is None"),
         (lambda v: v.update(scheme="ibug67"), "Unknown landmark scheme"),

@@ -94,8 +94,6 @@ def test_a_weight_of_the_wrong_sign_is_zero():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda s: {"visibility": np.full_like(s.visibility, 2)}, "labeled as hidden"),
-        (lambda s: {"visibility": np.ones_like(s.visibility)}, "labeled as visible"),
         (lambda s: {"errors": np.full_like(s.errors, np.nan)}, "There are 0 landmarks"),
         (lambda s: {"spread": np.ones_like(s.spread)}, "the same spread"),
     ],
@@ -104,3 +102,27 @@ def test_observations_that_tell_nothing(change, message):
     seen = observations(rows=40)
     with pytest.raises(FaceAlignError, match=message):
         fit_calibration(replace(seen, **change(seen)))
+
+
+@pytest.mark.parametrize("mark", [1, 2])
+def test_labels_that_do_not_tell_what_is_hidden_leave_visibility_alone(fitted, mark):
+    seen = observations()
+    # Neither does a label that is missing.
+    alike = replace(seen, visibility=np.where(seen.visibility > 0, mark, -1))
+    found = fit_calibration(alike)
+    assert not found.has_visibility and fitted.has_visibility
+    for name in ("spreads", "sigmas", "factors"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(fitted, name))
+
+
+def test_landmarks_of_unknown_visibility_do_not_count():
+    seen = observations(seed=6)
+    unknown = np.random.default_rng(0).uniform(size=seen.visibility.shape) < 0.5
+    marks = np.where(unknown, -1, seen.visibility)
+    found = fit_calibration(replace(seen, visibility=marks))
+    # Fits of all landmarks together, of the half that is known.
+    p = found.visibility(seen.spread, seen.confidence, seen.yaw_asymmetry)
+    assert (seen.visibility == 2)[unknown].mean() == pytest.approx(p[unknown].mean(), abs=0.01)
+    hidden = fit_calibration(replace(seen, visibility=np.where(unknown, 0, seen.visibility)))
+    taken = hidden.visibility(seen.spread, seen.confidence, seen.yaw_asymmetry)
+    assert taken[unknown].mean() < p[unknown].mean() - 0.1

@@ -115,15 +115,17 @@ def test_outputs_on_tensors_are_those_on_arrays_and_those_of_a_loop():
         assert arrays[name].shape == (2, 68)
         np.testing.assert_allclose(as_numpy(tensors[name]), arrays[name], rtol=2e-4, atol=1e-6)
     turn = yaw_asymmetry(landmarks, face_sides(IBUG68))
+    names = ("bias", "peak_weights", "spread_weights", "yaw_weights")
+    bias, of_peak, of_spread, of_yaw = (np.asarray(getattr(calibration, name)) for name in names)
     for i, k in ((0, 0), (1, 20), (1, 67)):
         p = [1 / (1 + math.exp(-float(v))) for v in heatmaps[i, :, :, k].ravel()]
         area = sum(p) ** 2 / sum(v * v for v in p) * (32 / 16) ** 2
         spread = math.sqrt(area / (4 * math.pi))
         score = (
-            calibration.bias[k]
-            + calibration.peak_weights[k] * float(heatmaps[i, :, :, k].max())
-            + calibration.spread_weights[k] * math.log(spread)
-            + calibration.yaw_weights[k] * float(turn[i, 0])
+            bias[k]
+            + of_peak[k] * float(heatmaps[i, :, :, k].max())
+            + of_spread[k] * math.log(spread)
+            + of_yaw[k] * float(turn[i, 0])
         )
         assert arrays["visibility"][i, k] == pytest.approx(1 / (1 + math.exp(-score)), rel=1e-3)
 
@@ -147,3 +149,19 @@ def test_outputs_on_tensors_are_those_on_arrays_and_those_of_a_loop():
 def test_values_that_no_calibration_has(changes, message):
     with pytest.raises(FaceAlignError, match=message):
         some_calibration(**changes)
+
+
+@pytest.mark.parametrize("kind", ["numpy", "tensor"])
+def test_without_visibility_sigma_is_the_same(kind):
+    names = ("bias", "peak_weights", "spread_weights", "yaw_weights")
+    with_all, without = some_calibration(), some_calibration(**dict.fromkeys(names))
+    heatmaps = np.random.default_rng(5).normal(-3, 2, (2, 16, 16, 68))
+    arguments = as_kind(heatmaps, kind), as_kind(np.ones((2, 68, 2)), kind), None
+    found = without(*arguments)
+    assert set(found) == {"sigma"}
+    sigma = with_all.sigma(spread_of_heatmaps(arguments[0], 32))
+    np.testing.assert_array_equal(as_numpy(found["sigma"]), as_numpy(sigma))
+    with pytest.raises(FaceAlignError, match="has no visibility"):
+        without.visibility(np.ones((1, 68)), np.ones((1, 68)), np.ones((1, 1)))
+    with pytest.raises(FaceAlignError, match="yaw_weights is missing"):
+        some_calibration(yaw_weights=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -74,3 +75,22 @@ def test_numbers_fit_json(calibration, seen):
     value = json.loads(json.dumps(measure(calibration, seen).to_dict(), allow_nan=False))
     assert len(value["tenths"]) == 10
     assert set(value["auroc"]) == {"behind something", "by the head"}
+
+
+def test_without_visibility_the_errors_are_measured(calibration, seen):
+    names = ("bias", "peak_weights", "spread_weights", "yaw_weights")
+    quality = measure(replace(calibration, **dict.fromkeys(names)), seen)
+    np.testing.assert_array_equal(quality.deciles, measure(calibration, seen).deciles)
+    assert quality.aurocs == quality.rates == {}
+    json.dumps(quality.to_dict(), allow_nan=False)
+    assert "AUROC" not in str(quality.to_tables("t")[1].columns[0]._cells)
+
+
+def test_landmarks_of_unknown_visibility_do_not_count(calibration, seen):
+    hidden = seen.visibility != 2
+    quality = measure(calibration, replace(seen, visibility=np.where(hidden, -1, 2)))
+    assert [kind["landmarks"] for kind in quality.aurocs.values()] == [0, 0]
+    assert quality.rates == {}
+    p = calibration.visibility(seen.spread, seen.confidence, seen.yaw_asymmetry)
+    loss = -np.mean(np.log(p[~hidden]))
+    assert quality.summary["visibility_log_loss"] == pytest.approx(loss, rel=1e-4)

@@ -12,8 +12,10 @@ from PIL import Image
 from keras_facealign.calibration import read_calibration, weights_fingerprint
 from keras_facealign.cli import main
 from keras_facealign.data.partition import part_of
+from keras_facealign.models import FaceAlignModel
 from keras_facealign.presets import from_preset, save_to_preset
-from tests.models.tiny import fix_weights, tiny_model
+from tests.cli.test_scheme import NAMES, write_labels
+from tests.models.tiny import architecture, fix_weights, tiny_model
 from tfds_builders.ibug_300w.make_dummy_data import template
 
 
@@ -103,3 +105,45 @@ def test_what_cannot_be_done_is_one_line(preset, data, capsys, more, message):
     assert message in error
     assert error.count("\n") == 1
     assert not (preset / "calibration.json").exists()
+
+
+def write_noisy_labels(folder):
+    labels = write_labels(folder, count=60)
+    rng = np.random.default_rng(1)
+    for index in range(60):
+        noise = rng.integers(0, 256, (80, 80, 3)).astype("uint8")
+        Image.fromarray(noise).save(folder / f"{index}.png")
+    return labels
+
+
+def test_labels_without_hidden_points_calibrate_sigma_alone(tmp_path, capsys):
+    scheme = {"name": "mine", "names": NAMES, "flip_pairs": [[1, 2], [4, 5]]}
+    model = fix_weights(FaceAlignModel(architecture(num_landmarks=6), scheme=scheme))
+    preset = save_to_preset(model, tmp_path / "own")
+    labels = write_noisy_labels(tmp_path)
+    content = json.loads(labels.read_text())
+    for annotation in content["annotations"][::7]:
+        annotation["keypoints"][2] = 0  # a point that was not labeled, which is not hidden
+    labels.write_text(json.dumps(content))
+    words = ["calibrate", str(preset), "--data", str(labels), "--views", "8"]
+    assert main(words) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "standard deviations are calibrated, visibility is not." in printed
+    assert "AUROC" not in printed
+    assert not read_calibration(preset / "calibration.json").has_visibility
+    crops = np.zeros((1, model.input_size, model.input_size, 3), np.uint8)
+    outputs = from_preset(preset).predict_outputs(crops)
+    assert "sigma" in outputs and "visibility" not in outputs
+
+    # Visibility that these weights have stays.
+    for annotation in content["annotations"]:
+        annotation["keypoints"][5] = 1
+    labels.write_text(json.dumps(content))
+    assert main(words) == 0
+    assert "AUROC" in capsys.readouterr().out
+    before = read_calibration(preset / "calibration.json")
+    write_noisy_labels(tmp_path)
+    assert main(words) == 0
+    assert "visibility stays as it was" in " ".join(capsys.readouterr().out.split())
+    after = read_calibration(preset / "calibration.json")
+    np.testing.assert_array_equal(after.bias, before.bias)
