@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -12,7 +11,7 @@ import pytest
 from keras_facealign import FaceAlignError, read_image
 from keras_facealign.corpus import AlignOptions, align_shard, plan, prepare
 from tests.corpus.samples import load
-from tests.paths import ROOT
+from tests.paths import ROOT, load_script
 
 pytest.importorskip("pyarrow")
 SCRIPT = ROOT / "benchmarks" / "corpus.py"
@@ -21,13 +20,7 @@ SETTINGS = AlignOptions().to_dict()
 
 @pytest.fixture(scope="module")
 def corpus():
-    spec = importlib.util.spec_from_file_location("benchmark_of_a_corpus", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, spec.name, module)  # where dataclasses look for it
-        spec.loader.exec_module(module)
-        yield module
+    return load_script(SCRIPT)
 
 
 def test_every_broken_kind_is_broken_and_photos_differ(corpus):

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import importlib.resources
-import importlib.util
 import zipfile
 
 import numpy as np
 import pytest
 
 from keras_facealign.runtimes.litert import TFLiteGraph
-from tests.paths import ROOT
+from tests.paths import ROOT, load_script
 
-spec = importlib.util.spec_from_file_location(
-    "export_blazeface", ROOT / "benchmarks" / "export_blazeface.py"
-)
-export = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(export)
+export = load_script(ROOT / "benchmarks" / "export_blazeface.py")
 
 
 @pytest.fixture(scope="module")

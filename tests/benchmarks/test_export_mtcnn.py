@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import importlib.resources
-import importlib.util
 
 import numpy as np
 import pytest
 
 from keras_facealign.runtimes.litert import TFLiteGraph
-from tests.paths import ROOT
+from tests.paths import ROOT, load_script
 
-spec = importlib.util.spec_from_file_location(
-    "export_mtcnn", ROOT / "benchmarks" / "export_mtcnn.py"
-)
-export = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(export)
+export = load_script(ROOT / "benchmarks" / "export_mtcnn.py")
 
 
 @pytest.fixture(scope="module")

@@ -122,6 +122,49 @@ def test_tf_dataset_draws_anew_in_each_pass_and_repeats_with_its_seed(tfrecord):
     assert np.abs(passes(4)[0] - first).max() > 0.5
 
 
+@pytest.mark.parametrize(
+    ("batch_size", "shuffle", "parts"), [(6, False, 2), (6, False, 3), (4, True, 2), (2, True, 2)]
+)
+def test_tf_dataset_shards_are_parts_of_the_whole_batches(tfrecord, batch_size, shuffle, parts):
+    options = {"data_dir": tfrecord, "shuffle": shuffle, "jitter": BoxJitter(), "seed": 5}
+
+    def make(**shard):
+        return tf_dataset_from_tfds("ibug_300w", "train", batch_size, **options, **shard)
+
+    whole, shards = make(), [make(shard=(index, parts)) for index in range(parts)]
+    for shard in shards:
+        assert int(shard.cardinality()) == 6 // batch_size
+        # Known to TensorFlow, as several devices need it.
+        sizes = {spec.shape[0] for spec in shard.element_spec.values()}
+        assert sizes == {batch_size // parts}
+    passes = []
+    for _ in range(2):
+        batches = list(whole.as_numpy_iterator())
+        assert len(batches) == 6 // batch_size
+        divided = zip(*(shard.as_numpy_iterator() for shard in shards), strict=True)
+        for batch, rows in zip(batches, divided, strict=True):
+            for name, values in batch.items():
+                np.testing.assert_array_equal(np.concatenate([r[name] for r in rows]), values)
+        passes.append(batches)
+    assert np.abs(passes[0][0]["landmarks"] - passes[1][0]["landmarks"]).max() > 0.5
+    # A process that begins again draws what it drew at first.
+    again = next(make(shard=(1, parts)).as_numpy_iterator())
+    share = batch_size // parts
+    np.testing.assert_array_equal(again["image"], passes[0][0]["image"][share : 2 * share])
+
+
+def test_tf_dataset_shards_refuse_a_short_batch_and_no_shard(tfrecord):
+    options = {"data_dir": tfrecord}
+    with pytest.raises(FaceAlignError, match="6 faces leave a short batch of 2, .* divides 6"):
+        tf_dataset_from_tfds("ibug_300w", "train", 4, shard=(0, 2), **options)
+    with pytest.raises(FaceAlignError, match="short batch of 6"):  # the only one, also shuffled
+        tf_dataset_from_tfds("ibug_300w", "train", 8, shard=(0, 2), shuffle=True, **options)
+    with pytest.raises(FaceAlignError, match="shard"):
+        tf_dataset_from_tfds("ibug_300w", "train", 6, shard=(2, 2), **options)
+    with pytest.raises(FaceAlignError, match="batch_size|shard"):
+        tf_dataset_from_tfds("ibug_300w", "train", 3, shard=(0, 2), **options)
+
+
 @pytest.mark.parametrize("factor", [2, 4, 8])
 def test_large_jpeg_decoded_small_gives_the_same_crop(factor):
     """A face much larger than the crop, decoded at a part of its resolution and in full."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 import cv2
 import numpy as np
 import pytest
@@ -11,7 +9,7 @@ import pytest
 from keras_facealign.data import PackedFaces
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.landmarks import convert_landmarks
-from tests.paths import ROOT
+from tests.paths import ROOT, load_script
 
 PATH = ROOT / "examples" / "self_training.py"
 PHOTO = cv2.imread(str(PATH.parent / "astronaut.jpg"))
@@ -22,10 +20,7 @@ pytest.importorskip("ai_edge_litert")
 
 @pytest.fixture(scope="module")
 def script():
-    spec = importlib.util.spec_from_file_location("self_training", PATH)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(PATH)
 
 
 def line(name, points):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 import pytest
 
 from keras_facealign import FaceAligner
 from keras_facealign.recognition import Embedder, training
-from tests.paths import ROOT
+from tests.paths import ROOT, load_script
 from tests.recognition.drawn import aligner, draw_cfp, mean_color
 from tests.recognition.test_training import small_network
 
@@ -20,10 +18,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture
 def table3(monkeypatch):
-    spec = importlib.util.spec_from_file_location("table3", ROOT / "examples" / "table3.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_script(ROOT / "examples" / "table3.py")
     monkeypatch.setattr(FaceAligner, "from_preset", classmethod(lambda *args: aligner()))
     monkeypatch.setattr(training, "MobileFaceNet", small_network)
     return module

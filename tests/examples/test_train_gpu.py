@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 
@@ -14,21 +13,14 @@ from keras_facealign.data import pack
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.presets import from_preset, save_to_preset
 from tests.models.tiny import CROP, SIZE, as_numpy, faces, fix_weights, tiny_model
-from tests.paths import ROOT
+from tests.paths import ROOT, load_script
 
 PATH = ROOT / "examples" / "train_gpu.py"
 
 
 @pytest.fixture(scope="module")
 def script():
-    spec = importlib.util.spec_from_file_location("train_gpu", PATH)
-    module = importlib.util.module_from_spec(spec)
-    import sys
-
-    sys.modules["train_gpu"] = module  # where dataclasses look their module up
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["train_gpu"]
+    return load_script(PATH)
 
 
 def test_the_rate_warms_up_and_falls_to_nothing(script):

@@ -23,7 +23,7 @@ from keras_facealign.networks import Architecture
 from keras_facealign.presets import from_preset, preset_architecture
 from keras_facealign.training import TrainingConfig, fit, make_optimizer
 from tests.models.tiny import CROP, SIZE, as_numpy, faces, fix_weights, tiny_model
-from tests.paths import ROOT
+from tests.paths import ROOT, load_script
 
 # Nearly all tests train a network.
 pytestmark = pytest.mark.slow
@@ -508,10 +508,7 @@ def fit_batches(output, batches):
 
 
 def test_the_example_describes_a_run_that_can_be():
-    path = ROOT / "examples" / "train_2d.py"
-    spec = importlib.util.spec_from_file_location("train_2d", path)
-    example = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(example)
+    example = load_script(ROOT / "examples" / "train_2d.py")
     config = example.make_config(epochs=3, learning_rate=1e-3, seed=5)
     assert json.loads(json.dumps(dataclasses.asdict(config)))["epochs"] == 3
     assert preset_architecture("sat1_cab_mobile") == Architecture(**example.ARCHITECTURE)
