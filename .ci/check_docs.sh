@@ -23,10 +23,5 @@ print(config['options.extras_require']['docs'].strip())")
 fi
 NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet --site-dir "$work/site"
 python .ci/check_site.py "$work/site"
-python .ci/run_tutorials.py
 python .ci/make_notebooks.py --check
-if python -c "import ipykernel, nbconvert" 2>/dev/null; then
-    python .ci/make_notebooks.py --run
-else
-    echo "nbconvert or ipykernel is not installed: the notebooks are not run."
-fi
+python .ci/run_tutorials.py

@@ -3,7 +3,7 @@
 #
 #     .ci/check_litert.sh WHEEL PHOTO
 #
-# PHOTO is scikit-image's astronaut. Needs python3 and pip's access to a package index.
+# PHOTO is scikit-image's astronaut. Needs python3 and uv with access to a package index.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 wheel=$(realpath "$1")
@@ -16,11 +16,10 @@ trap 'rm -rf "$work"' EXIT
 unset PYTHONPATH KERAS_BACKEND
 cd "$work" # away from the source tree, which Python would otherwise import
 
-python3 -m venv env
+python3 -m venv --without-pip env
 python=$work/env/bin/python
-"$python" -m pip install -qq --upgrade pip
 before=$(du -sm env | cut -f1)
-"$python" -m pip install -qq "$wheel[litert]"
+uv pip install -q --python "$python" "$wheel[litert]"
 megabytes=$(($(du -sm env | cut -f1) - before))
 echo "installed: $megabytes MB"
 
@@ -33,8 +32,8 @@ present = [name for name in ("keras", "tensorflow", "mtcnn") if importlib.util.f
 if present:
     sys.exit(f"installed although nothing asked for it: {', '.join(present)}")
 clock = (
-    "import time; start = time.perf_counter(); import keras_facealign; "
-    "print(time.perf_counter() - start)"
+    "import time; start = time.process_time(); import keras_facealign; "
+    "print(time.process_time() - start)"
 )
 command = [sys.executable, "-c", clock]
 seconds = min(float(subprocess.check_output(command)) for _ in range(5))

@@ -4,11 +4,13 @@
 #     .ci/check_no_compiler.sh WHEEL [ENVIRONMENT]
 #
 # ENVIRONMENT is the folder of the virtual environment, which then stays; default: a temporary one.
-# Needs python3 and pip's access to a package index.
+# Needs python3 and uv with access to a package index: uv takes a fraction of pip's processor time
+# for the same packages.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 wheel=$(realpath "$1")
 python3=$(command -v python3)
+uv=$(command -v uv)
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -24,8 +26,7 @@ without_compiler() {
     env -u CC -u CXX -u KERAS_BACKEND -u PYTHONPATH -u KERAS_FACEALIGN_NATIVE \
         PATH="$env/bin" KERAS_FACEALIGN_CACHE="$work/cache" TF_CPP_MIN_LOG_LEVEL=3 "$@"
 }
-"$python3" -m venv "$env"
-without_compiler python -m pip install -qq --upgrade pip
-without_compiler python -m pip install -qq "$wheel[tensorflow]"
+"$python3" -m venv --without-pip "$env"
+without_compiler "$uv" pip install -q --python "$env/bin/python" "$wheel[tensorflow]"
 without_compiler keras-facealign --version
 without_compiler python "$root/.ci/check_deformable.py" portable

@@ -4,7 +4,7 @@
 #
 #     .ci/check_no_tensorflow.sh WHEEL PHOTO
 #
-# PHOTO is scikit-image's astronaut. Needs python3 and pip's access to a package index.
+# PHOTO is scikit-image's astronaut. Needs python3 and uv with access to a package index.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 wheel=$(realpath "$1")
@@ -16,10 +16,9 @@ unset PYTHONPATH KERAS_FACEALIGN_NATIVE
 export KERAS_BACKEND=jax KERAS_FACEALIGN_CACHE=$work/cache
 cd "$work" # away from the source tree, which Python would otherwise import
 
-python3 -m venv env
+python3 -m venv --without-pip env
 python=$work/env/bin/python
-"$python" -m pip install -qq --upgrade pip
-"$python" -m pip install -qq "$wheel[jax]"
+uv pip install -q --python "$python" "$wheel[jax]"
 "$python" -c "
 import importlib.util, sys
 import keras_facealign, keras_facealign.data, keras_facealign.export, keras_facealign.layers

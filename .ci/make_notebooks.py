@@ -2,10 +2,10 @@
 
     python .ci/make_notebooks.py            # writes them
     python .ci/make_notebooks.py --check    # fails if they are not those of the pages
-    python .ci/make_notebooks.py --run      # runs them in a temporary folder; needs nbconvert
 
 Text becomes cells of text, `python` blocks cells of code, and `console` blocks cells of bash.
 Expected outputs (`text` blocks) are left out: running a notebook shows its own.
+`.ci/run_tutorials.py` runs the notebooks in the place of their pages.
 """
 
 from __future__ import annotations
@@ -13,10 +13,7 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -36,8 +33,6 @@ if not pathlib.Path("examples").is_dir():
 
 
 def main() -> None:
-    if "--run" in sys.argv[1:]:
-        sys.exit(sum(not run(NOTEBOOKS / f"{name}.ipynb") for name in PAGES))
     for name, page in PAGES.items():
         path, content = NOTEBOOKS / f"{name}.ipynb", notebook(page)
         if "--check" in sys.argv[1:]:
@@ -59,7 +54,7 @@ def notebook(page: Path) -> str:
         cells.append(words(text[last : block.start()], page))
         last = block.end()
         if language == "console":
-            code = f"%%bash\n{code}"
+            code = f"%%bash -e\n{code}"
         if language != "text":
             cells.append(("code", code))
     cells.append(words(text[last:], page))
@@ -88,26 +83,6 @@ def words(text: str, page: Path) -> tuple[str, str]:
 def lines(source: str) -> list[str]:
     """The lines of a cell, the last one without its end."""
     return source.rstrip("\n").splitlines(keepends=True)
-
-
-def run(path: Path) -> bool:
-    """Runs a notebook in a folder of its own with a copy of `examples/`."""
-    environment = {
-        **os.environ,
-        "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-    }
-    command = [sys.executable, "-m", "nbconvert", "--to", "notebook", "--execute", "--stdout"]
-    with tempfile.TemporaryDirectory() as folder:
-        ignored = shutil.ignore_patterns("mobile_web", "notebooks")
-        shutil.copytree(ROOT / "examples", Path(folder) / "examples", ignore=ignored)
-        shutil.copy(path, folder)
-        done = subprocess.run(
-            [*command, path.name], cwd=folder, env=environment, stdout=subprocess.PIPE, check=False
-        )
-    print(f"{path.name}: {'ran' if done.returncode == 0 else 'failed'}", flush=True)
-    return done.returncode == 0
 
 
 if __name__ == "__main__":
