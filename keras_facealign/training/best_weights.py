@@ -19,6 +19,7 @@ class BestWeights(keras.callbacks.Callback):
     """Keeps the weights of the epoch with the best validation, and ends a run that gets no better.
 
     Epochs are compared by the validation's NME or, where no face could be measured, by its loss.
+    With `start`, the weights that the run starts from count as well, as epoch 0.
 
     Args:
         folder: Folder of the run's backup, where the weights are kept.
@@ -29,8 +30,9 @@ class BestWeights(keras.callbacks.Callback):
         super().__init__()
         self.folder = folder
         self.patience = patience
-        self.epoch = 0
+        self.epoch: int | None = None
         self.best = (True, math.inf)
+        self._start: list[np.ndarray] = []
 
     @property
     def _note(self) -> Path:
@@ -38,6 +40,24 @@ class BestWeights(keras.callbacks.Callback):
 
     def _file(self, epoch: int) -> Path:
         return self.folder / f"best_{epoch:06d}.npz"
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """What the best epoch was chosen by."""
+        by_loss, score = self.best
+        return {"val_loss" if by_loss else "val_nme": score}
+
+    def start(self, model: Any, held_out: Any) -> None:
+        """Validates the weights that a run starts from; a run that gets no better keeps them.
+
+        Args:
+            model: The compiled model.
+            held_out: Batches to validate on.
+        """
+        logs = model.evaluate(held_out, verbose=0, return_dict=True)
+        if self._is_better(0, logs):
+            # Written after the first epoch: a folder of backups tells that there is one.
+            self._start = model.get_weights()
 
     def restore(self, epochs: int) -> None:
         """Reads the best epoch so far of a run that is resumed.
@@ -49,32 +69,43 @@ class BestWeights(keras.callbacks.Callback):
             return
         note = read_json_object(self._note)
         epoch, score = note.get("epoch"), note.get("score")
-        if type(epoch) is int and isinstance(score, float) and 0 < epoch <= epochs:
+        if type(epoch) is int and isinstance(score, float) and 0 <= epoch <= epochs:
             self.epoch, self.best = epoch, (bool(note.get("by_loss")), score)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        logs = logs or {}
-        score = float(logs.get("val_nme", math.nan))
+        names = {"nme": "val_nme", "loss": "val_loss"}
+        values = {key: (logs or {}).get(name, math.nan) for key, name in names.items()}
+        if self._is_better(epoch + 1, values):
+            if keras.backend.backend() == "jax":
+                self.model.jax_state_sync()
+            self._save(epoch + 1, self.model.get_weights())
+        else:
+            if self._start:
+                self._save(0, self._start)
+            if epoch + 1 - (self.epoch or 0) >= self.patience:
+                self.model.stop_training = True
+        self._start = []
+
+    def _is_better(self, epoch: int, logs: dict[str, Any]) -> bool:
+        """Compares an epoch with the best so far, and notes it where it is better."""
+        score = float(logs.get("nme", math.nan))
         by_loss = not math.isfinite(score)
         if by_loss:
-            score = float(logs.get("val_loss", math.nan))
-        if math.isfinite(score) and (by_loss, score) < self.best:
-            self.best, self.epoch = (by_loss, score), epoch + 1
-            self._save()
-        elif epoch + 1 - self.epoch >= self.patience:
-            self.model.stop_training = True
+            score = float(logs.get("loss", math.nan))
+        better = math.isfinite(score) and (by_loss, score) < self.best
+        if better:
+            self.best, self.epoch = (by_loss, score), epoch
+        return better
 
-    def _save(self) -> None:
+    def _save(self, epoch: int, weights: list[np.ndarray]) -> None:
         self.folder.mkdir(exist_ok=True)
-        if keras.backend.backend() == "jax":
-            self.model.jax_state_sync()
-        arrays = {str(i): array for i, array in enumerate(self.model.get_weights())}
-        atomic_write(self._file(self.epoch), lambda file: np.savez(file, **arrays))
-        note = {"epoch": self.epoch, "by_loss": self.best[0], "score": self.best[1]}
+        arrays = {str(i): array for i, array in enumerate(weights)}
+        atomic_write(self._file(epoch), lambda file: np.savez(file, **arrays))
+        note = {"epoch": epoch, "by_loss": self.best[0], "score": self.best[1]}
         # Once the note names the new file, the older ones are not needed.
         atomic_write(self._note, lambda file: file.write(json.dumps(note).encode()))
         for path in self.folder.glob("best_*.npz"):
-            if path != self._file(self.epoch):
+            if path != self._file(epoch):
                 path.unlink()
 
     def apply(self, model: Any) -> None:
@@ -83,7 +114,7 @@ class BestWeights(keras.callbacks.Callback):
         Raises:
             FaceAlignError: If the file is damaged.
         """
-        if not self.epoch:
+        if self.epoch is None:
             return
         path = self._file(self.epoch)
         try:

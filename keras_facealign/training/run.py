@@ -57,7 +57,8 @@ def fit(
     `output`, from which the others get what they need.
 
     With `TrainingConfig.patience`, a run ends early that gets no better, and the preset gets the
-    best epoch's weights.
+    best epoch's weights. The weights that the run starts from count as epoch 0, so that the preset
+    is no worse than they are on the faces to validate on.
 
     With `TrainingConfig.ema_momentum`, each epoch validates the averaged weights. At the end the
     last step's weights are validated as well, and the preset gets the better of the two; without
@@ -119,6 +120,8 @@ def fit(
     folder.keep_rows(first_epoch)
     if best is not None:
         best.restore(first_epoch)
+        if not first_epoch:
+            best.start(model, held_out)
     started = time.monotonic()
     model.fit(
         batches,
@@ -140,9 +143,9 @@ def fit(
     metadata = dict(metadata or {})
     if average is not None:
         metadata["average"] = _keep_better(model, average, held_out, last)
-    if best is not None and best.epoch:
+    if best is not None and best.epoch is not None:
         best.apply(model)
-        last = folder.row(best.epoch)
+        last = folder.row(best.epoch) if best.epoch else best.metrics
         metadata["best_epoch"] = best.epoch
     save_to_preset(model, folder.preset, {**metadata, "last_epoch": _measured(last)})
     folder.claim(settings, finished=True)

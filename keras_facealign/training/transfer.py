@@ -67,7 +67,6 @@ def fit_transfer(
             warmup_steps=HEAD_WARMUP,
             optimizer="adamw",
             ema_momentum=0.0,
-            patience=0,
         )
         with only_heads(model):
             fit(model, train, validation, output / HEADS, first, restart=restart, **options)

@@ -52,9 +52,39 @@ def test_a_best_epoch_after_the_backup_is_trained_again(tmp_path, model):
     run(BestWeights(tmp_path, 3), model, [3.0, 2.0])
     again = BestWeights(tmp_path, 3)
     again.restore(1)
-    assert again.epoch == 0
+    assert again.epoch is None
     run(again, model, [2.0], first=1)
     assert again.epoch == 2
+
+
+def measured(model, score):
+    """Gives the model an `evaluate` of a known result, and weights of 0."""
+    model.set_weights([np.zeros((1, 1)), np.zeros(1)])
+    model.evaluate = lambda data, **_: {"loss": 1.0, "nme": score}
+
+
+@pytest.mark.parametrize(("score", "kept"), [(1.5, 0), (2.5, 2), (float("nan"), 2)])
+def test_the_start_counts(tmp_path, model, score, kept):
+    best = BestWeights(tmp_path / "backup", 2)
+    measured(model, score)
+    best.start(model, None)
+    assert not (tmp_path / "backup").exists()
+    assert run(best, model, [3.0, 2.0, 2.5, 2.4]) == (2 if kept == 0 else 4)
+    best.apply(model)
+    assert best.epoch == kept and weight(model) == kept
+    assert best.metrics == {"val_nme": min(score, 2.0) if score == score else 2.0}
+
+
+def test_the_start_is_kept_through_a_restart(tmp_path, model):
+    best = BestWeights(tmp_path, 5)
+    measured(model, 1.5)
+    best.start(model, None)
+    run(best, model, [3.0, 2.0])
+    again = BestWeights(tmp_path, 5)
+    again.restore(2)
+    assert run(again, model, [2.0] * 9, first=2) == 5
+    again.apply(model)
+    assert again.epoch == 0 and weight(model) == 0
 
 
 def test_loss_decides_where_no_face_could_be_measured(tmp_path, model):

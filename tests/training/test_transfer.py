@@ -79,3 +79,17 @@ def test_run_ends_in_a_preset_and_is_not_repeated(tmp_path):
     )
     assert result["already_finished"]
     assert np.array_equal(again.get_weights()[0], from_preset(tmp_path / "preset").get_weights()[0])
+
+
+@pytest.mark.slow
+def test_preset_is_no_worse_than_the_start(tmp_path):
+    model = start()
+    before = values(model)
+    ruinous = config(patience=2, learning_rate=1e3, weight_decay=0.0)
+    held_out = batches(2, 9)
+    model.compile(run_eagerly=True)
+    first = model.evaluate(held_out, verbose=0, return_dict=True)["nme"]
+    result = fit_transfer(model, batches(), held_out, tmp_path, ruinous, head_epochs=0, verbose=0)
+    assert result["val_nme"] == pytest.approx(first, rel=1e-5)
+    for path, value in values(from_preset(tmp_path / "preset")).items():
+        assert value == pytest.approx(before[path], abs=1e-6), path
