@@ -181,7 +181,7 @@ def train(
     run = _Run(model, faces, output, settings, crops, restart, source)
     result = run.fit() if start is None else run.fit_transfer(head_epochs)
     if process_place()[0] == 0:
-        _say_result(result, output, settings["epochs"], faces.validates)
+        _say_result(result, output, faces.validates)
         common.list_skipped(skipped)
 
 
@@ -256,22 +256,27 @@ def _compile_arguments(
     return compiled
 
 
-def _say_result(result: dict[str, Any], output: Path, epochs: int, validated: bool) -> None:
+def _say_result(result: dict[str, Any], output: Path, validated: bool) -> None:
     """Prints what the run has come to."""
-    preset = output / "preset"
+    from keras_facealign.training.run_folder import RunFolder
+
+    folder = RunFolder(output)
+    epochs = common.count(folder.epochs, "epoch")
     nme = result.get("val_nme", math.nan)
     score = f", validation NME {nme:.3f} %" if validated else ""
     if validated and not math.isfinite(nme):
         score = ", validation NME not measured: no face has both outer corners of the eyes"
+    elif folder.best_epoch is not None:
+        score += f" in epoch {folder.best_epoch}" if folder.best_epoch else " at the start"
     if "already_finished" in result:
         common.say(
-            f"{output} is finished: {epochs} epochs{score}. --restart trains from the beginning; "
-            f"for more epochs, give --preset {preset} --fine-tune and another --output"
+            f"{output} is finished: {epochs}{score}. --restart trains from the beginning; "
+            f"for more epochs, give --preset {folder.preset} --fine-tune and another --output"
         )
     else:
         common.say(
-            f"Trained {epochs} epochs in {result['seconds'] / 60:.1f} minutes{score}; the preset "
-            f"is in {preset}"
+            f"Trained {epochs} in {result['seconds'] / 60:.1f} minutes{score}; the preset "
+            f"is in {folder.preset}"
         )
 
 

@@ -99,7 +99,7 @@ class BestWeights(keras.callbacks.Callback):
 
     def _save(self, epoch: int, weights: list[np.ndarray]) -> None:
         self.folder.mkdir(exist_ok=True)
-        arrays = {str(i): array for i, array in enumerate(weights)}
+        arrays: dict[str, Any] = {str(i): array for i, array in enumerate(weights)}
         atomic_write(self._file(epoch), lambda file: np.savez(file, **arrays))
         note = {"epoch": epoch, "by_loss": self.best[0], "score": self.best[1]}
         # Once the note names the new file, the older ones are not needed.

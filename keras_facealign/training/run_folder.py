@@ -123,6 +123,22 @@ class RunFolder:
         last = read_json_object(self.preset / METADATA).get("last_epoch")
         return dict(last) if isinstance(last, dict) else self.last_row()
 
+    @property
+    def epochs(self) -> int:
+        """The number of epochs in the log; fewer than configured where a run has ended early."""
+        if not self.log.is_file():
+            return 0
+        with self.log.open(newline="", encoding="utf-8") as file:
+            return sum(1 for _ in csv.DictReader(file))
+
+    @property
+    def best_epoch(self) -> int | None:
+        """The epoch whose weights the preset has, if it was chosen; 0: what the run started with."""
+        if not (self.preset / METADATA).is_file():
+            return None
+        epoch = read_json_object(self.preset / METADATA).get("best_epoch")
+        return epoch if type(epoch) is int else None
+
     def last_row(self) -> dict[str, float]:
         """Reads the metrics of the log's last epoch, which an earlier call may have trained."""
         return self.row(0)

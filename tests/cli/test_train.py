@@ -57,7 +57,7 @@ def epochs(run):
 def test_trains_and_the_result_is_a_preset(command, tmp_path, capsys):
     assert main(command) == 0
     printed = " ".join(capsys.readouterr().out.split())
-    assert "Trained 1 epochs" in printed
+    assert "Trained 1 epoch in" in printed
     assert "validation NME" in printed
     run = tmp_path / "run"
     assert epochs(run) == [0]
@@ -128,12 +128,12 @@ def test_a_finished_run_is_reported_and_left_alone_unless_restarted(command, tmp
     capsys.readouterr()
     assert main(command) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "run is finished: 1 epochs, validation NME" in said
+    assert "run is finished: 1 epoch, validation NME" in said
     assert "--restart trains from the beginning; for more epochs, give --preset" in said
     assert "finished run with other settings" in refused([*command, "--epochs", "2"], capsys)
     assert times() == before
     assert main([*command, "--learning-rate", "0.002", "--restart"]) == 0
-    assert "Trained 1 epochs" in capsys.readouterr().out
+    assert "Trained 1 epoch in" in capsys.readouterr().out
     assert times() != before and epochs(run) == [0]
 
 

@@ -107,3 +107,13 @@ def test_the_log_is_cut_to_whole_epochs(tmp_path):
     assert folder.last_row() == {"loss": 2.5}
     folder.keep_rows(0)  # the log is written from its start
     assert folder.last_row() == {"loss": 2.5}
+
+
+def test_epochs_and_the_best_of_them(tmp_path):
+    folder = RunFolder(tmp_path)
+    assert folder.epochs == 0 and folder.best_epoch is None
+    folder.log.write_text("epoch,loss\n0,0.5\n1,0.4\n")
+    make_preset(tmp_path)
+    assert folder.epochs == 2 and folder.best_epoch is None
+    (folder.preset / "metadata.json").write_text('{"best_epoch": 0}')
+    assert folder.best_epoch == 0
