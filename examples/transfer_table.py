@@ -35,7 +35,7 @@ from keras_facealign.landmarks import IBUG68, scheme_from_dict
 from keras_facealign.models.transfer import with_landmarks
 from keras_facealign.presets import from_preset
 from keras_facealign.training.own_landmarks import find_known_landmarks
-from keras_facealign.training.transfer import only_heads
+from keras_facealign.training.transfer import HEAD_RATE, only_heads
 
 PRESET = "sat1_cab_mobile"
 # Each landmark is the mean of these of the 68.
@@ -55,9 +55,7 @@ AUGMENTATION = {"color": 0.3, "erase": 0.5}
 BATCH_SIZE = 16
 # Highest learning rates: from nothing, of new heads alone, and of a trained network; the share of
 # the time that heads are trained alone.
-FROM_NOTHING, HEADS, TRAINED, HEAD_SHARE = 1e-3, 2e-3, 5e-4, 0.15
-# In runs of fewer minutes there is no such part: building it takes longer than the part itself.
-LEAST_FOR_HEADS = 4.0
+FROM_NOTHING, HEADS, TRAINED, HEAD_SHARE = 1e-3, HEAD_RATE, 5e-4, 0.2
 # Faces on which the nearest known landmarks are looked for.
 LOOKED_AT = 16
 WARM_UP = 0.03
@@ -154,7 +152,7 @@ def run(way: str, faces: list[Any], test: list[Any], scheme: Any, minutes: float
         model.fit(batches, epochs=1_000_000, verbose=0, callbacks=[budget])
         return budget.steps
 
-    if way == "transfer" and minutes >= LEAST_FOR_HEADS:
+    if way == "transfer" and minutes:
         with only_heads(model):
             steps += part(HEAD_SHARE * seconds, HEADS)
     if minutes:

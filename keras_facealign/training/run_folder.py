@@ -133,7 +133,7 @@ class RunFolder:
 
     @property
     def best_epoch(self) -> int | None:
-        """The epoch whose weights the preset has, if it was chosen; 0: what the run started with."""
+        """The epoch that the preset's weights were chosen from; 0: those before the first."""
         if not (self.preset / METADATA).is_file():
             return None
         epoch = read_json_object(self.preset / METADATA).get("best_epoch")

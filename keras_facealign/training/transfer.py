@@ -16,8 +16,12 @@ from keras_facealign.training.run import fit
 HEADS = "heads"
 """Folder of the first part, inside that of the run."""
 
-HEAD_RATE, HEAD_WARMUP = 2e-3, 20
-"""Highest learning rate of the first part, and the steps until it is reached."""
+HEAD_RATE, HEAD_WARMUP = 0.1, 5
+"""Highest learning rate of the first part, and the steps until it is reached.
+
+New landmarks may be far from those that their heads start from, and heads alone, linear in features
+that do not change, bear a high rate. See `examples/transfer_table.py`.
+"""
 
 
 def fit_transfer(
@@ -75,9 +79,15 @@ def fit_transfer(
 
 @contextmanager
 def only_heads(model: FaceAlignModel) -> Iterator[None]:
-    """Freezes all layers but the heads for the duration of the block; compile the model inside."""
+    """Freezes all weights but those of the heads for the duration of the block.
+
+    Compile the model inside the block. The offsets of deformable heads are shared by all landmarks,
+    and stay as they are too.
+    """
     heads = head_layers(model)
-    frozen = [layer for layer in model.layers if layer not in heads and layer.trainable]
+    layers = [layer for layer in model.layers if layer not in heads]
+    layers += [head.offset for head in heads if getattr(head, "offset", None) is not None]
+    frozen = [layer for layer in layers if layer.trainable]
     for layer in frozen:
         layer.trainable = False
     try:
