@@ -29,8 +29,8 @@ OptimizerName = Literal["adamw", "nadam", "shared_nadam"]
 Weight = Annotated[float | None, typer.Option(min=0)]
 
 # The recipe of --from: short, with lower rates than from nothing.
-_TRANSFER_RATE, _TRANSFER_WARMUP = 5e-4, 60
-_TRANSFER_EPOCHS, _TRANSFER_PATIENCE = 20, 10
+_TRANSFER_RATE, _TRANSFER_WARMUP = 5e-4, 20
+_TRANSFER_EPOCHS, _TRANSFER_PATIENCE = 8, 10
 
 
 @distribution.on_devices
@@ -103,7 +103,7 @@ def train(
         validation: Split of the first data set to validate on after each epoch, or labels of your
             own; 'none' for no validation. Default: lfpw_test; of labels of your own, a part of the
             faces, whole persons where the labels tell them.
-        epochs: Passes over the training faces; default: 60, with --from 20. With --from, an epoch
+        epochs: Passes over the training faces; default: 60, with --from 8. With --from, an epoch
             of few faces is several passes.
         head_epochs: With --from, epochs before the others in which only the heads are trained.
         patience: End the run after as many epochs without a better validation, and keep the best
