@@ -46,11 +46,6 @@ def _check_processes(options: dict[str, Any]) -> None:
     """Refuses what processes that train together would decide differently, or cannot share."""
     if options["num_processes"] == 1 and options["distribute"] != "ddp":
         return
-    if options.get("start") is not None:
-        raise FaceAlignError(
-            "--from trains in one process; leave out --num-processes, and use several GPUs of one "
-            "machine with --distribute mirrored or data-parallel"
-        )
     if options.get("precision") == "auto":
         raise FaceAlignError(
             "--precision auto measures each process by itself; give the same precision to all"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -188,23 +189,31 @@ def transferred(start: str, faces: TrainingFaces) -> Any:
 
     The scheme of the faces gets the box that the preset is used to, if it lacks one.
     """
+    from keras_facealign.models.devices import process_place
     from keras_facealign.models.transfer import known_mapping, with_landmarks
     from keras_facealign.presets import from_preset
     from keras_facealign.training.own_landmarks import FACES, find_known_landmarks
+    from keras_facealign.training.processes import own_devices, share_bytes
 
-    model = from_preset(start)
     scheme, count = faces.scheme, faces.scheme.num_landmarks
+    with own_devices():
+        model = from_preset(start)
+        mapping = known_mapping(model.scheme, scheme)
+        known = None
+        if scheme != model.scheme and not (mapping and is_scheme_name(scheme.name)):
+            known = find_known_landmarks(model, faces.sample(FACES))
     if scheme == model.scheme:
-        return model
-    mapping = known_mapping(model.scheme, scheme)
-    if not (mapping and is_scheme_name(scheme.name)):
-        known = find_known_landmarks(model, faces.sample(FACES))
+        return model if process_place()[1] == 1 else from_preset(start)
+    if known is not None:
         _say_found(known, start)
-        mapping = mapping or known.mapping()
-        if scheme.face_box is None and (box := known.face_box()) is not None:
+        # Of processes that train together the first decides: other machines may round otherwise.
+        found = [list(known.mapping().items()), known.face_box()]
+        pairs, box = json.loads(share_bytes(json.dumps(found).encode()))
+        mapping = mapping or dict(pairs)
+        if scheme.face_box is None and box is not None:
             name = f"own{count}" if is_scheme_name(scheme.name) else scheme.name
-            faces.scheme = replace(scheme, name=name, face_box=box)
-            common.say(f"Faces are cropped by {list(box)} times the box of the landmarks")
+            faces.scheme = replace(scheme, name=name, face_box=tuple(box))
+            common.say(f"Faces are cropped by {box} times the box of the landmarks")
     common.say(
         f"{len(mapping)} of {count} landmarks start from known ones of {start}, "
         f"{count - len(mapping)} untrained"

@@ -13,6 +13,7 @@ import numpy as np
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.storage.atomic import atomic_write
 from keras_facealign.storage.json_files import read_json_object
+from keras_facealign.training.processes import share_bytes
 
 
 class BestWeights(keras.callbacks.Callback):
@@ -88,10 +89,12 @@ class BestWeights(keras.callbacks.Callback):
 
     def _is_better(self, epoch: int, logs: dict[str, Any]) -> bool:
         """Compares an epoch with the best so far, and notes it where it is better."""
-        score = float(logs.get("nme", math.nan))
+        # The first process decides for all: the others' machines may round otherwise.
+        mine = np.array([logs.get("nme", math.nan), logs.get("loss", math.nan)], np.float64)
+        score, loss = np.frombuffer(share_bytes(mine.tobytes())).tolist()
         by_loss = not math.isfinite(score)
         if by_loss:
-            score = float(logs.get("loss", math.nan))
+            score = loss
         better = math.isfinite(score) and (by_loss, score) < self.best
         if better:
             self.best, self.epoch = (by_loss, score), epoch

@@ -226,6 +226,20 @@ def _watched(settings: DeviceSettings) -> Iterator[None]:
     heartbeat.close()
 
 
+@contextlib.contextmanager
+def own_devices() -> Iterator[None]:
+    """In the block, each process makes and runs networks by itself."""
+    if keras.backend.backend() != "jax" or process_place()[1] == 1:
+        yield
+        return
+    before = keras.distribution.distribution()
+    keras.distribution.set_distribution(None)
+    try:
+        yield
+    finally:
+        keras.distribution.set_distribution(before)
+
+
 # ---- files --------------------------------------------------------------------------------------
 
 

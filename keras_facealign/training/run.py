@@ -169,10 +169,6 @@ def _best_weights(folder: RunFolder, config: TrainingConfig, held_out: Any) -> B
     """Makes the callback of early stopping, if there is something to validate on."""
     if not config.patience or held_out is None:
         return None
-    if process_place()[1] > 1:
-        raise FaceAlignError(
-            f"patience={config.patience} needs a single process; leave it out for several."
-        )
     return BestWeights(folder.backup, config.patience)
 
 

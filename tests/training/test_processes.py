@@ -14,10 +14,12 @@ import keras
 import numpy as np
 import pytest
 
+from keras_facealign.data.pts import write_pts
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.presets import from_preset, save_to_preset
 from keras_facealign.training import DeviceSettings
 from keras_facealign.training.processes import share_bytes
+from tests.data.readers.drawn_faces import make_face
 from tests.models.test_devices import free_port
 from tests.models.tiny import fix_weights, tiny_model
 from tests.paths import ROOT
@@ -75,10 +77,15 @@ def preset(tmp_path_factory):
     return save_to_preset(fix_weights(tiny_model()), tmp_path_factory.mktemp("preset") / "tiny")
 
 
-def start(preset, backend, output, *options):
-    command = [sys.executable, "-m", "keras_facealign", "train", "--data", str(DATA)]
-    command += ["--output", str(output), "--preset", str(preset), "--fine-tune"]
-    command += ["--batch-size", "2", "--epochs", "6", "--ema-momentum", "0.5", *options]
+def known(preset):
+    """What is trained in most of these runs."""
+    words = ["--data", str(DATA), "--preset", str(preset), "--fine-tune"]
+    return [*words, "--batch-size", "2", "--epochs", "6", "--ema-momentum", "0.5"]
+
+
+def start(what, backend, output, *options):
+    command = [sys.executable, "-m", "keras_facealign", "train", *what]
+    command += ["--output", str(output), *options]
     environment = {
         **os.environ,
         "KERAS_BACKEND": backend,
@@ -90,10 +97,10 @@ def start(preset, backend, output, *options):
     )
 
 
-def pair(preset, backend, output, kind, port):
+def pair(what, backend, output, kind, port):
     options = ["--distribute", kind, "--coordinator", f"127.0.0.1:{port}", "--num-processes", "2"]
     return [
-        start(preset, backend, folder, *options, "--process-id", str(i))
+        start(what, backend, folder, *options, "--process-id", str(i))
         for i, folder in enumerate((output, output.parent / "elsewhere"))
     ]
 
@@ -106,9 +113,17 @@ def finish(process, seconds=600):
     return process.returncode, out, err
 
 
-def epochs(run):
+def rows(run):
     with open(run / "log.csv", newline="") as file:
-        return [int(row["epoch"]) for row in csv.DictReader(file)]
+        return list(csv.DictReader(file))
+
+
+def epochs(run):
+    return [int(row["epoch"]) for row in rows(run)]
+
+
+def distance(weights, others):
+    return sum(np.sum((a - b) ** 2) for a, b in zip(weights, others, strict=True)) ** 0.5
 
 
 @pytest.mark.slow
@@ -117,7 +132,7 @@ def test_a_killed_process_ends_the_run_and_one_process_goes_on(backend, kind, pr
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
     run = tmp_path / "run"
-    both = pair(preset, backend, run, kind, free_port())
+    both = pair(known(preset), backend, run, kind, free_port())
     try:
         end = time.monotonic() + 400
         while not list(run.glob("backup/epoch_*2.weights.h5")):
@@ -141,19 +156,56 @@ def test_a_killed_process_ends_the_run_and_one_process_goes_on(backend, kind, pr
     assert 2 <= done <= 6
 
     # The same run with another number of devices.
-    code, _, err = finish(start(preset, backend, run))
+    code, _, err = finish(start(known(preset), backend, run))
     assert code == 0, err[-2000:]
     assert epochs(run) == list(range(6))
-    code, _, err = finish(start(preset, backend, tmp_path / "whole"))
+    code, _, err = finish(start(known(preset), backend, tmp_path / "whole"))
     assert code == 0, err[-2000:]
     before = from_preset(preset).get_weights()
     found, expected = (
         from_preset(folder / "preset").get_weights() for folder in (run, tmp_path / "whole")
     )
-    moved = sum(np.sum((a - b) ** 2) for a, b in zip(expected, before, strict=True)) ** 0.5
-    apart = sum(np.sum((a - b) ** 2) for a, b in zip(expected, found, strict=True)) ** 0.5
+    moved, apart = distance(expected, before), distance(expected, found)
     print(f"{backend}: distance {apart / moved:.1e}")
     # Steps of AdamW are the signs of gradients in the beginning, rounding included.
     assert moved > 0 and apart / moved < 1e-2
     finished = json.loads((run / "training.json").read_text())
     assert finished["finished"] is True and not (run / "backup").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("backend", "kind", "options"),
+    [
+        ("torch", "ddp", ["--head-epochs", "1", "--patience", "1"]),
+        # Every part is compiled for itself.
+        ("jax", "data-parallel", ["--head-epochs", "0", "--patience", "1"]),
+    ],
+)
+def test_own_landmarks_in_two_processes(backend, kind, options, preset, tmp_path):
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    for index in range(4):
+        points = make_face(tmp_path / "faces", f"{index}", index)[5:12]
+        write_pts(tmp_path / "faces" / f"{index}.pts", points)
+    what = [str(tmp_path / "faces"), "--from", str(preset), "--validation", str(tmp_path / "faces")]
+    what += ["--epochs", "1", "--batch-size", "2", *options]
+    both = pair(what, backend, tmp_path / "run", kind, free_port())
+    for process in both:
+        code, _, err = finish(process)
+        assert code == 0, err[-2000:]
+    assert not (tmp_path / "elsewhere").exists()
+    code, _, err = finish(start(what, backend, tmp_path / "whole"))
+    assert code == 0, err[-2000:]
+    assert (tmp_path / "run" / "heads").is_dir() == (backend == "torch")
+    for part in ("heads", ".") if backend == "torch" else ".":
+        shared, alone = (rows(tmp_path / name / part) for name in ("run", "whole"))
+        assert len(shared) == 1 and shared[0].keys() == alone[0].keys() > {"loss", "val_nme"}
+        for name, value in alone[0].items():
+            assert float(shared[0][name]) == pytest.approx(float(value), rel=1e-2), name
+    found, expected = (from_preset(tmp_path / name / "preset") for name in ("run", "whole"))
+    assert found.num_landmarks == 7
+    weights = expected.get_weights()
+    apart, size = distance(weights, found.get_weights()), distance(weights, [0.0] * len(weights))
+    print(f"{backend}: distance {apart / size:.1e} of the weights")
+    assert apart / size < 1e-3
