@@ -22,7 +22,7 @@ from keras_facealign.export.files import WRITERS
 from keras_facealign.export.frozen_graph import freeze
 from keras_facealign.export.parity import Parity, compare
 from keras_facealign.geometry import CROP_SCALE
-from keras_facealign.landmarks import scheme_config
+from keras_facealign.landmarks import LandmarkScheme, scheme_config
 from keras_facealign.models import FaceAlignModel
 from keras_facealign.runtimes.metadata import FORMAT, QUANTIZATIONS, read_metadata
 from keras_facealign.storage.atomic import partial_path
@@ -132,9 +132,7 @@ def export_model(
         "license": license_,
         "version": __version__,
     }
-    carried = scheme_config(model.scheme)
-    if isinstance(carried, dict):
-        metadata["own_scheme"] = carried
+    metadata.update(_scheme_facts(model.scheme))
     target = _target(Path(output), format, quantize, decode)
     target.parent.mkdir(parents=True, exist_ok=True)
     with partial_path(target) as partial:
@@ -146,6 +144,19 @@ def export_model(
             raise FaceAlignError(f"{target} was not written: {parity}.")
         os.replace(partial, target)
     return ExportReport(target, _size(target), parity, read_metadata(target))
+
+
+def _scheme_facts(scheme: LandmarkScheme) -> dict[str, Any]:
+    """What a program that knows no schemes needs to draw faces, and to follow them in a video."""
+    facts: dict[str, Any] = {"edges": scheme.edges}
+    if scheme.eye_points is not None:
+        facts["eyes"] = scheme.eye_points
+    if scheme.face_box is not None:
+        facts["face_box"] = scheme.face_box
+    carried = scheme_config(scheme)
+    if isinstance(carried, dict):
+        facts["own_scheme"] = carried
+    return facts
 
 
 def _check(format: str, quantize: str, batch: int | str | None, limit: float | None) -> None:

@@ -77,6 +77,20 @@ class LandmarkScheme:
         return tuple(segments)
 
     @property
+    def eye_points(self) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+        """Points of the right and the left eye, or their outer corners; None if unknown.
+
+        The line between the two means shows how far a face leans.
+        """
+        regions = self.regions
+        if "right_eye" in regions and "left_eye" in regions:
+            return regions["right_eye"], regions["left_eye"]
+        if self.eyes is not None or self.eye_corners is None:
+            return self.eyes
+        right, left = self.eye_corners
+        return (right,), (left,)
+
+    @property
     def point_names(self) -> tuple[str, ...]:
         """Names of the points: their own, or the region and the number in it."""
         if self.names is not None:

@@ -10,6 +10,11 @@ preset           str       name of the preset or model
 scheme           str       landmark scheme, see `keras_facealign.landmarks.get_scheme`
 own_scheme       object    the whole scheme, see `keras_facealign.landmarks.scheme_from_dict`;
                            only if it is none of this library's
+edges            list      pairs of landmarks to join by a line, [[0, 1], ...]
+eyes             list      landmarks of the right and of the left eye, whose means show how far a
+                           face leans; only if they are known
+face_box         list      the box that a face is cropped by in units of the tight box of its
+                           landmarks, x0, y0, x1, y1; only if it is not the tight box
 num_landmarks    int       K
 input_size       int       S, side of the square crop in pixels
 decode           bool      True: landmarks and confidence come out; False: heatmaps
@@ -25,6 +30,8 @@ checksum         str       SHA-256 of the file, see `verification`; none in Save
                            before version 0.2
 version          str       of the package that wrote the file
 ================ ========= ======================================================================
+
+`edges`, `eyes` and `face_box` are for programs that know no schemes; older files lack them.
 
 It lies in a `.tflite` file's metadata buffer "keras_facealign", in an `.onnx` file's property of
 that name, and in a SavedModel's `assets.extra/keras_facealign.json`. The first two formats are

@@ -21,7 +21,6 @@ from keras_facealign.detection import Detection, as_detections
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.inference.aligner import Face, FaceAligner
 from keras_facealign.inference.head_pose import HeadPose, estimate_head_pose
-from keras_facealign.landmarks import LandmarkScheme
 from keras_facealign.video.smoothing import (
     DEFAULT_SMOOTHING,
     OneEuroFilter,
@@ -298,7 +297,7 @@ class FaceTracker:
         such faces, and the landmarks would jump a little with every turn.
         """
         scheme = getattr(self.aligner.model, "scheme", None)
-        eyes = None if scheme is None else _eyes_of(scheme)
+        eyes = None if scheme is None else scheme.eye_points
         if eyes is not None:
             right, left = (landmarks[list(points)].mean(axis=0) for points in eyes)
             angle = math.degrees(math.atan2(left[1] - right[1], left[0] - right[0]))
@@ -342,17 +341,6 @@ class FaceTracker:
             pose=estimate_head_pose(landmarks, self._image_size) if scheme == "ibug68" else None,
             raw_landmarks=face.landmarks,
         )
-
-
-def _eyes_of(scheme: LandmarkScheme) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-    """The points of the right and the left eye, or their outer corners; None if unknown."""
-    regions = scheme.regions
-    if "right_eye" in regions and "left_eye" in regions:
-        return regions["right_eye"], regions["left_eye"]
-    if scheme.eye_corners is None:
-        return None
-    right, left = scheme.eye_corners
-    return (right,), (left,)
 
 
 def _overlap(first: np.ndarray, second: np.ndarray) -> float:

@@ -126,7 +126,9 @@ def test_export_align_and_video(preset, labels, tmp_path):
     for kind in ("tflite", "onnx"):
         file = tmp_path / f"own.{kind}"
         assert main(["export", str(preset), "--output", str(file), "--format", kind]) == 0
-        assert read_metadata(file)["own_scheme"]["num_landmarks"] == 21
+        about = read_metadata(file)
+        assert about["own_scheme"]["num_landmarks"] == 21
+        assert about["edges"] == [list(edge) for edge in model.scheme.edges]
         exported = ExportedModel(file)
         assert exported.scheme == model.scheme
     photos = sorted(str(path) for path in labels.parent.glob("face_*.png"))[:2]

@@ -103,6 +103,8 @@ def test_heatmaps_are_the_models(format, quantize, small, tmp_path):
     about = read_metadata(report.path)
     assert about == report.metadata
     assert about["outputs"] == ["heatmaps"] and about["decode"] is False
+    assert about["edges"] == [list(edge) for edge in small.scheme.edges]
+    assert "eyes" in about and "own_scheme" not in about
     assert (about["quantize"], about["batch"]) == (quantize, 1 if format == "tflite" else None)
     if format == "tflite":
         names, custom = operators(report.path)

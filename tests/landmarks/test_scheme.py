@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -66,6 +68,9 @@ def test_eyes_and_corners(name):
     assert flip[right] == left
     assert sorted(flip[list(scheme.eyes[0])]) == sorted(scheme.eyes[1])
     centers = [points[list(eye), 0].mean() for eye in scheme.eyes]
+    first, second = scheme.eye_points
+    assert sorted(flip[list(first)]) == sorted(second)
+    assert points[list(first), 0].mean() < points[list(second), 0].mean()
     if scheme.inner_corners is not None:
         inner = scheme.inner_corners
         assert flip[inner[0]] == inner[1]
@@ -108,3 +113,6 @@ def test_another_scheme_is_only_data():
     )
     assert scheme.flip_permutation.tolist() == [1, 0, 2, 4, 3]
     assert scheme.edges == ((0, 1), (3, 4))
+    assert scheme.eye_points == ((0,), (1,))
+    assert replace(scheme, eyes=((0, 2), (1,))).eye_points == ((0, 2), (1,))
+    assert replace(scheme, eye_corners=None).eye_points is None

@@ -1,16 +1,18 @@
 """Writes what the Python package finds, for the page's tests to compare with.
 
-    python scripts/make_reference.py tests/reference.json [MODEL.tflite ...]
+    python scripts/make_reference.py tests/reference.json [--own OWN.tflite] [MODEL.tflite ...]
 
 Models named on the command line are run on the portrait beside this example; without any, the file
-has the numbers of geometry and sampling only, which no training changes.
+has the numbers of geometry and sampling only, which no training changes. `--own` exports a network
+of other landmarks to that file, which needs TensorFlow, and runs it too.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
-import sys
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +25,12 @@ from keras_facealign.geometry import crop_face
 from keras_facealign.inference.aligner import FaceAligner
 from keras_facealign.runtimes import ExportedModel
 
-PORTRAIT = Path(__file__).resolve().parents[2] / "astronaut.jpg"
-# Where tests/video.ts puts the portrait on the camera's pictures before it moves it.
+EXAMPLES = Path(__file__).resolve().parents[2]
+PORTRAIT = EXAMPLES / "astronaut.jpg"
+# Landmarks of iBUG's 68 near those of examples/own_landmarks.py, without its ears and chin.
+NEAR = (17, 21, 22, 26, 36, 37, 39, 42, 44, 45, 27, 31, 30, 35, 48, 51, 54, 57)
+PRESET = "sat1_cab_mobile"
+# Where tests/browser.ts puts the portrait on the camera's pictures before it moves it.
 FRAME_HEIGHT, FRAME_WIDTH, LEFT, GRAY = 480, 640, 64, 128
 
 
@@ -103,8 +109,10 @@ def landmarks(path: Path, portrait: np.ndarray, frame: np.ndarray) -> dict:
     aligner = FaceAligner(ExportedModel(path))
     (face,) = aligner.align(portrait)
     followed = aligner.align(frame)[0]
+    scheme = ExportedModel(path).scheme
     for _ in range(3):
-        followed = aligner.align(frame, geometry.landmarks_box(followed.landmarks))[0]
+        box = scheme.crop_box(geometry.landmarks_box(followed.landmarks))
+        followed = aligner.align(frame, box)[0]
     known = {} if face.visibility is None else {"visibility": rounded(face.visibility)}
     return {
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
@@ -115,17 +123,49 @@ def landmarks(path: Path, portrait: np.ndarray, frame: np.ndarray) -> dict:
     }
 
 
-def main(output: str, *models: str) -> None:
+def export_own(path: Path, portrait: np.ndarray) -> None:
+    """Exports a network of own landmarks whose heads are those of known ones, not trained further.
+
+    The landmarks have no chin, so that their box is less than that of the face.
+    """
+    from keras_facealign.export import export_model
+    from keras_facealign.presets import from_preset
+
+    example = runpy.run_path(str(EXAMPLES / "own_landmarks.py"))
+    count = len(NEAR)
+    (face,) = FaceAligner.from_preset(PRESET).align(portrait)
+    (whole, part) = (geometry.landmarks_box(face.landmarks[list(k)]) for k in (range(68), NEAR))
+    corner, sides = np.tile(part[:2], 2), np.tile(part[2:] - part[:2], 2)
+    scheme = {
+        "name": "own",
+        "names": list(example["POINTS"])[:count],
+        "lines": [list(edge) for edge in example["SKELETON"] if max(edge) < count],
+        "regions": {"right_eye": [4, 5, 6], "left_eye": [7, 8, 9]},
+        "face_box": ((whole - corner) / sides).round(3).tolist(),
+    }
+    mapping = {own: known for own, known in enumerate(NEAR)}
+    export_model(from_preset(PRESET, scheme=scheme, mapping=mapping), path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("output", type=Path)
+    parser.add_argument("models", type=Path, nargs="*")
+    parser.add_argument("--own", type=Path)
+    args = parser.parse_intermixed_args()
     portrait = read_image(PORTRAIT)
     frame = np.full((FRAME_HEIGHT, FRAME_WIDTH, 3), GRAY, np.uint8)
     frame[:, LEFT : LEFT + portrait.shape[1]] = portrait[:FRAME_HEIGHT]
     reference = {
         "sampling": sampling(),
         "faces": faces(),
-        "models": [landmarks(Path(model), portrait, frame) for model in models],
+        "models": [landmarks(model, portrait, frame) for model in args.models],
     }
-    Path(output).write_text(json.dumps(reference, separators=(",", ":")) + "\n")
+    if args.own is not None:
+        export_own(args.own, portrait)
+        reference["own"] = {**landmarks(args.own, portrait, frame), "near": NEAR}
+    args.output.write_text(json.dumps(reference, separators=(",", ":")) + "\n")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -15,6 +15,8 @@ export interface Face {
   /** The box that the face was cropped by; to lie on the face, it is turned by `roll` degrees. */
   readonly box: Box;
   readonly roll: number;
+  /** False for what is likely no face, or mostly hidden: its landmarks mean little. */
+  readonly reliable: boolean;
 }
 
 const mean = (values: readonly number[]) =>
@@ -30,10 +32,14 @@ const LEAST_CONFIDENCE = 0.65;
 const SURE_SCORE = 0.8;
 
 /** Whether confidence and visibility are those of a face that the detector gave a score. */
-export function isReliable(face: Face, score: number): boolean {
+function isReliable(
+  confidence: readonly number[],
+  visibility: readonly number[] | undefined,
+  score: number,
+): boolean {
   const doubt = Math.max(SURE_SCORE - score, 0);
-  if (face.visibility) return mean(face.visibility) >= LEAST_VISIBILITY + doubt;
-  return meanConfidence(face) >= LEAST_CONFIDENCE + doubt;
+  if (visibility) return mean(visibility) >= LEAST_VISIBILITY + doubt;
+  return mean(confidence) >= LEAST_CONFIDENCE + doubt;
 }
 
 export class Aligner {
@@ -60,22 +66,27 @@ export class Aligner {
     return new Aligner(network, metadata, network.accelerator, () => network.delete());
   }
 
-  async align(image: Pixels, { box, roll }: Place): Promise<Face> {
+  /** The landmarks of a face; `score` is the detector's, where it has found the face just now. */
+  async align(image: Pixels, { box, roll }: Place, score = 1): Promise<Face> {
     const { inputSize, boxScale, numLandmarks } = this.metadata;
     const transform = cropTransform({ box, roll }, inputSize, boxScale);
     const crop = cutSquare(image, transform, inputSize);
-    const { landmarks, confidence, visibility } = await this.network.run(crop);
-    if (!landmarks || !confidence) throw new Error("the network gives no landmarks");
+    const outputs = await this.network.run(crop);
+    const { landmarks } = outputs;
+    if (!landmarks || !outputs.confidence) throw new Error("the network gives no landmarks");
+    const confidence = Array.from(outputs.confidence);
+    const visibility = outputs.visibility && Array.from(outputs.visibility);
     const back = invert(transform);
     const points = Array.from({ length: numLandmarks }, (_, i) =>
       movePoint(back, { x: landmarks[2 * i] as number, y: landmarks[2 * i + 1] as number }),
     );
     return {
       landmarks: points,
-      confidence: Array.from(confidence),
-      ...(visibility && { visibility: Array.from(visibility) }),
+      confidence,
+      ...(visibility && { visibility }),
       box,
       roll,
+      reliable: isReliable(confidence, visibility, score),
     };
   }
 

@@ -177,7 +177,10 @@ export class Detector {
   /** The faces of one view, in pixels of the picture. */
   private async look(image: Pixels, transform: Transform, least: number): Promise<RawFace[]> {
     const view = cutSquare(image, transform, SIZE);
-    const { boxes, scores } = await this.network.run(Float32Array.from(view, (v) => v / 127.5 - 1));
+    const input = new Float32Array(view.length);
+    // `Float32Array.from` takes 4 ms for it.
+    for (let i = 0; i < input.length; i++) input[i] = (view[i] as number) / 127.5 - 1;
+    const { boxes, scores } = await this.network.run(input);
     if (!boxes || !scores) throw new Error("the detector gives no boxes and scores");
     const back = invert(transform);
     const scale = Math.hypot(back.a, back.b);

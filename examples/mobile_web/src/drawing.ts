@@ -2,27 +2,16 @@
 
 import type { Face } from "./aligner.ts";
 import type { Point } from "./geometry.ts";
+import type { Scheme } from "./scheme.ts";
 
-/** Lines of the 68 iBUG landmarks: first and last index, and whether they close. */
-const LINES_68: readonly (readonly [number, number, boolean])[] = [
-  [0, 16, false],
-  [17, 21, false],
-  [22, 26, false],
-  [27, 30, false],
-  [31, 35, false],
-  [36, 41, true],
-  [42, 47, true],
-  [48, 59, true],
-  [60, 67, true],
-];
-
-// What is hidden stays in sight, faintly.
+// What is hidden stays in sight, faintly; so does a face that is likely none.
 const LEAST_OPACITY = 0.25;
 
 export function drawFaces(
   context: CanvasRenderingContext2D,
   frame: CanvasImageSource,
   faces: readonly Face[],
+  edges: Scheme["edges"],
 ): void {
   const { width, height } = context.canvas;
   context.drawImage(frame, 0, 0, width, height);
@@ -30,7 +19,7 @@ export function drawFaces(
     const size = Math.max(face.box[2] - face.box[0], face.box[3] - face.box[1]);
     context.lineWidth = Math.max(1, size / 160);
     context.strokeStyle = "rgb(255 255 255 / 60%)";
-    if (face.landmarks.length === 68) for (const line of LINES_68) drawLine(context, face, line);
+    for (const edge of edges) drawLine(context, face, edge);
     const radius = Math.max(1.2, size / 75);
     for (const [i, { x, y }] of face.landmarks.entries()) {
       context.globalAlpha = opacity(face, i);
@@ -44,26 +33,24 @@ export function drawFaces(
   }
 }
 
-/** Piece by piece, for a line may run out of sight: the far jaw in 3D does. */
+/** As faint as its fainter end: the far jaw in 3D runs out of sight. */
 function drawLine(
   context: CanvasRenderingContext2D,
   face: Face,
-  [first, last, closed]: readonly [number, number, boolean],
+  [start, end]: readonly [number, number],
 ): void {
-  for (let i = first; i < (closed ? last + 1 : last); i++) {
-    const next = i < last ? i + 1 : first;
-    const [from, to] = [face.landmarks[i] as Point, face.landmarks[next] as Point];
-    context.globalAlpha = Math.min(opacity(face, i), opacity(face, next));
-    context.beginPath();
-    context.moveTo(from.x + 0.5, from.y + 0.5);
-    context.lineTo(to.x + 0.5, to.y + 0.5);
-    context.stroke();
-  }
+  const [from, to] = [face.landmarks[start] as Point, face.landmarks[end] as Point];
+  context.globalAlpha = Math.min(opacity(face, start), opacity(face, end));
+  context.beginPath();
+  context.moveTo(from.x + 0.5, from.y + 0.5);
+  context.lineTo(to.x + 0.5, to.y + 0.5);
+  context.stroke();
 }
 
 /** Of a landmark, by its visibility; whole where the network does not tell. */
 function opacity(face: Face, index: number): number {
-  return LEAST_OPACITY + (1 - LEAST_OPACITY) * (face.visibility?.[index] ?? 1);
+  const seen = face.reliable ? (face.visibility?.[index] ?? 1) : 0;
+  return LEAST_OPACITY + (1 - LEAST_OPACITY) * seen;
 }
 
 /** From red, unsure, over yellow to green. */

@@ -1,6 +1,6 @@
 /** Puts the parts together: choices of the user, the camera's loop, photos. */
 
-import { Aligner, type Face, isReliable, meanConfidence } from "./aligner.ts";
+import { Aligner, type Face, meanConfidence } from "./aligner.ts";
 import { closeCamera, type Facing, onNextFrame, openCamera } from "./camera.ts";
 import { Detector } from "./detector.ts";
 import { drawFaces } from "./drawing.ts";
@@ -21,6 +21,8 @@ export interface LandmarksEvent {
   readonly width: number;
   readonly height: number;
   readonly faces: readonly Face[];
+  /** Milliseconds of the last search for faces, of one face, and of all of the picture. */
+  readonly times: { readonly detect: number; readonly align: number; readonly frame: number };
 }
 
 // Longer photos are shown and searched in this size; the network sees at most a few hundred pixels.
@@ -80,7 +82,7 @@ async function useModel(content: Uint8Array, name: string): Promise<void> {
   const opened = await Aligner.open(content, name, runtime.webgpu);
   aligner?.close();
   aligner = opened;
-  tracker = new Tracker(detector, opened);
+  tracker = new Tracker(detector, opened, opened.metadata);
   const { preset, kind, numLandmarks, inputSize, quantize, license } = opened.metadata;
   show(
     "about-model",
@@ -113,41 +115,45 @@ async function alignPhoto(): Promise<void> {
   const between = performance.now();
   const faces: Face[] = [];
   for (const place of found.sort((a, b) => boxArea(b.box) - boxArea(a.box))) {
-    const face = await aligner.align(pixels, place);
-    if (isReliable(face, place.score)) faces.push(face);
+    faces.push(await aligner.align(pixels, place, place.score));
   }
+  // As in Python: the reliable ones first, and the largest first among them.
+  faces.sort((a, b) => Number(b.reliable) - Number(a.reliable));
   const end = performance.now();
-  showResult("photo", faces, between - start, (end - between) / Math.max(1, faces.length));
+  const align = (end - between) / Math.max(1, faces.length);
+  showResult("photo", faces, { detect: between - start, align, frame: end - start });
   show("fps", "–");
+  const doubtful = faces.filter(({ reliable }) => !reliable).length;
+  const number = `${faces.length} ${faces.length === 1 ? "face" : "faces"} found`;
   say(
-    faces.length
-      ? `${faces.length} ${faces.length === 1 ? "face" : "faces"} found.`
-      : "No face found.",
+    !faces.length ? "No face found." : doubtful ? `${number}, ${doubtful} doubtful.` : `${number}.`,
   );
 }
 
 async function alignFrame(): Promise<void> {
   const { videoWidth: width, videoHeight: height } = page.video;
   if (!filming || !tracker || !width || !height) return;
+  const start = performance.now();
   const faces = await tracker.update(takeFrame(page.video, width, height));
-  showResult("camera", faces, tracker.times.detect, tracker.times.align);
+  const frame = performance.now() - start;
+  showResult("camera", faces, { ...tracker.times, frame });
   show("fps", frameRate().toFixed(1));
-  say(faces.length ? "Following." : "Looking for a face…");
+  const unsure = "The network is not sure of what may be a face.";
+  say(faces.length ? "Following." : tracker.doubtful ? unsure : "Looking for a face…");
 }
 
 function showResult(
   source: LandmarksEvent["source"],
   faces: Face[],
-  detect: number,
-  align: number,
+  times: LandmarksEvent["times"],
 ): void {
-  drawFaces(page.view, page.frame.canvas, faces);
+  drawFaces(page.view, page.frame.canvas, faces, aligner?.metadata.edges ?? []);
   showConfidence(faces[0] && meanConfidence(faces[0]));
   show("faces", String(faces.length));
-  show("align-time", faces.length ? `${align.toFixed(1)} ms` : "–");
-  show("detect-time", `${detect.toFixed(1)} ms`);
+  show("align-time", faces.length ? `${times.align.toFixed(1)} ms` : "–");
+  show("detect-time", `${times.detect.toFixed(1)} ms`);
   const { width, height } = page.frame.canvas;
-  const detail: LandmarksEvent = { source, width, height, faces };
+  const detail: LandmarksEvent = { source, width, height, faces, times };
   document.dispatchEvent(new CustomEvent("landmarks", { detail }));
 }
 

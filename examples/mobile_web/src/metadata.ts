@@ -6,8 +6,9 @@
  */
 
 import { UserError } from "./errors.ts";
+import { readScheme, type Scheme } from "./scheme.ts";
 
-export interface Metadata {
+export interface Metadata extends Scheme {
   readonly preset: string;
   /** Of the picture, or projections of points in space: then hidden ones lie behind the face. */
   readonly kind: "2D" | "3D";
@@ -22,7 +23,7 @@ export interface Metadata {
 
 const NAME = "keras_facealign";
 const FORMAT = 1;
-const MOST_JSON_BYTES = 100_000;
+const MOST_JSON_BYTES = 1_000_000;
 const EXPORT_HINT = "Make one with: keras-facealign export PRESET --format tflite --batch 1";
 
 export function readMetadata(bytes: Uint8Array, name: string): Metadata {
@@ -68,22 +69,26 @@ function check(text: Uint8Array, name: string): Metadata {
       `${name} takes batches of ${String(fields.batch)}; export it with --batch 1.`,
     );
   }
+  const fail = (key: string): never => {
+    throw new UserError(`${name}: its metadata has no usable "${key}"; export it again.`);
+  };
   const word = (key: string): string => {
     const value = fields[key];
-    if (typeof value === "string") return value;
-    throw new UserError(`${name}: its metadata has no usable "${key}"; export it again.`);
+    return typeof value === "string" ? value : fail(key);
   };
   const number = (key: string, least: number, most: number): number => {
     const value = fields[key];
-    if (typeof value === "number" && value >= least && value <= most) return value;
-    throw new UserError(`${name}: its metadata has no usable "${key}"; export it again.`);
+    return typeof value === "number" && value >= least && value <= most ? value : fail(key);
   };
   const preset = word("preset");
+  const numLandmarks = number("num_landmarks", 1, 10_000);
+  if (!Number.isInteger(numLandmarks)) fail("num_landmarks");
   return {
+    ...readScheme(fields, numLandmarks, fail),
     preset,
     kind: preset.endsWith("_3d") ? "3D" : "2D",
     scheme: word("scheme"),
-    numLandmarks: number("num_landmarks", 1, 10_000),
+    numLandmarks,
     inputSize: number("input_size", 16, 1024),
     quantize: word("quantize"),
     boxScale: number("box_scale", 0.1, 10),

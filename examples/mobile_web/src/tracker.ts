@@ -3,7 +3,7 @@
  * that the detector, the slower part, runs only when a face is new or lost.
  */
 
-import { type Aligner, type Face, isReliable, meanConfidence } from "./aligner.ts";
+import { type Aligner, type Face, meanConfidence } from "./aligner.ts";
 import type { Detector } from "./detector.ts";
 import {
   type Box,
@@ -18,14 +18,18 @@ import {
   turned,
 } from "./geometry.ts";
 import type { Pixels } from "./pixels.ts";
+import { cropBox, leaning, type Scheme } from "./scheme.ts";
 
 // On pictures without a face, confidence reaches 0.45; on faces it is 0.5 and more.
 export const LEAST_CONFIDENCE = 0.45;
 const LEAST_INSIDE = 0.5;
 const SAME_FACE = 0.3;
 const TWICE = 0.6;
-// From one frame to the next a face does not grow or shrink by more than this.
+// From one frame to the next a face's center moves by no more than this, in units of its size; it
+// does not grow or shrink by more, nor change its shape (see `continues`).
+const LARGEST_SHIFT = 0.6;
 const LARGEST_GROWTH = 1.6;
+const LARGEST_CHANGE = 0.12;
 const MAX_FACES = 4;
 const DETECT_EVERY = 30;
 // Nor is the detector tried on every frame while there is no face: that would stop the picture.
@@ -42,16 +46,19 @@ export interface TrackerTimes {
 
 export class Tracker {
   readonly times: TrackerTimes = { detect: 0, align: 0 };
-  private places: Place[] = [];
+  /** Whether the last search found faces that the network does not believe in. */
+  doubtful = false;
+  private faces: readonly Face[] = [];
   private sinceDetection = Infinity;
 
   constructor(
     private readonly detector: Pick<Detector, "detect">,
     private readonly aligner: Pick<Aligner, "align">,
+    private readonly scheme: Scheme,
   ) {}
 
   reset(): void {
-    this.places = [];
+    this.faces = [];
     this.sinceDetection = Infinity;
   }
 
@@ -60,27 +67,26 @@ export class Tracker {
     const faces = await this.follow(image);
     this.sinceDetection += 1;
     const due = faces.length ? DETECT_EVERY : DETECT_EVERY_WITHOUT;
-    const lost = faces.length < this.places.length;
+    const lost = faces.length < this.faces.length;
     if (faces.length < MAX_FACES && (lost || this.sinceDetection >= due)) {
       this.sinceDetection = 0;
       await this.search(image, faces);
     }
-    this.places = faces.map(nextPlace);
+    this.faces = faces;
     return faces;
   }
 
   private async follow(image: Pixels): Promise<Face[]> {
     const faces: Face[] = [];
     const start = performance.now();
-    for (const place of this.places) {
-      const face = await this.aligner.align(image, place);
+    for (const before of this.faces) {
+      const face = await this.aligner.align(image, nextPlace(before, this.scheme));
       const found = pointsBox(face.landmarks);
-      const growth = Math.sqrt(boxArea(uprightBox(face)) / boxArea(place.box));
-      const steady = growth < LARGEST_GROWTH && growth > 1 / LARGEST_GROWTH;
+      const steady = continues(before.landmarks, face.landmarks);
       const twice = faces.some((other) => boxOverlap(pointsBox(other.landmarks), found) > TWICE);
       if (steady && !twice && isFace(face, image)) faces.push(face);
     }
-    if (this.places.length) this.times.align = (performance.now() - start) / this.places.length;
+    if (this.faces.length) this.times.align = (performance.now() - start) / this.faces.length;
     return faces;
   }
 
@@ -89,46 +95,76 @@ export class Tracker {
     const start = performance.now();
     const found = await this.detector.detect(image);
     this.times.detect = performance.now() - start;
-    const isNew = (box: Box) =>
-      faces.every((face) => boxOverlap(pointsBox(face.landmarks), box) <= SAME_FACE);
+    const boxOf = (face: Face) => cropBox(this.scheme, face.landmarks);
+    const isNew = (box: Box) => faces.every((face) => boxOverlap(boxOf(face), box) <= SAME_FACE);
+    this.doubtful = false;
     for (const place of found.sort((a, b) => boxArea(b.box) - boxArea(a.box))) {
       if (faces.length >= MAX_FACES || !isNew(place.box)) continue;
       // Twice: from now on the box comes from the landmarks, and they must not jump then.
-      const first = await this.aligner.align(image, place);
-      if (!isFace(first, image) || !isReliable(first, place.score)) continue;
-      const face = await this.aligner.align(image, nextPlace(first));
-      if (isFace(face, image) && isNew(pointsBox(face.landmarks))) faces.push(face);
+      const first = await this.aligner.align(image, place, place.score);
+      this.doubtful ||= !first.reliable;
+      if (!isFace(first, image) || !first.reliable) continue;
+      const face = await this.aligner.align(image, nextPlace(first, this.scheme));
+      if (isFace(face, image) && isNew(boxOf(face))) faces.push(face);
     }
   }
 }
 
-/** The box of a face's landmarks, turned back by its roll about their center. */
-function uprightBox({ landmarks, roll }: Face): Box {
-  if (!roll) return pointsBox(landmarks);
+/**
+ * Whether landmarks can be those of the same face in the next frame.
+ *
+ * The change of shape is what remains after the best shift, turn and scaling: the root mean square
+ * distance in units of the later face's spread.
+ */
+export function continues(before: readonly Point[], after: readonly Point[]): boolean {
+  const [a, b] = [centered(before), centered(after)];
+  const spread = Math.hypot(...b.points.flatMap(({ x, y }) => [x, y])) || 1e-9;
+  const earlier = Math.hypot(...a.points.flatMap(({ x, y }) => [x, y])) || 1e-9;
+  const [x0, y0, x1, y1] = pointsBox(before);
+  const shift = Math.hypot(b.center.x - a.center.x, b.center.y - a.center.y);
+  // The best factor, a complex number; its length in units of both spreads is their correlation.
+  let [along, across] = [0, 0];
+  for (const [i, { x, y }] of a.points.entries()) {
+    const to = b.points[i] as Point;
+    along += x * to.x + y * to.y;
+    across += x * to.y - y * to.x;
+  }
+  const correlation = Math.hypot(along, across) / (spread * earlier);
+  const change = Math.sqrt(Math.max(0, 1 - correlation ** 2));
+  const growth = Math.max(spread / earlier, earlier / spread);
+  const near = shift <= LARGEST_SHIFT * Math.max(x1 - x0, y1 - y0);
+  return near && growth < LARGEST_GROWTH && change < LARGEST_CHANGE;
+}
+
+function centered(points: readonly Point[]): { center: Point; points: Point[] } {
+  const mean = (of: (point: Point) => number) =>
+    points.reduce((sum, point) => sum + of(point), 0) / points.length;
+  const center = { x: mean(({ x }) => x), y: mean(({ y }) => y) };
+  return { center, points: points.map(({ x, y }) => ({ x: x - center.x, y: y - center.y })) };
+}
+
+/** The box of a face, turned back by its roll about the center of its landmarks. */
+function uprightBox({ landmarks, roll }: Face, scheme: Scheme): Box {
+  if (!roll) return cropBox(scheme, landmarks);
   const center = boxCenter(pointsBox(landmarks));
-  return pointsBox(landmarks.map((point) => movePoint(turned(1, roll, center, center), point)));
+  const transform = turned(1, roll, center, center);
+  return cropBox(
+    scheme,
+    landmarks.map((point) => movePoint(transform, point)),
+  );
 }
 
 /**
  * Where to look for a face in the next frame. The angle stays as it is while the face leans little in
  * the crop: the network is trained on such faces, and the landmarks would jump a little with every turn.
  */
-export function nextPlace(face: Face): Place {
-  let { roll } = face;
-  if (face.landmarks.length === 68) {
-    const eye = (first: number) => {
-      const points = face.landmarks.slice(first, first + 6);
-      const sum = (of: (point: Point) => number) => points.reduce((s, p) => s + of(p), 0);
-      return { x: sum(({ x }) => x), y: sum(({ y }) => y) };
-    };
-    const [right, left] = [eye(36), eye(42)];
-    const angle = (Math.atan2(left.y - right.y, left.x - right.x) * 180) / Math.PI;
-    if (Math.abs(normalAngle(angle - roll)) > LEANING) roll = angle;
-  }
-  if (!roll) return { box: pointsBox(face.landmarks), roll };
+export function nextPlace(face: Face, scheme: Scheme): Place {
+  const angle = leaning(scheme, face.landmarks) ?? face.roll;
+  const roll = Math.abs(normalAngle(angle - face.roll)) > LEANING ? angle : face.roll;
+  const box = uprightBox({ ...face, roll }, scheme);
+  if (!roll) return { box, roll };
   // The box is turned about its own center, which lies where that of the turned points does.
   const center = boxCenter(pointsBox(face.landmarks));
-  const box = uprightBox({ ...face, roll });
   const middle = boxCenter(box);
   const there = movePoint(turned(1, -roll, center, center), middle);
   const [dx, dy] = [there.x - middle.x, there.y - middle.y];

@@ -38,7 +38,7 @@ export function motion(frame: number): { x: number; y: number } {
 /** Draws frame after frame in the browser, with its number as black and white squares below. */
 async function makeVideo(browser: Browser, path: string): Promise<void> {
   const page = await browser.newPage();
-  const source = `data:image/jpeg;base64,${readFileSync(portrait).toString("base64")}`;
+  const source = portraitUrl();
   const frames = await page.evaluate(
     async ({ source, moves, bits, side }) => {
       const image = new Image();
@@ -71,12 +71,90 @@ async function makeVideo(browser: Browser, path: string): Promise<void> {
 export interface Shot {
   readonly source: string;
   readonly frame: number;
+  readonly times: { detect: number; align: number; frame: number };
   readonly faces: {
     landmarks: { x: number; y: number }[];
     roll: number;
+    reliable: boolean;
     confidence: number[];
     visibility?: number[];
   }[];
+}
+
+function portraitUrl(): string {
+  return `data:image/jpeg;base64,${readFileSync(portrait).toString("base64")}`;
+}
+
+/** Where `Actor` puts the portrait: a point of it, and what it is turned about, clockwise. */
+export interface Pose {
+  /** The point of the portrait that is shown at `at`. */
+  readonly center: readonly [number, number];
+  readonly at: readonly [number, number];
+  readonly degrees: number;
+  readonly scale?: number;
+}
+
+/** In the page: a camera that shows one picture after the other, when it is told to. */
+function actAsCamera({ source, size }: { source: string; size: readonly [number, number] }): void {
+  const image = new Image();
+  image.src = source;
+  const canvas = Object.assign(document.createElement("canvas"), {
+    width: size[0],
+    height: size[1],
+  });
+  const context = canvas.getContext("2d") as CanvasRenderingContext2D;
+  const stream = canvas.captureStream(0);
+  const [track] = stream.getVideoTracks() as [CanvasCaptureMediaStreamTrack];
+  const show = ({ center, at, degrees, scale = 1 }: Pose) => {
+    context.resetTransform();
+    context.fillStyle = "rgb(128 128 128)";
+    context.fillRect(0, 0, canvas.width, canvas.height);
+    context.translate(at[0], at[1]);
+    context.rotate((degrees * Math.PI) / 180);
+    context.scale(scale, scale);
+    context.drawImage(image, -center[0], -center[1]);
+    track.requestFrame();
+  };
+  Object.assign(globalThis, { show });
+  Object.defineProperty(navigator.mediaDevices, "getUserMedia", {
+    value: async () => {
+      await image.decode();
+      return stream;
+    },
+  });
+}
+
+/** The camera of a page, which shows the portrait as the test wants it. */
+export class Actor {
+  private constructor(private readonly page: Page) {}
+
+  /** Takes the place of the camera of a visit that has not begun. */
+  static async join(page: Page, width: number, height: number): Promise<Actor> {
+    await page.addInitScript(actAsCamera, {
+      source: portraitUrl(),
+      size: [width, height] as const,
+    });
+    return new Actor(page);
+  }
+
+  /** Shows a picture; the page's result for it. */
+  async show(pose: Pose): Promise<Shot> {
+    const found = await this.page.evaluate(async (wanted) => {
+      const { results, show } = globalThis as unknown as {
+        results: Shot[];
+        show: (pose: Pose) => void;
+      };
+      const before = results.length;
+      // A picture may be shown while the page is not waiting for one: it is shown again.
+      for (let tries = 0; tries < 600 && results.length === before; tries++) {
+        if (tries % 10 === 0) show(wanted);
+        await new Promise((done) => setTimeout(done, 10));
+      }
+      return results.at(-1);
+    }, pose);
+    if (!found) throw new Error("the page gave no result");
+    return found;
+  }
 }
 
 /** The portrait turned clockwise, as a file to open on the page. */
@@ -84,7 +162,7 @@ export async function turnedPortrait(
   page: Page,
   degrees: number,
 ): Promise<{ name: string; mimeType: string; buffer: Buffer }> {
-  const source = `data:image/jpeg;base64,${readFileSync(portrait).toString("base64")}`;
+  const source = portraitUrl();
   const data = await page.evaluate(
     async ({ source, degrees }) => {
       const image = new Image();
@@ -114,7 +192,7 @@ function collect({ bits, side }: { bits: number; side: number }): void {
   const results: unknown[] = [];
   Object.assign(globalThis, { results });
   document.addEventListener("landmarks", (event) => {
-    const { source, faces, height } = (event as CustomEvent).detail;
+    const { source, faces, height, times } = (event as CustomEvent).detail;
     const canvas = document.getElementById("view") as HTMLCanvasElement;
     const context = canvas.getContext("2d") as CanvasRenderingContext2D;
     let frame = 0;
@@ -123,7 +201,7 @@ function collect({ bits, side }: { bits: number; side: number }): void {
       const [gray] = context.getImageData(x, height - side / 2, 1, 1).data;
       if ((gray as number) > 127) frame |= 1 << bit;
     }
-    results.push({ source, faces, frame });
+    results.push({ source, faces, times, frame });
   });
 }
 
@@ -178,6 +256,15 @@ export class Stage {
     return this.load(this.camera, this.url, options);
   }
 
+  /** A fresh page with a camera whose pictures the test chooses. */
+  async visitWithActor(width = 640, height = 480): Promise<Visit & { actor: Actor }> {
+    let actor: Actor | undefined;
+    const visit = await this.load(this.camera, this.url, {}, async (page) => {
+      actor = await Actor.join(page, width, height);
+    });
+    return { ...visit, actor: actor as Actor };
+  }
+
   /** The page as "Run on WebGPU" loads it, in a browser of its own, to be closed. */
   async visitOnGpu(): Promise<Visit & { browser: Browser }> {
     const browser = await launch(SOFTWARE_GPU);
@@ -188,9 +275,11 @@ export class Stage {
     browser: Browser,
     address: string,
     options: BrowserContextOptions,
+    prepare: (page: Page) => Promise<void> = async () => {},
   ): Promise<Visit> {
     const context = await browser.newContext(options);
     const page = await context.newPage();
+    await prepare(page);
     const problems: string[] = [];
     page.on("console", (message) => {
       if (message.type() === "error") problems.push(message.text());

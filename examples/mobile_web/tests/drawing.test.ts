@@ -3,6 +3,7 @@
 import { describe, expect, test } from "vitest";
 import type { Face } from "../src/aligner.ts";
 import { drawFaces } from "../src/drawing.ts";
+import { IBUG68, type Scheme } from "../src/scheme.ts";
 
 interface Note {
   readonly what: "line" | "dot";
@@ -11,7 +12,10 @@ interface Note {
   readonly alpha: number;
 }
 
-function draw(face: Face): { notes: Note[]; alphaAfter: number } {
+function draw(
+  face: Face,
+  edges: Scheme["edges"] = IBUG68.edges,
+): { notes: Note[]; alphaAfter: number } {
   const notes: Note[] = [];
   let places: [number, number][] = [];
   const note = (what: Note["what"]) => notes.push({ what, places, alpha: context.globalAlpha });
@@ -29,14 +33,15 @@ function draw(face: Face): { notes: Note[]; alphaAfter: number } {
     fill: () => note("dot"),
   };
   const none = {} as CanvasImageSource;
-  drawFaces(context as unknown as CanvasRenderingContext2D, none, [face]);
+  drawFaces(context as unknown as CanvasRenderingContext2D, none, [face], edges);
   return { notes, alphaAfter: context.globalAlpha };
 }
 
 function faceOf(count: number, visibility?: number[]): Face {
   const landmarks = Array.from({ length: count }, (_, i) => ({ x: i, y: 2 * i }));
   const confidence = landmarks.map(() => 0.9);
-  return { landmarks, confidence, box: [0, 0, 90, 90], roll: 0, ...(visibility && { visibility }) };
+  const seen = visibility && { visibility };
+  return { landmarks, confidence, box: [0, 0, 90, 90], roll: 0, reliable: true, ...seen };
 }
 
 describe("a face", () => {
@@ -71,8 +76,28 @@ describe("a face", () => {
     expect(alphaAfter).toBe(1);
   });
 
-  test("of another number of landmarks has dots alone", () => {
-    const { notes } = draw(faceOf(29));
-    expect(notes.map(({ what }) => what)).toEqual(Array(29).fill("dot"));
+  test("has the lines of its own scheme, whatever the number of its landmarks", () => {
+    const edges = [
+      [0, 2],
+      [2, 1],
+    ] as const;
+    const { notes } = draw(faceOf(3), edges);
+    expect(notes.slice(0, 2).map(({ places }) => places)).toEqual([
+      [
+        [0.5, 0.5],
+        [2.5, 4.5],
+      ],
+      [
+        [2.5, 4.5],
+        [1.5, 2.5],
+      ],
+    ]);
+    expect(notes.slice(2).map(({ what }) => what)).toEqual(["dot", "dot", "dot"]);
+    expect(draw(faceOf(68), []).notes).toHaveLength(68);
+  });
+
+  test("that is likely none is faint", () => {
+    const { notes } = draw({ ...faceOf(68, Array(68).fill(1)), reliable: false });
+    expect(notes.every(({ alpha }) => alpha === 0.25)).toBe(true);
   });
 });

@@ -81,6 +81,50 @@ describe("metadata", () => {
     expect(readMetadata(bytes, "m.tflite").kind).toBe(kind);
   });
 
+  test("tell the lines, the eyes and the box of one's own landmarks", () => {
+    const own = {
+      scheme: "mine",
+      num_landmarks: 5,
+      edges: [
+        [0, 1],
+        [4, 2],
+      ],
+      eyes: [[0], [1, 3]],
+      face_box: [-0.5, -1, 1.5, 2],
+    };
+    const read = (change: object) =>
+      readMetadata(smallModel(JSON.stringify({ ...good, ...own, ...change })), "m.tflite");
+    expect(read({})).toMatchObject({
+      numLandmarks: 5,
+      edges: own.edges,
+      eyes: own.eyes,
+      faceBox: own.face_box,
+    });
+    const bare = read({ edges: undefined, eyes: undefined, face_box: undefined });
+    expect(bare).toMatchObject({ edges: [], faceBox: [0, 0, 1, 1] });
+    expect(bare.eyes).toBeUndefined();
+    // Of older files, the page knows the scheme of the bundled networks.
+    const old = readMetadata(smallModel(JSON.stringify(good)), "m.tflite");
+    expect(old.edges).toHaveLength(63);
+    for (const change of [
+      { edges: [[0, 5]] },
+      { edges: [[0, 1, 2]] },
+      { edges: [[0, -1]] },
+      { edges: [[0, 1.5]] },
+      { edges: "all" },
+      { eyes: [[0]] },
+      { eyes: [[0], []] },
+      { eyes: [[0], [9]] },
+      { face_box: [0, 0, 1] },
+      { face_box: [0, 0, 0, 1] },
+      { face_box: [0, 0, 1, 99] },
+      { num_landmarks: 4.5 },
+    ]) {
+      const [key] = Object.keys(change);
+      expect(() => read(change)).toThrow(`m.tflite: its metadata has no usable "${key}"`);
+    }
+  });
+
   test.each([
     ["heatmaps", { decode: false }, /export it with --decode/],
     ["batches", { batch: 8 }, /--batch 1/],
