@@ -113,21 +113,20 @@ async function alignPhoto(): Promise<void> {
   const start = performance.now();
   const found = await detector.detect(pixels, FINE_SEARCHES);
   const between = performance.now();
-  const faces: Face[] = [];
+  const all: Face[] = [];
   for (const place of found.sort((a, b) => boxArea(b.box) - boxArea(a.box))) {
-    faces.push(await aligner.align(pixels, place, place.score));
+    all.push(await aligner.align(pixels, place, place.score));
   }
-  // As in Python: the reliable ones first, and the largest first among them.
-  faces.sort((a, b) => Number(b.reliable) - Number(a.reliable));
+  // Beside faces, doubtful ones are false finds; alone, they may be all that a new network finds.
+  const sure = all.filter(({ reliable }) => reliable);
+  const faces = sure.length ? sure : all;
   const end = performance.now();
-  const align = (end - between) / Math.max(1, faces.length);
+  const align = (end - between) / Math.max(1, all.length);
   showResult("photo", faces, { detect: between - start, align, frame: end - start });
   show("fps", "–");
-  const doubtful = faces.filter(({ reliable }) => !reliable).length;
-  const number = `${faces.length} ${faces.length === 1 ? "face" : "faces"} found`;
-  say(
-    !faces.length ? "No face found." : doubtful ? `${number}, ${doubtful} doubtful.` : `${number}.`,
-  );
+  const number = `${faces.length} ${faces.length === 1 ? "face" : "faces"}`;
+  const unsure = `No face that the network is sure of; ${faces.length} doubtful.`;
+  say(!faces.length ? "No face found." : sure.length ? `${number} found.` : unsure);
 }
 
 async function alignFrame(): Promise<void> {

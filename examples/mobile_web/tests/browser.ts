@@ -95,7 +95,13 @@ export interface Pose {
 }
 
 /** In the page: a camera that shows one picture after the other, when it is told to. */
-function actAsCamera({ source, size }: { source: string; size: readonly [number, number] }): void {
+function actAsCamera(given: {
+  source: string;
+  size: readonly [number, number];
+  bits: number;
+  side: number;
+}): void {
+  const { source, size, bits, side } = given;
   const image = new Image();
   image.src = source;
   const canvas = Object.assign(document.createElement("canvas"), {
@@ -105,7 +111,7 @@ function actAsCamera({ source, size }: { source: string; size: readonly [number,
   const context = canvas.getContext("2d") as CanvasRenderingContext2D;
   const stream = canvas.captureStream(0);
   const [track] = stream.getVideoTracks() as [CanvasCaptureMediaStreamTrack];
-  const show = ({ center, at, degrees, scale = 1 }: Pose) => {
+  const show = ({ center, at, degrees, scale = 1 }: Pose, frame: number) => {
     context.resetTransform();
     context.fillStyle = "rgb(128 128 128)";
     context.fillRect(0, 0, canvas.width, canvas.height);
@@ -113,6 +119,11 @@ function actAsCamera({ source, size }: { source: string; size: readonly [number,
     context.rotate((degrees * Math.PI) / 180);
     context.scale(scale, scale);
     context.drawImage(image, -center[0], -center[1]);
+    context.resetTransform();
+    for (let bit = 0; bit < bits; bit++) {
+      context.fillStyle = (frame >> bit) & 1 ? "white" : "black";
+      context.fillRect(bit * side, canvas.height - side, side, side);
+    }
     track.requestFrame();
   };
   Object.assign(globalThis, { show });
@@ -126,6 +137,8 @@ function actAsCamera({ source, size }: { source: string; size: readonly [number,
 
 /** The camera of a page, which shows the portrait as the test wants it. */
 export class Actor {
+  private frame = 0;
+
   private constructor(private readonly page: Page) {}
 
   /** Takes the place of the camera of a visit that has not begun. */
@@ -133,25 +146,30 @@ export class Actor {
     await page.addInitScript(actAsCamera, {
       source: portraitUrl(),
       size: [width, height] as const,
+      bits: CODE_BITS,
+      side: CODE_SIDE,
     });
     return new Actor(page);
   }
 
   /** Shows a picture; the page's result for it. */
   async show(pose: Pose): Promise<Shot> {
-    const found = await this.page.evaluate(async (wanted) => {
-      const { results, show } = globalThis as unknown as {
-        results: Shot[];
-        show: (pose: Pose) => void;
-      };
-      const before = results.length;
-      // A picture may be shown while the page is not waiting for one: it is shown again.
-      for (let tries = 0; tries < 600 && results.length === before; tries++) {
-        if (tries % 10 === 0) show(wanted);
-        await new Promise((done) => setTimeout(done, 10));
-      }
-      return results.at(-1);
-    }, pose);
+    this.frame = (this.frame + 1) % 2 ** CODE_BITS;
+    const found = await this.page.evaluate(
+      async ([pose, frame]) => {
+        const { results, show } = globalThis as unknown as {
+          results: Shot[];
+          show: (pose: Pose, frame: number) => void;
+        };
+        // A picture may be shown while the page is not waiting for one: it is shown again.
+        for (let tries = 0; tries < 2000 && results.at(-1)?.frame !== frame; tries++) {
+          if (tries % 20 === 0) show(pose, frame);
+          await new Promise((done) => setTimeout(done, 10));
+        }
+        return results.findLast((result) => result.frame === frame);
+      },
+      [pose, this.frame] as const,
+    );
     if (!found) throw new Error("the page gave no result");
     return found;
   }

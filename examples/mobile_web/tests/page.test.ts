@@ -179,7 +179,7 @@ describe.skipIf(obstacle)("the page", () => {
       expect(off).toBeLessThan(2);
     });
 
-    test("a network of own landmarks: a photo, its lines, and the camera", async () => {
+    test("a network of own landmarks, a photo and the camera", { timeout: 120_000 }, async () => {
       if (!own) {
         console.log("Own landmarks are not tested: Python has exported no network of them.");
         return;
@@ -212,7 +212,7 @@ describe.skipIf(obstacle)("the page", () => {
       await page.context().close();
     });
 
-    test("a head that turns over, followed", async () => {
+    test("a head that turns over, followed", { timeout: 120_000 }, async () => {
       const reference = references.get(sha256(join(served, (models[0] as Model).file)));
       if (!reference) {
         console.log("The turning head is not compared: no numbers of Python.");
