@@ -227,16 +227,15 @@ def _propose(pyramid: Pyramid, level: _Level, turn: float) -> list[RawFaces]:
     """Finds what may be faces in the views of a level, each turned back by an angle in degrees."""
     network = load_network(level.network)
     middle = (network.size - 1) / 2
-    turned = _turn(1.0, turn, (middle, middle), (middle, middle))
 
     def search(tile: tuple[np.ndarray, np.ndarray]) -> RawFaces:
         matrix, limits = tile
         if turn:
-            matrix = geometry.compose(turned, matrix)
+            matrix = geometry.compose(_turn(1.0, turn, (middle, middle), (middle, middle)), matrix)
         faces = network(pyramid.view(matrix, network.size), level.threshold)
-        # A neighbor shows the whole face.
-        cut = (faces.boxes[:, :2] < limits[:2]) | (faces.boxes[:, 2:] > limits[2:])
-        if not turn:
+        if not turn and np.isfinite(limits).any():
+            # A neighbor shows the whole face.
+            cut = (faces.boxes[:, :2] < limits[:2]) | (faces.boxes[:, 2:] > limits[2:])
             faces = faces[~cut.any(axis=1)]
         return faces.moved(geometry.invert(matrix))
 
@@ -247,6 +246,8 @@ def _propose(pyramid: Pyramid, level: _Level, turn: float) -> list[RawFaces]:
         with ThreadPoolExecutor(available_cores()) as threads:
             parts += threads.map(search, others)
     faces = RawFaces.joined(parts)
+    if len(faces) == 1:
+        return [faces]
     return [faces[[index]] for index in np.argsort(-faces.scores, kind="stable")]
 
 

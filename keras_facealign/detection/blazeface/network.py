@@ -67,13 +67,17 @@ class RawFaces:
     def moved(self, matrix: np.ndarray) -> RawFaces:
         """Moves the faces by a similarity (2, 3); boxes become squares that are not turned."""
         half = self.sides[:, None] / 2 * math.hypot(matrix[0, 0], matrix[1, 0])
-        centers = geometry.transform_points(matrix, self.centers)
-        boxes = np.concatenate([centers - half, centers + half], axis=1)
-        return RawFaces(boxes, geometry.transform_points(matrix, self.keypoints), self.scores)
+        points = np.concatenate([self.centers[:, None], self.keypoints], axis=1)
+        points = geometry.transform_points(matrix, points)
+        boxes = np.concatenate([points[:, 0] - half, points[:, 0] + half], axis=1)
+        return RawFaces(boxes, points[:, 1:], self.scores)
 
     @staticmethod
     def joined(parts: list[RawFaces]) -> RawFaces:
         """Joins lists of faces."""
+        parts = [part for part in parts if len(part)]
+        if len(parts) == 1:
+            return parts[0]
         empty = RawFaces(np.zeros((0, 4)), np.zeros((0, 6, 2)), np.zeros(0))
         arrays = [(p.boxes, p.keypoints, p.scores) for p in (empty, *parts)]
         return RawFaces(*(np.concatenate(column) for column in zip(*arrays, strict=True)))
@@ -106,12 +110,18 @@ class BlazeFaceNetwork:
         Returns:
             The faces in pixels of the view, in descending order of their scores.
         """
-        outputs = self._graph((view[None] * np.float32(1 / 127.5)) - np.float32(1))
+        images = view[None] * np.float32(1 / 127.5)
+        images -= np.float32(1)
+        outputs = self._graph(images)
+        logits = outputs["scores"][0, :, 0]
+        kept = np.flatnonzero(logits >= _logit(threshold))
         # Beyond 80 the exponential of a float32 overflows.
-        logits = np.clip(outputs["scores"][0, :, 0].astype(np.float64), -80, 80)
-        scores = 1 / (1 + np.exp(-logits))
-        kept = np.flatnonzero(scores >= threshold)
-        return suppress(decode(outputs["boxes"][0, kept], self._anchors[kept], scores[kept]))
+        scores = 1 / (1 + np.exp(-np.clip(logits[kept].astype(np.float64), -80, 80)))
+        return suppress(decode(outputs["boxes"][0, kept], self._anchors[kept], scores))
+
+
+def _logit(score: float) -> float:
+    return math.log(score / (1 - score)) if score > 0 else -math.inf
 
 
 @functools.cache
@@ -175,18 +185,20 @@ def suppress(faces: RawFaces) -> RawFaces:
     Returns:
         The remaining faces, in descending order of their scores.
     """
+    if len(faces) < 2:
+        return faces
     faces = faces[np.argsort(-faces.scores, kind="stable")]
     values = np.concatenate([faces.boxes, faces.keypoints.reshape(-1, 12)], axis=1)
     left = np.arange(len(faces))
-    joined, scores = [np.zeros((0, 16))], []
+    joined, scores = [], []
     while len(left):
         same = overlaps(faces.boxes[left[0]], faces.boxes[left]) > _SAME_FACE
         same[0] = True
         group, weights = left[same], faces.scores[left[same]]
-        joined.append((weights @ values[group] / weights.sum())[None])
+        joined.append(weights @ values[group] / weights.sum())
         scores.append(weights[0])
         left = left[~same]
-    table = np.concatenate(joined)
+    table = np.array(joined)
     return RawFaces(table[:, :4], table[:, 4:].reshape(-1, 6, 2), np.array(scores))
 
 
