@@ -16,11 +16,13 @@ from keras_facealign.errors import FaceAlignError
 from keras_facealign.landmarks import as_scheme
 from keras_facealign.prediction import (
     LandmarkOutputs,
+    any_size,
     fixed_size,
     landmark_outputs,
     one_or_many,
     predict_outputs,
 )
+from keras_facealign.prediction.batches import BatchPlan
 from keras_facealign.prediction.concurrency import PerProcess, available_cores
 from keras_facealign.runtimes.litert import TFLiteGraph
 from keras_facealign.runtimes.metadata import read_metadata
@@ -36,6 +38,8 @@ _INSTALL = {
 }
 # Faces in a call of a file for any number; more are no faster on a CPU.
 _BATCH = 8
+# Faces that a file for one face gets at a time, which bounds the memory.
+_AT_A_TIME = 32
 
 
 class ExportedModel:
@@ -149,21 +153,31 @@ class ExportedModel:
             FaceAlignError: If the images have another shape or range, or `flip_test` is asked for
                 and the landmark scheme does not define flip pairs.
         """
-        plan = one_or_many(_BATCH) if self._batch is None else fixed_size(self._batch)
         return predict_outputs(
             self._run,
             images,
-            plan,
+            self._plan,
             input_size=self.input_size,
             flip_test=flip_test,
             scheme=self.scheme,
             landmark_offset=self.landmark_offset,
         )
 
+    @property
+    def _one_by_one(self) -> bool:
+        return self._batch == 1 and isinstance(self._graph, TFLiteGraph)
+
+    @property
+    def _plan(self) -> BatchPlan:
+        if self._batch is None:
+            return one_or_many(_BATCH)
+        return any_size(_AT_A_TIME) if self._one_by_one else fixed_size(self._batch)
+
     def _run(self, images: np.ndarray) -> Mapping[str, Any]:
         if images.dtype != np.uint8:
             images = np.rint(images).astype(np.uint8)
-        outputs = self._graph(images)
+        run = self._graph.each if self._one_by_one else self._graph
+        outputs = run(images)
         if "heatmaps" not in outputs:
             return outputs
         return landmark_outputs(

@@ -117,6 +117,15 @@ def test_landmarks_of_any_number_of_crops(path, count):
     assert (model.runtime, model.input_size, model.scheme.name) == ("litert", SIZE, "five")
 
 
+def test_faces_side_by_side_are_those_one_after_the_other(path, monkeypatch):
+    images = pictures(7)
+    model = ExportedModel(path, threads=1)
+    alone = np.concatenate([model.predict_landmarks(image[None])[0] for image in images])
+    for module in ("runtimes.litert", "prediction.concurrency"):
+        monkeypatch.setattr(f"keras_facealign.{module}.available_cores", lambda: 3)
+    np.testing.assert_array_equal(ExportedModel(path).predict_landmarks(images)[0], alone)
+
+
 @pytest.mark.parametrize("batch", [4, None])
 def test_files_for_other_batches(folder, batch):
     metadata = METADATA | {"batch": batch}
