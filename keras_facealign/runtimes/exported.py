@@ -164,20 +164,21 @@ class ExportedModel:
         )
 
     @property
-    def _one_by_one(self) -> bool:
-        return self._batch == 1 and isinstance(self._graph, TFLiteGraph)
-
-    @property
     def _plan(self) -> BatchPlan:
         if self._batch is None:
             return one_or_many(_BATCH)
-        return any_size(_AT_A_TIME) if self._one_by_one else fixed_size(self._batch)
+        if self._batch == 1 and isinstance(self._graph, TFLiteGraph):
+            return any_size(_AT_A_TIME)
+        return fixed_size(self._batch)
 
     def _run(self, images: np.ndarray) -> Mapping[str, Any]:
         if images.dtype != np.uint8:
             images = np.rint(images).astype(np.uint8)
-        run = self._graph.each if self._one_by_one else self._graph
-        outputs = run(images)
+        graph = self._graph
+        if self._batch == 1 and isinstance(graph, TFLiteGraph):
+            outputs = graph.each(images)
+        else:
+            outputs = graph(images)
         if "heatmaps" not in outputs:
             return outputs
         return landmark_outputs(
