@@ -50,6 +50,18 @@ def model_scope(model: Any) -> Any:
     return model.distribute_strategy.scope()
 
 
+def build_optimizer(model: Any) -> None:
+    """Makes the variables of a compiled model's optimizer, on TensorFlow.
+
+    A function that makes variables is traced twice, and tracing a training step takes longer than
+    many of its runs.
+    """
+    optimizer = getattr(model, "optimizer", None)
+    if keras.backend.backend() == "tensorflow" and optimizer is not None and not optimizer.built:
+        with model_scope(model):
+            optimizer.build(model.trainable_variables)
+
+
 def check_strategy(model: Any) -> None:
     """Refuses strategies of `tf.distribute` that would train wrongly, or not at all.
 

@@ -12,6 +12,7 @@ from keras import ops
 from keras_facealign import geometry
 from keras_facealign.landmarks import LandmarkScheme
 from keras_facealign.models.devices import (
+    build_optimizer,
     prepare_batches,
     prepare_validation,
     same_weights_everywhere,
@@ -232,6 +233,7 @@ class TrainingStep:
         prepare_batches(self, batches)
         if held_out is not None:
             prepare_validation(self, held_out)
+        build_optimizer(self)
         same_weights_everywhere(self)
         if hasattr(batches, "start_at"):
             callbacks: Any = call.arguments.get("callbacks")
@@ -253,6 +255,7 @@ class TrainingStep:
     def train_on_batch(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """As in Keras."""
         check_values(x)
+        build_optimizer(self)
         return super().train_on_batch(x, *args, **kwargs)  # pyright: ignore[reportAttributeAccessIssue]
 
     def test_on_batch(self, x: Any, *args: Any, **kwargs: Any) -> Any:
