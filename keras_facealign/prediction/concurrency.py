@@ -97,7 +97,7 @@ class WorkerPool(Generic[T]):
         most: Largest number of objects; further threads wait. Default: the number of cores.
 
     Example:
-        >>> pool = WorkerPool(list)
+        >>> pool = WorkerPool(list, most=2)
         >>> with pool.borrow() as mine, pool.borrow() as other:
         ...     mine is other
         False

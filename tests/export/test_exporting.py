@@ -221,14 +221,11 @@ def bundled():
     ("format", "quantize", "limit"),
     [
         ("saved_model", "none", 0.05),
-        ("saved_model", "float16", 0.1),
-        ("tflite", "none", 0.05),
         ("tflite", "float16", 0.1),
-        ("onnx", "none", 0.05),
         ("onnx", "float16", 0.1),
     ],
 )
-def test_the_bundled_preset_in_every_float_format(format, quantize, limit, bundled, tmp_path):
+def test_the_bundled_preset_in_every_format(format, quantize, limit, bundled, tmp_path):
     model, images, expected = bundled
     report = export_model(model, tmp_path, format, quantize)
     assert report.parity.limit == limit and report.parity.mean <= limit

@@ -83,7 +83,7 @@ def train(arguments):
     import keras
 
     from keras_facealign.models import FaceAlignModel
-    from tests.models.tiny import architecture, fix_weights
+    from tests.models.tiny import JIT, architecture, fix_weights
 
     with scope:
         model = FaceAlignModel(architecture(head_prior=0.02))
@@ -95,7 +95,7 @@ def train(arguments):
             coherent=arguments.coherent,
             coherent_weight=0.1,
             augmentation={**CORRUPTIONS, "seed": 3},
-            jit_compile=False,
+            jit_compile=JIT,
         )
     # Processes may begin with different weights: PyTorch sends the first one's to all.
     other = arguments.index if os.environ["KERAS_BACKEND"] == "torch" else 0

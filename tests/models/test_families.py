@@ -15,7 +15,7 @@ from keras_facealign.models import (
     UNetFaceAlign,
 )
 from keras_facealign.ops import decode_heatmaps
-from tests.models.tiny import faces
+from tests.models.tiny import JIT, faces
 
 FAMILIES = [UNetFaceAlign, HourglassFaceAlign, DLAFaceAlign, SATFaceAlign, DenseUNetFaceAlign]
 TINY = {"width": 0.125, "depth": 1, "stacks": 1, "input_size": 32, "map_size": 16}
@@ -126,7 +126,7 @@ def test_hourglass_of_dfa_predicts_what_it_trains():
 )
 def test_training_reaches_the_particular_parts(family, options, moved, tmp_path):
     model = family(**TINY, **options)
-    model.compile(keras.optimizers.SGD(1e-2), jit_compile=False)
+    model.compile(keras.optimizers.SGD(1e-2), jit_compile=JIT)
     variables = {v.path: v for v in model.trainable_weights}
     before = {path: ops.convert_to_numpy(v.value) for path, v in variables.items()}
     losses = [model.train_on_batch(faces(2), return_dict=True)["loss"]]

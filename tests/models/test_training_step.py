@@ -16,6 +16,7 @@ from keras_facealign.objective import Pair, TransformRange
 from tests.models import golden
 from tests.models.tiny import (
     CROP,
+    JIT,
     SIZE,
     Batches,
     as_numpy,
@@ -224,7 +225,7 @@ def test_saved_model_goes_on_as_if_never_saved(tmp_path):
         sigma=1.2,
         landmark_weight=0.1,
         nme_normalizer="box_diagonal",
-        jit_compile=False,
+        jit_compile=JIT,
         augmentation=settings,
     )
     model.train_on_batch(faces(2, 1))
@@ -238,7 +239,7 @@ def test_saved_model_goes_on_as_if_never_saved(tmp_path):
     assert configs[0] == configs[1]
     assert loaded._training.sigma == 1.2
     assert loaded._nme_tracker.normalizer == "box_diagonal"
-    assert loaded.jit_compile is False
+    assert loaded.jit_compile is JIT
     images = golden.center_crops(faces(2)["image"])
     for a, b in zip(model(images), loaded(images), strict=True):
         np.testing.assert_allclose(as_numpy(a), as_numpy(b), atol=1e-5)

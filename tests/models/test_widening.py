@@ -16,7 +16,7 @@ from keras_facealign.models import (
     widen,
 )
 from keras_facealign.networks import Architecture
-from tests.models.tiny import MAP, SIZE, as_numpy, faces, fix_weights
+from tests.models.tiny import JIT, MAP, SIZE, as_numpy, faces, fix_weights
 from tests.paths import ROOT
 
 LIGHT = {"topology": "sat", "stacks": 1, "depth": 1, "width": 0.0625, "stem": "light"}
@@ -45,7 +45,7 @@ def weight(model, path):
 
 def step(model):
     """How one step of plain gradient descent changes every weight."""
-    model.compile(keras.optimizers.SGD(0.1), run_eagerly=True)
+    model.compile(keras.optimizers.SGD(0.1), run_eagerly=not JIT, jit_compile=JIT)
     before = {v.path: np.array(as_numpy(v)) for v in model.trainable_variables}
     model.train_on_batch(faces(2))
     return {v.path: as_numpy(v) - before[v.path] for v in model.trainable_variables}
@@ -321,7 +321,7 @@ def test_the_example_fits_a_stem_and_trains_on_single_views(monkeypatch):
         return original(images, training)
 
     single.heatmaps_and_frames = note
-    single.compile("sgd", coherent_weight=0.0, jit_compile=False)
+    single.compile("sgd", coherent_weight=0.0, jit_compile=JIT)
     logs = single.train_on_batch(faces(3), return_dict=True)
     assert seen == [3]  # a pair would be 6 images
     assert np.isfinite(logs["loss"]) and np.isfinite(logs["nme"])

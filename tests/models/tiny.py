@@ -12,6 +12,9 @@ from keras_facealign.networks import Architecture
 from keras_facealign.objective import Pair
 from tfds_builders.ibug_300w.make_dummy_data import template
 
+JIT = keras.backend.backend() == "jax"
+"""`jit_compile` where it makes no difference to a test. JAX would otherwise compile every operation
+by itself, which takes longer than compiling the step; the others start sooner without."""
 SIZE = 32
 """Side of the network's frame in pixels."""
 MAP = 16

@@ -8,7 +8,7 @@ import pytest
 
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.training import TerminateOnNonFinite
-from tests.models.tiny import Batches, as_numpy, faces, fix_weights, tiny_model
+from tests.models.tiny import JIT, Batches, as_numpy, faces, fix_weights, tiny_model
 
 
 @pytest.fixture(scope="module")
@@ -64,14 +64,14 @@ def test_weights_while_the_loss_is_finite(model, callback, of):
 @pytest.mark.slow
 def test_a_rate_that_is_far_too_high_ends_a_plain_fit(tmp_path):
     model = fix_weights(tiny_model())
-    model.compile(keras.optimizers.SGD(1e30), jit_compile=False)
+    model.compile(keras.optimizers.SGD(1e30), jit_compile=JIT)
     path = tmp_path / "last.weights.h5"
     keep = keras.callbacks.ModelCheckpoint(str(path), save_weights_only=True, save_freq=1)
     batches = Batches(*(faces(2, seed) for seed in range(4)))
     # The checkpoint comes first, so that the callback cannot protect it.
     with pytest.raises(FaceAlignError, match="not finite|learning rate 1e[+]30"):
         model.fit(batches, epochs=2, verbose=0, callbacks=[keep, TerminateOnNonFinite()])
-    model.compile(keras.optimizers.SGD(1e30), jit_compile=False)
+    model.compile(keras.optimizers.SGD(1e30), jit_compile=JIT)
     fix_weights(model)
     with pytest.raises(FaceAlignError, match=r"epoch 1, step [234], learning rate 1e[+]30"):
         model.fit(batches, epochs=2, verbose=0, callbacks=[TerminateOnNonFinite()])

@@ -1,8 +1,8 @@
 // Runs the CPU kernels over random geometries with ordinary, whole, huge, infinite and NaN offsets,
 // on buffers of exactly the right size, for a compiler's sanitizers to watch:
 //
-//   g++ -std=c++17 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -pthread \
-//       -I keras_facealign/ops/native tests/ops_native/sanitizer_driver.cc -o /tmp/driver
+//   g++ -std=c++17 -Og -g -fsanitize=address,undefined -fno-sanitize-recover=all -pthread \
+//       -I keras_facealign/ops/native tests/ops/native/sanitizer_driver.cc -o /tmp/driver
 //   /tmp/driver 300
 //
 // Vector instructions are added as for the library (-mavx2 -mfma -mf16c and so on). Prints how many

@@ -19,7 +19,7 @@ COMPILER = shutil.which("g++") or shutil.which("clang++")
 )
 def test_kernels_stay_within_their_buffers(tmp_path, sanitizers, level):
     program = tmp_path / "driver"
-    command = [COMPILER, "-std=c++17", "-O1", "-g", "-pthread", "-I", str(build.SOURCES)]
+    command = [COMPILER, "-std=c++17", "-Og", "-g", "-pthread", "-I", str(build.SOURCES)]
     command += [f"-fsanitize={sanitizers}", "-fno-sanitize-recover=all"]
     command += [*build.LEVELS[level][1].split(), str(DRIVER), "-o", str(program)]
     built = subprocess.run(command, capture_output=True, text=True)
