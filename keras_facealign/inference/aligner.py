@@ -327,13 +327,8 @@ class FaceAligner:
         """Predicts the faces of a batch and appends them to the lists of their photos."""
         outputs = self._outputs([item.crop for item in batch])
         beliefs = _beliefs(outputs, batch)
-        # A detector without key points knows no angle: search in turned crops. BlazeFace has looked
-        # at several angles itself, and none of its doubtful faces was believed in a turned crop.
-        doubtful = [
-            k
-            for k, item in enumerate(batch)
-            if item.detected and item.detection.keypoints is None and not beliefs[k] >= 0
-        ]
+        # A detector that misjudged the angle, or knows of none: search in turned crops.
+        doubtful = [k for k, item in enumerate(batch) if item.detected and not beliefs[k] >= 0]
         if doubtful:
             batch = list(batch)
             turned = [_turned(batch[k], turns) for k in doubtful for turns in (1, 2, 3)]

@@ -404,15 +404,6 @@ def test_a_face_that_is_not_believed_is_searched_in_turned_crops(turns, told):
     assert subject.model.batches[2:] == [1]
 
 
-def test_the_angle_of_a_detector_with_key_points_is_final():
-    photo, _ = arrow_photo(180)
-    found = Detection((80.0, 70, 180, 170), 0.8, keypoints=np.zeros((6, 2)))
-    subject = FaceAligner(ArrowModel(), lambda image: [found])
-    (face,) = subject.align(photo)
-    assert not face.reliable and face.roll == 0
-    assert subject.model.batches == [1]
-
-
 def test_what_is_no_face_is_marked_and_comes_last():
     photo, _ = arrow_photo(0)
     boxes = [(10.0, 10, 250, 240), (80.0, 70, 180, 170), (0.0, 180, 60, 240)]
