@@ -404,6 +404,14 @@ def test_a_face_that_is_not_believed_is_searched_in_turned_crops(turns, told):
     assert subject.model.batches[2:] == [1]
 
 
+def test_a_detector_with_key_points_may_misjudge_the_angle_too():
+    photo, points = arrow_photo(180)
+    found = Detection((80.0, 70, 180, 170), 0.7, keypoints=np.zeros((6, 2)))
+    (face,) = FaceAligner(ArrowModel(), lambda image: [found]).align(photo)
+    assert face.reliable and abs(face.roll) == 180
+    np.testing.assert_allclose(face.landmarks, points, atol=0.05)
+
+
 def test_what_is_no_face_is_marked_and_comes_last():
     photo, _ = arrow_photo(0)
     boxes = [(10.0, 10, 250, 240), (80.0, 70, 180, 170), (0.0, 180, 60, 240)]
