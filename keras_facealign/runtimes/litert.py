@@ -110,10 +110,12 @@ class TFLiteGraph:
         Raises:
             FaceAlignError: If the graph fails on one of them.
         """
-        if len(images) == 1 or available_cores() == 1:
+        several = len(images) > 1 and available_cores() > 1
+        threads = self._threads.get() if several else None
+        if threads is None:
             parts = [self(image[None]) for image in images]
         else:
-            parts = list(self._threads.get().map(self._run_narrow, images))
+            parts = list(threads.map(self._run_narrow, images))
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _run_narrow(self, image: np.ndarray) -> dict[str, np.ndarray]:
@@ -121,8 +123,19 @@ class TFLiteGraph:
             return interpreter.run(image[None])
 
 
-def _threads(count: int | None) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(_cores(count))
+def _threads(count: int | None) -> ThreadPoolExecutor | None:
+    """Starts threads; None where that is not possible, as under a limit of the memory."""
+    count = _cores(count)
+    threads, all_there = ThreadPoolExecutor(count), threading.Barrier(count)
+    try:
+        # A thread is started with each task, since the tasks before it wait.
+        for _ in range(count):
+            threads.submit(all_there.wait)
+    except RuntimeError:
+        all_there.abort()
+        threads.shutdown(wait=False)
+        return None
+    return threads
 
 
 def _cores(count: int | None) -> int:

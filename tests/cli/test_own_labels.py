@@ -16,9 +16,11 @@ from keras_facealign.cli.own_labels import (
     refuse_reading,
     scheme_for,
 )
+from keras_facealign.data.pts import write_pts
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.landmarks import FIVE, scheme_from_dict, write_scheme
 from tests.cli.test_scheme import NAMES, write_labels
+from tests.data.readers.drawn_faces import make_face
 from tests.paths import ROOT
 
 
@@ -34,6 +36,10 @@ def test_what_is_own(tmp_path):
     assert not is_own(tmp_path / "missing")
     (tmp_path / "empty").mkdir()
     assert not is_own(tmp_path / "empty")
+    make_face(tmp_path / "official" / "afw", "a")  # as 300W has it
+    assert not is_own(tmp_path / "official")
+    write_pts(tmp_path / "mine" / "a.pts", make_face(tmp_path / "mine", "a")[:5])
+    assert is_own(tmp_path / "mine")
 
 
 def test_schemes(labels, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -124,6 +125,28 @@ def test_faces_side_by_side_are_those_one_after_the_other(path, monkeypatch):
     for module in ("runtimes.litert", "prediction.concurrency"):
         monkeypatch.setattr(f"keras_facealign.{module}.available_cores", lambda: 3)
     np.testing.assert_array_equal(ExportedModel(path).predict_landmarks(images)[0], alone)
+
+
+@pytest.mark.parametrize("started", [0, 1])
+def test_faces_of_a_process_that_can_have_no_more_threads(path, started, monkeypatch):
+    """As in a worker with a limit of memory: one after the other then."""
+    images = pictures(3)
+    expected = ExportedModel(path).predict_landmarks(images)[0]
+    for module in ("runtimes.litert", "prediction.concurrency"):
+        monkeypatch.setattr(f"keras_facealign.{module}.available_cores", lambda: 3)
+    model, start, calls = ExportedModel(path), threading.Thread.start, []
+
+    def few(thread):
+        calls.append(thread)
+        if len(calls) > started:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", few)
+        np.testing.assert_array_equal(model.predict_landmarks(images)[0], expected)
+    assert len(calls) == started + 1
+    np.testing.assert_array_equal(model.predict_landmarks(images)[0], expected)
 
 
 @pytest.mark.parametrize("batch", [4, None])

@@ -23,7 +23,6 @@ def test_faces_of_a_folder_and_its_subfolders_are_read(tmp_path):
         "a.png": own_face(tmp_path, "a"),
         "day/b.png": own_face(tmp_path / "day", "b", seed=1),
     }
-    assert catalog.guess(tmp_path) == "pts_folder"
     found = {face.file_name: face for face in catalog.load("pts_folder", tmp_path, "train")}
     assert found.keys() == expected.keys()
     for name, points in expected.items():
@@ -58,10 +57,3 @@ def test_what_does_not_fit_is_named_and_left_out(tmp_path):
     for name, line in zip("aefg", skipped, strict=True):
         assert f"{tmp_path / name}." in line
     assert "9" in skipped[0] and "5" in skipped[0]
-
-
-def test_other_folders_are_taken_for_300w(tmp_path):
-    assert catalog.guess(tmp_path) == "ibug_300w"
-    make_face(tmp_path / "afw", "a")
-    assert catalog.guess(tmp_path) == "ibug_300w"
-    assert catalog.guess(tmp_path / "missing") == "ibug_300w"
