@@ -266,8 +266,8 @@ def _say_result(result: dict[str, Any], output: Path, validated: bool) -> None:
     score = f", validation NME {nme:.3f} %" if validated else ""
     if validated and not math.isfinite(nme):
         score = ", validation NME not measured: no face has both outer corners of the eyes"
-    elif folder.best_epoch is not None:
-        score += f" in epoch {folder.best_epoch}" if folder.best_epoch else " at the start"
+    elif (best := folder.best_epoch) is not None:
+        score += f" in epoch {best}" if best else " at the start"
     if "already_finished" in result:
         common.say(
             f"{output} is finished: {epochs}{score}. --restart trains from the beginning; "

@@ -164,21 +164,22 @@ class ExportedModel:
         )
 
     @property
+    def _single(self) -> TFLiteGraph | None:
+        """The graph if it takes one face at a time, and runs several side by side."""
+        graph = self._graph
+        return graph if self._batch == 1 and isinstance(graph, TFLiteGraph) else None
+
+    @property
     def _plan(self) -> BatchPlan:
         if self._batch is None:
             return one_or_many(_BATCH)
-        if self._batch == 1 and isinstance(self._graph, TFLiteGraph):
-            return any_size(_AT_A_TIME)
-        return fixed_size(self._batch)
+        return any_size(_AT_A_TIME) if self._single else fixed_size(self._batch)
 
     def _run(self, images: np.ndarray) -> Mapping[str, Any]:
         if images.dtype != np.uint8:
             images = np.rint(images).astype(np.uint8)
-        graph = self._graph
-        if self._batch == 1 and isinstance(graph, TFLiteGraph):
-            outputs = graph.each(images)
-        else:
-            outputs = graph(images)
+        single = self._single
+        outputs = single.each(images) if single else self._graph(images)
         if "heatmaps" not in outputs:
             return outputs
         return landmark_outputs(

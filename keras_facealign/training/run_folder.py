@@ -126,10 +126,7 @@ class RunFolder:
     @property
     def epochs(self) -> int:
         """The number of epochs in the log; fewer than configured where a run has ended early."""
-        if not self.log.is_file():
-            return 0
-        with self.log.open(newline="", encoding="utf-8") as file:
-            return sum(1 for _ in csv.DictReader(file))
+        return len(self._rows())
 
     @property
     def best_epoch(self) -> int | None:
@@ -143,12 +140,16 @@ class RunFolder:
         """Reads the metrics of the log's last epoch, which an earlier call may have trained."""
         return self.row(0)
 
+    def _rows(self) -> list[dict[str, str]]:
+        """Reads the log, which is empty before the first epoch."""
+        if not self.log.is_file():
+            return []
+        with self.log.open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
     def row(self, epoch: int) -> dict[str, float]:
         """Reads the metrics of an epoch of the log, counted from 1; 0 is the last one."""
-        if not self.log.is_file():
-            return {}
-        with self.log.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+        rows = self._rows()
         # Without validation, Keras may still write its columns, filled with "NA".
         return {
             name: float(value)
