@@ -59,18 +59,38 @@ class TrainingFaces:
     validation: list[LabelSet] = field(default_factory=list)
     stream: Iterator[Any] = field(default_factory=lambda: iter(()))
     held_stream: Iterator[Any] | None = None
+    _trained_on: set[int] = field(default_factory=set)
 
     def train(self, input_size: int) -> Iterator[Any]:
         """The examples to train on; those of known data sets only once."""
-        if not self.labels:
-            return self.stream
-        return self._examples(self.labels, input_size)
+        faces = self._examples(self.labels, input_size) if self.labels else self.stream
+        for face in faces:
+            self._trained_on.add(_key(face))
+            yield face
 
     def held_out(self, input_size: int) -> Iterator[Any] | None:
-        """The examples to validate on, or None."""
-        if not self.labels:
-            return self.held_stream
-        return self._examples(self.validation, input_size) if self.validation else None
+        """The examples to validate on, or None.
+
+        Those that have been trained on are counted, and the number is printed after the last.
+        """
+        if self.labels:
+            faces = self._examples(self.validation, input_size) if self.validation else None
+        else:
+            faces = self.held_stream
+        return None if faces is None else self._compared(faces)
+
+    def _compared(self, faces: Iterator[Any]) -> Iterator[Any]:
+        known = count = 0
+        for face in faces:
+            known += _key(face) in self._trained_on
+            count += 1
+            yield face
+        if known:
+            common.say(
+                f"{known} of {common.count(count, 'face')} to validate on are trained on too: the "
+                "validation's NME does not hold for other faces; choose another --validation",
+                err=True,
+            )
 
     @property
     def validates(self) -> bool:
@@ -89,6 +109,11 @@ class TrainingFaces:
         return chain.from_iterable(
             examples(each, self.scheme, self.skipped, input_size) for each in labels
         )
+
+
+def _key(face: Any) -> int:
+    """Tells a face from others, by its picture's name and its landmarks."""
+    return hash((Path(face.file_name).name, face.landmarks.round(2).tobytes()))
 
 
 def open_faces(

@@ -42,6 +42,9 @@ class TrainingConfig:
         patience: Epochs without a better validation after which a run ends early. The preset then
             gets the best epoch's weights. 0: the run has all its epochs, and the preset the last
             weights.
+        landmark_offset: Whether to measure, at the end, how far the training faces' labels lie to
+            one side of the network's landmarks, and to give the distance to the model, see
+            `keras_facealign.training.landmark_offset`. Metrics of the run do not include it.
 
     Raises:
         FaceAlignError: If a value is out of range, or the optimizer is unknown.
@@ -63,6 +66,7 @@ class TrainingConfig:
     optimizer: str = "adamw"
     ema_momentum: float = 0.0
     patience: int = 0
+    landmark_offset: bool = False
 
     def __post_init__(self) -> None:
         check_integer("epochs", self.epochs, 1, _MOST_EPOCHS)

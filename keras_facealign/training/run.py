@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Iterable, Mapping
@@ -17,14 +18,15 @@ from keras_facealign.data.epochs import EpochBatches
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.landmarks import scheme_config
 from keras_facealign.models import FaceAlignModel
-from keras_facealign.models.devices import model_scope, process_place
+from keras_facealign.models.devices import device_count, model_scope, process_place
 from keras_facealign.presets import from_preset, save_to_preset
 from keras_facealign.training.backup import Backup
 from keras_facealign.training.best_weights import BestWeights
 from keras_facealign.training.configuration import TrainingConfig, make_optimizer
 from keras_facealign.training.divergence import TerminateOnNonFinite
 from keras_facealign.training.ema import EMAWeights, keep_better
-from keras_facealign.training.processes import one_writer
+from keras_facealign.training.landmark_offset import measure_offset_of_batches
+from keras_facealign.training.processes import one_writer, own_devices, share_bytes
 from keras_facealign.training.run_folder import RunFolder
 
 
@@ -65,7 +67,8 @@ def fit(
     validation, the averaged ones.
 
     Args:
-        model: The model to train, from its current weights; its `landmark_offset` is reset.
+        model: The model to train, from its current weights. Its `landmark_offset` is reset, and
+            measured at the end with `TrainingConfig.landmark_offset`.
         train: Training examples, see `FaceBatches`; or batches, such as `FaceBatches`,
             `LazyFaceBatches` or `PackedFaces`, which have their own batch size, order, jitter and
             boxes.
@@ -99,8 +102,9 @@ def fit(
     settings = _settings(model, config)
     if not restart and folder.finished(settings):
         result = folder.result()
-        model.set_weights(from_preset(folder.preset).get_weights())
-        model.landmark_offset = (0.0, 0.0)
+        finished = from_preset(folder.preset)
+        model.set_weights(finished.get_weights())
+        model.landmark_offset = finished.landmark_offset
         return {**result, "seconds": 0.0, "already_finished": True}
     batches = _training_batches(train, model, config, boxes)
     held_out: Any = validation
@@ -147,6 +151,8 @@ def fit(
         best.apply(model)
         last = folder.row(best.epoch) if best.epoch else best.metrics
         metadata["best_epoch"] = best.epoch
+    if config.landmark_offset:
+        model.landmark_offset = _measure_offset(model, batches)
     save_to_preset(model, folder.preset, {**metadata, "last_epoch": _measured(last)})
     folder.claim(settings, finished=True)
     backup.remove()
@@ -156,8 +162,9 @@ def fit(
 def _settings(model: FaceAlignModel, config: TrainingConfig) -> dict[str, Any]:
     """What a run is told apart by; the same as in earlier versions where nothing new is used."""
     fields = asdict(config)
-    if not config.patience:
-        del fields["patience"]
+    for name in ("patience", "landmark_offset"):
+        if not fields[name]:
+            del fields[name]
     settings: dict[str, Any] = {"architecture": model.architecture.to_dict(), "config": fields}
     carried = scheme_config(model.scheme)
     if isinstance(carried, dict):
@@ -182,6 +189,19 @@ def _compile(model: FaceAlignModel, config: TrainingConfig, steps: int) -> None:
         model.optimizer.build(model.trainable_variables)
     # It was measured for other weights, and perhaps for other labels.
     model.landmark_offset = (0.0, 0.0)
+
+
+def _measure_offset(model: FaceAlignModel, batches: EpochBatches) -> tuple[float, float]:
+    """Measures the offset of labels; of processes that train together, the first decides."""
+    with own_devices():
+        one = model
+        if keras.backend.backend() == "jax" and device_count(model) > 1:
+            # Weights that several processes share cannot be run by one.
+            one = type(model).from_config(model.get_config())
+            one.set_weights(model.get_weights())
+        dx, dy = measure_offset_of_batches(one, batches)
+    dx, dy = json.loads(share_bytes(json.dumps([dx, dy]).encode()))
+    return dx, dy
 
 
 def _measured(metrics: dict[str, float]) -> dict[str, float]:

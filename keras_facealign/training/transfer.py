@@ -71,6 +71,7 @@ def fit_transfer(
             warmup_steps=HEAD_WARMUP,
             optimizer="adamw",
             ema_momentum=0.0,
+            landmark_offset=False,
         )
         with only_heads(model):
             fit(model, train, validation, output / HEADS, first, restart=restart, **options)

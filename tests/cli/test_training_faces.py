@@ -42,6 +42,24 @@ def test_known_data_sets_have_splits():
     assert len(list(faces.held_out(32))) == 2
 
 
+@pytest.mark.parametrize("own", [True, False])
+def test_faces_that_are_trained_and_validated_on_are_counted(own, tmp_path, capsys):
+    if own:
+        labels = write_labels(tmp_path, 4)
+        faces = open_faces([labels], None, None, str(labels), None, [])
+    else:
+        faces = open_faces([IBUG], None, ["full"], "challenge", None, [])
+    count, held = len(list(faces.train(32))), faces.held_out(32)
+    assert next(held).landmarks.any() and not capsys.readouterr().err
+    rest = len(list(held)) + 1
+    assert rest == count if own else rest < count
+    assert f"{rest} of {rest} face" in (said := capsys.readouterr().err)
+    assert "trained on too" in said and said.count("\n") == 1
+    apart = open_faces([IBUG], None, ["train"], "lfpw_test", None, [])
+    assert len(list(apart.train(32))) > len(list(apart.held_out(32))) > 0
+    assert not capsys.readouterr().err
+
+
 def test_wrong_schemes(tmp_path):
     labels = write_labels(tmp_path)
     with pytest.raises(FaceAlignError, match="'five' has 5 landmarks, but .*labels.json has 6"):

@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 
 from keras_facealign import geometry
+from keras_facealign.data.epochs import EpochBatches
 from keras_facealign.data.examples import FaceExample
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.landmarks import get_scheme
 from keras_facealign.models import FaceAlignModel
 from keras_facealign.prediction.flip_test import average_flipped
 from keras_facealign.presets import from_preset, save_to_preset
-from keras_facealign.training import measure_landmark_offset
-from tests.models.tiny import SIZE, fix_weights, tiny_model
+from keras_facealign.training import TrainingConfig, fit, measure_landmark_offset
+from keras_facealign.training.landmark_offset import measure_offset_of_batches
+from tests.models.tiny import CROP, JIT, SIZE, faces, fix_weights, tiny_model
 
 pytestmark = pytest.mark.backend_neutral
 
@@ -99,3 +101,60 @@ def test_labels_that_lie_to_the_right_are_measured(images):
     assert dx == pytest.approx(0.75, abs=0.02)
     with pytest.raises(FaceAlignError, match="no labeled face"):
         measure_landmark_offset(model, [])
+
+
+class Batches(EpochBatches):
+    """Crops with a border whose labels lie beside what the model finds."""
+
+    def __init__(self, model, shift, count=5):
+        super().__init__(batch_size=2)
+        border = (CROP - SIZE) // 2
+        self.faces = faces(count)
+        inner = self.faces["image"][:, border:-border, border:-border]
+        labels = model.predict_landmarks(inner)[0] + border + np.float32(shift)
+        labels[:, 0] = np.nan  # no position, which must not count
+        self.faces["visibility"][:, 0] = 0
+        self.faces["visibility"][1] = 0
+        self.faces["landmarks"] = labels
+        self.read = []
+        self._set_count(count)
+
+    def __getitem__(self, index):
+        self.read.append(index)
+        chosen = self._chosen(index)
+        return self._marked(index, {name: v[chosen] for name, v in self.faces.items()})
+
+
+def test_the_offset_of_batches_is_that_of_their_labels():
+    model = fix_weights(tiny_model())
+    batches = Batches(model, (-0.75, 2.0))
+    model.landmark_offset = (1.0, 1.0)  # what it has does not count
+    assert measure_offset_of_batches(model, batches) == (pytest.approx(-0.75, abs=1e-3), 0.0)
+    assert batches.read == [0, 1, 2]
+    batches.read.clear()
+    measure_offset_of_batches(model, batches, most=2)
+    assert batches.read == [0, 1]  # the first has one face with labels
+    assert measure_offset_of_batches(model, Batches(model, (SIZE, 0.0))) == (0.0, 0.0)
+    batches.faces["visibility"][:] = 0
+    assert measure_offset_of_batches(model, batches) == (0.0, 0.0)
+
+
+def test_a_run_measures_it_at_its_end_if_asked(tmp_path):
+    model = fix_weights(tiny_model())
+    batches = Batches(model, (0.5, 0.0), count=4)
+    settings = {"augmentation": {"color": 0.1}, "jit_compile": JIT}
+    config = TrainingConfig(1, 2, learning_rate=1e-6, compile=settings, landmark_offset=True)
+    fit(model, batches, None, tmp_path, config, verbose=0)
+    offset = from_preset(tmp_path / "preset").landmark_offset
+    assert offset == model.landmark_offset and offset[1] == 0
+    model.landmark_offset = (0.0, 0.0)
+    border = (CROP - SIZE) // 2
+    found, _ = model.predict_landmarks(batches.faces["image"][:, border:-border, border:-border])
+    away = (batches.faces["landmarks"] - border - found)[[0, 2, 3], 1:, 0]
+    assert offset[0] == pytest.approx(away.mean(), abs=1e-3) and abs(offset[0]) > 0.01
+    again = fix_weights(tiny_model())
+    assert "already_finished" in fit(again, batches, None, tmp_path, config, verbose=0)
+    assert again.landmark_offset == offset
+    plain = TrainingConfig(1, 2, learning_rate=1e-6, compile=settings)
+    fit(again, batches, None, tmp_path, plain, verbose=0, restart=True)
+    assert from_preset(tmp_path / "preset").landmark_offset == (0.0, 0.0)
