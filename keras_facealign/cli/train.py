@@ -191,12 +191,11 @@ def train(
     if process_place()[0] == 0:
         _say_result(result, output, faces.validates)
         if dx := model.landmark_offset[0]:
-            side = "right" if dx > 0 else "left"
+            side = "left" if dx > 0 else "right"
             common.say(
-                f"Labels lie {abs(dx):.2f} pixels to the {side} of what mirrored views teach; the "
-                "preset's landmarks include it, the NME above does not"
+                f"On the training faces its landmarks lie {abs(dx):.2f} pixels too far {side} in "
+                "the mean; the preset corrects this, the NME above is without"
             )
-        common.list_skipped(skipped)
 
 
 @dataclass
