@@ -277,6 +277,9 @@ def main() -> None:
         "--photos", type=Path, help="root of 300W: whole photos, see photo_peers.py"
     )
     parser.add_argument("--limit", type=int, help="use the first N faces of a set")
+    parser.add_argument(
+        "--block", type=int, default=10, help="photos that a library takes one after the other"
+    )
     parser.add_argument("--json", type=Path, help="file for the numbers")
     arguments = parser.parse_args()
     if arguments.photos:
@@ -285,7 +288,7 @@ def main() -> None:
         pythons = {"mediapipe": arguments.peer_python}
         pythons["dlib"] = arguments.dlib_python or arguments.peer_python
         presets = arguments.preset or ["sat1_cab_mobile"]
-        photo_peers.compare(arguments.photos, presets, pythons, arguments.limit)
+        photo_peers.compare(arguments.photos, presets, pythons, arguments.limit, arguments.block)
         return
 
     from rich.console import Console

@@ -1,10 +1,11 @@
 """Whole photos through this library, MediaPipe and dlib, side by side: `peers.py --photos` runs it.
 
-Each library is a process of its own that reads requests and writes answers as JSON lines. For every
-photo all are asked in turn, one at a time, so that whatever else runs on the machine slows all of
-them down alike; times are those of detection and landmarks together, without reading the file.
-"ms" is the time that passes; "processor", the median of the processor time of all threads, hardly
-depends on what else runs.
+Each library is a process of its own that reads requests and writes answers as JSON lines. The
+libraries take turns after every ten photos, which each takes one after the other, as those of a
+folder: whatever else runs on the machine slows all of them down alike. Asked for single photos, a
+library's threads sleep between them, and wake up on the same core (`--block 1`). Times are those of
+detection and landmarks together, without reading the file. "ms" is the time that passes;
+"processor", the median of the processor time of all threads, hardly depends on what else runs.
 
 - "time": photos resized to a longer side of 512, 1024 and 2048 pixels.
 - "photos": all photos, as they are: faces missed (no landmarks overlap the labels' box by 0.3),
@@ -20,7 +21,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -67,7 +69,7 @@ def finder(name: str) -> Callable[[np.ndarray], list[np.ndarray]]:
 
 
 def work(name: str) -> int:
-    """Answers requests: paths of .npy images in, landmarks and milliseconds out."""
+    """Answers requests: lists of paths of .npy images in, landmarks and milliseconds out."""
     answers = sys.stdout
     sys.stdout = sys.stderr  # libraries print
     try:
@@ -78,16 +80,20 @@ def work(name: str) -> int:
         return 3
     print(json.dumps({"ready": name}), file=answers, flush=True)
     for line in sys.stdin:
-        image = np.load(json.loads(line))
-        start, used = time.perf_counter(), time.process_time()
-        found = find(image)
-        elapsed = 1e3 * (time.perf_counter() - start)
-        used = 1e3 * (time.process_time() - used)
-        faces = [np.asarray(points, np.float64).round(3).tolist() for points in found]
-        print(
-            json.dumps({"faces": faces, "ms": elapsed, "processor": used}), file=answers, flush=True
-        )
+        images = [np.load(path) for path in json.loads(line)]
+        rows = [timed(find, image) for image in images]
+        print(json.dumps(rows), file=answers, flush=True)
     return 0
+
+
+def timed(find: Callable[[np.ndarray], list[np.ndarray]], image: np.ndarray) -> dict[str, Any]:
+    """The faces of an image, and the milliseconds that finding them takes."""
+    start, used = time.perf_counter(), time.process_time()
+    found = find(image)
+    elapsed = 1e3 * (time.perf_counter() - start)
+    used = 1e3 * (time.process_time() - used)
+    faces = [np.asarray(points, np.float64).round(3).tolist() for points in found]
+    return {"faces": faces, "ms": elapsed, "processor": used}
 
 
 class Library:
@@ -111,17 +117,17 @@ class Library:
         if "error" in first:
             raise RuntimeError(first["error"])
 
-    def _answer(self) -> dict[str, Any]:
+    def _answer(self) -> Any:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
             raise RuntimeError(f"{self.name} ended with code {self._process.wait()}")
         return json.loads(line)
 
-    def ask(self, path: Path) -> dict[str, Any]:
-        """The faces of a photo, and the time."""
+    def ask(self, paths: list[str]) -> list[dict[str, Any]]:
+        """The faces of photos, and the times."""
         assert self._process.stdin is not None
-        print(json.dumps(str(path)), file=self._process.stdin, flush=True)
+        print(json.dumps(paths), file=self._process.stdin, flush=True)
         return self._answer()
 
     def close(self) -> None:
@@ -195,8 +201,8 @@ def without_faces() -> Iterator[Any]:
     yield from (SimpleNamespace(image=image, points=[]) for image in pictures())
 
 
-def run(libraries: list[Library], items: Any) -> dict[str, dict[str, Any]]:
-    """Asks all libraries for each item, and matches what they find."""
+def run(libraries: list[Library], items: Iterable[Any], block: int) -> dict[str, dict[str, Any]]:
+    """Asks all libraries for blocks of items, and matches what they find."""
     rows = {
         library.name: {
             "ms": [],
@@ -209,16 +215,19 @@ def run(libraries: list[Library], items: Any) -> dict[str, dict[str, Any]]:
         }
         for library in libraries
     }
+    left = iter(items)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "photo.npy")
-        for item in items:
-            np.save(path, np.ascontiguousarray(item.image))
+        paths = [str(Path(folder, f"{i}.npy")) for i in range(block)]
+        while chosen := list(islice(left, block)):
+            for path, item in zip(paths, chosen, strict=False):
+                np.save(path, np.ascontiguousarray(item.image))
             for library in libraries:
-                answer = library.ask(path)
                 row = rows[library.name]
-                row["ms"].append(answer["ms"])
-                row["processor"].append(answer["processor"])
-                count(row, answer["faces"], item.points)
+                answers = library.ask(paths[: len(chosen)])
+                for answer, item in zip(answers, chosen, strict=True):
+                    row["ms"].append(answer["ms"])
+                    row["processor"].append(answer["processor"])
+                    count(row, answer["faces"], item.points)
     return rows
 
 
@@ -250,7 +259,9 @@ def count(row: dict[str, Any], faces: Points, truth: list[np.ndarray]) -> None:
     row["more"] += len(found) - len(hits)
 
 
-def compare(root: Path, presets: list[str], pythons: dict[str, str], limit: int | None) -> None:
+def compare(
+    root: Path, presets: list[str], pythons: dict[str, str], limit: int | None, block: int
+) -> None:
     """Runs all parts, and prints a table for each."""
     libraries = []
     for name in (*presets, *pythons):
@@ -269,7 +280,7 @@ def compare(root: Path, presets: list[str], pythons: dict[str, str], limit: int 
         ("no face", without_faces()),
     ]
     for title, items in parts:
-        rows = run(libraries, items)
+        rows = run(libraries, items, block)
         number = len(next(iter(rows.values()))["ms"])
         print(
             f"\n{title}: {number} images\n"
