@@ -228,11 +228,11 @@ def _propose(pyramid: Pyramid, level: _Level, turn: float) -> list[RawFaces]:
     network = load_network(level.network)
     middle = (network.size - 1) / 2
 
-    def search(tile: tuple[np.ndarray, np.ndarray]) -> RawFaces:
+    def search(tile: tuple[np.ndarray, np.ndarray], one_core: bool = True) -> RawFaces:
         matrix, limits = tile
         if turn:
             matrix = geometry.compose(_turn(1.0, turn, (middle, middle), (middle, middle)), matrix)
-        faces = network(pyramid.view(matrix, network.size), level.threshold)
+        faces = network(pyramid.view(matrix, network.size), level.threshold, one_core)
         if not turn and np.isfinite(limits).any():
             # A neighbor shows the whole face.
             cut = (faces.boxes[:, :2] < limits[:2]) | (faces.boxes[:, 2:] > limits[2:])
@@ -241,7 +241,7 @@ def _propose(pyramid: Pyramid, level: _Level, turn: float) -> list[RawFaces]:
 
     places = tiles(pyramid.width, pyramid.height, level.scale, network.size, level.overlap)
     # The first tile makes the level of the pyramid that the others need, too.
-    parts, others = [search(next(places))], list(places)
+    parts, others = [search(next(places), one_core=False)], list(places)
     if others:
         with ThreadPoolExecutor(available_cores()) as threads:
             parts += threads.map(search, others)

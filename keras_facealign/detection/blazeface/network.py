@@ -95,24 +95,24 @@ class BlazeFaceNetwork:
 
     def __init__(self, name: str) -> None:
         path = importlib.resources.files("keras_facealign.detection.blazeface") / f"{name}.tflite"
-        # So small that a second core hardly helps, and hurts where the cores are busy.
-        self._graph = TFLiteGraph(path.read_bytes(), path.name, threads=1)
+        self._graph = TFLiteGraph(path.read_bytes(), path.name)
         self.size = self._graph.input_shape[1]
         self._anchors = anchors(name, self.size)
 
-    def __call__(self, view: np.ndarray, threshold: float) -> RawFaces:
+    def __call__(self, view: np.ndarray, threshold: float, one_core: bool = False) -> RawFaces:
         """Finds the faces of one view.
 
         Args:
             view: uint8 (size, size, 3), RGB.
             threshold: Smallest score of a face, 0 to 1.
+            one_core: Whether to use one core alone, as the caller runs several views at a time.
 
         Returns:
             The faces in pixels of the view, in descending order of their scores.
         """
         images = view[None] * np.float32(1 / 127.5)
         images -= np.float32(1)
-        outputs = self._graph(images)
+        outputs = self._graph.on_one_core(images) if one_core else self._graph(images)
         logits = outputs["scores"][0, :, 0]
         kept = np.flatnonzero(logits >= _logit(threshold))
         # Beyond 80 the exponential of a float32 overflows.
