@@ -16,6 +16,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -85,6 +86,23 @@ class PerProcess(Generic[T]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self._make,)
+
+
+def start_threads(count: int) -> ThreadPoolExecutor | None:
+    """Starts a number of threads; returns None where that is not possible.
+
+    A limit of the memory or of the number of threads is met here, not in the middle of the work.
+    """
+    threads, all_there = ThreadPoolExecutor(count), threading.Barrier(count)
+    try:
+        # A thread is started with each task, since the tasks before it wait.
+        for _ in range(count):
+            threads.submit(all_there.wait)
+    except RuntimeError:
+        all_there.abort()
+        threads.shutdown(wait=False)
+        return None
+    return threads
 
 
 class WorkerPool(Generic[T]):

@@ -12,7 +12,12 @@ from typing import Any
 import numpy as np
 
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.prediction.concurrency import PerProcess, WorkerPool, available_cores
+from keras_facealign.prediction.concurrency import (
+    PerProcess,
+    WorkerPool,
+    available_cores,
+    start_threads,
+)
 from keras_facealign.runtimes.metadata import SIGNATURE
 
 # LiteRT itself, and the same interpreter inside of TensorFlow.
@@ -136,18 +141,7 @@ class TFLiteGraph:
 
 
 def _threads(count: int | None) -> ThreadPoolExecutor | None:
-    """Starts threads; None where that is not possible, as under a limit of the memory."""
-    count = _cores(count)
-    threads, all_there = ThreadPoolExecutor(count), threading.Barrier(count)
-    try:
-        # A thread is started with each task, since the tasks before it wait.
-        for _ in range(count):
-            threads.submit(all_there.wait)
-    except RuntimeError:
-        all_there.abort()
-        threads.shutdown(wait=False)
-        return None
-    return threads
+    return start_threads(_cores(count))
 
 
 def _cores(count: int | None) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 
@@ -16,7 +15,7 @@ from keras_facealign.detection.blazeface.network import RawFaces, load_network
 from keras_facealign.detection.blazeface.views import Pyramid, tiles
 from keras_facealign.detection.detector import Detection
 from keras_facealign.errors import FaceAlignError
-from keras_facealign.prediction.concurrency import available_cores
+from keras_facealign.prediction.concurrency import available_cores, start_threads
 
 # A network finds almost all upright faces of this size in pixels of its input, and larger ones.
 _SMALLEST = {"short_range": 20.0, "full_range": 16.0}
@@ -243,8 +242,12 @@ def _propose(pyramid: Pyramid, level: _Level, turn: float) -> list[RawFaces]:
     # The first tile makes the level of the pyramid that the others need, too.
     parts, others = [search(next(places), one_core=False)], list(places)
     if others:
-        with ThreadPoolExecutor(available_cores()) as threads:
-            parts += threads.map(search, others)
+        threads = start_threads(min(available_cores(), len(others)))
+        if threads is None:
+            parts += map(search, others)
+        else:
+            with threads:
+                parts += threads.map(search, others)
     faces = RawFaces.joined(parts)
     if len(faces) == 1:
         return [faces]

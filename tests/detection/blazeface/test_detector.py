@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import threading
 
 import cv2
 import numpy as np
@@ -165,3 +166,19 @@ def test_without_an_interpreter(monkeypatch):
     monkeypatch.setattr("keras_facealign.detection.blazeface.detector.load_network", missing)
     with pytest.raises(FaceAlignError, match="BlazeFace needs LiteRT or TensorFlow"):
         BlazeFaceDetector()(np.zeros((50, 50, 3), np.uint8))
+
+
+def test_small_faces_are_found_where_no_thread_can_be_started(portrait, monkeypatch):
+    """As in a worker with a limit of memory."""
+    image = wall(900, 700)
+    paste(image, portrait, (450, 300), 40)
+    expected = BlazeFaceDetector(min_face_size=30)(image)
+    check(expected, [(450, 300)], [40])
+
+    def fail(thread):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        found = BlazeFaceDetector(min_face_size=30)(image)
+    np.testing.assert_array_equal([f.box for f in found], [e.box for e in expected])
