@@ -66,7 +66,10 @@ def freeze(
     with deform_implementation("portable"):
         network = _network(model, name, calibration)
 
-        @tf.function(input_signature=[tf.TensorSpec(shape, tf.uint8, name="images")])
+        # No control flow depends on tensors: translating the functions would only take time.
+        @tf.function(
+            input_signature=[tf.TensorSpec(shape, tf.uint8, name="images")], autograph=False
+        )
         def serve(images: Any) -> dict[str, Any]:
             heatmaps, frames = network(tf.cast(images, tf.float32))
             return model.landmark_outputs(heatmaps, frames) if decode else {"heatmaps": heatmaps}

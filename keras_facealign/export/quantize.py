@@ -90,7 +90,9 @@ def calibrate_ranges(graph: Graph, images: np.ndarray) -> Ranges:
 
     places: list[Place] = []
 
-    @tf.function(input_signature=[tf.TensorSpec((None, *graph.input.shape), tf.float32)])
+    @tf.function(
+        input_signature=[tf.TensorSpec((None, *graph.input.shape), tf.float32)], autograph=False
+    )
     def extremes(batch: Any) -> Any:
         found = []
         places.clear()

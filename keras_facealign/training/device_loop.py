@@ -190,15 +190,22 @@ class _TensorFlowLoop(DeviceTrainingLoop):
     def _loop(self, data: Any, indices: Any, rates: Any, momentum: Any) -> None:
         import tensorflow as tf
 
+        # Of all that is called, the loop alone has control flow that depends on tensors.
+        step = tf.autograph.experimental.do_not_convert(self._step)
         for i in tf.range(tf.shape(indices)[0]):
-            batch = {name: tf.gather(array, indices[i]) for name, array in data.items()}
-            self._rate.assign(rates[i])
-            self.model.train_step(batch)
-            values = (self.groups[g][place].value for g, place in self._places)
-            averages = (average.value for average in self.groups[3])
-            updated = update_averages(averages, values, momentum[i])
-            for average, value in zip(self.groups[3], updated, strict=True):
-                average.assign(value)
+            step(data, indices[i], rates[i], momentum[i])
+
+    def _step(self, data: Any, indices: Any, rate: Any, momentum: Any) -> None:
+        import tensorflow as tf
+
+        batch = {name: tf.gather(array, indices) for name, array in data.items()}
+        self._rate.assign(rate)
+        self.model.train_step(batch)
+        values = (self.groups[g][place].value for g, place in self._places)
+        averages = (average.value for average in self.groups[3])
+        updated = update_averages(averages, values, momentum)
+        for average, value in zip(self.groups[3], updated, strict=True):
+            average.assign(value)
 
     def _run(self, data: Any, indices: Any, rates: Any, momentum: Any) -> dict[str, float]:
         import tensorflow as tf

@@ -113,7 +113,7 @@ def test_compiled_gradients_of_all_weights(policy, training, jit_compile):
     for layer in layers(dtype=policy):
         x = tf.cast(images(), layer.compute_dtype)
 
-        @tf.function(jit_compile=jit_compile)
+        @tf.function(jit_compile=jit_compile, autograph=False)
         def step(x, layer=layer):
             with tf.GradientTape() as tape:
                 tape.watch(x)
@@ -133,7 +133,7 @@ def test_the_fused_kernel_is_used_where_it_fits():
     import tensorflow as tf
 
     def operations(layer, shape=(None, 4, 4, CHANNELS)):
-        traced = tf.function(lambda x: layer(x, training=True))
+        traced = tf.function(lambda x: layer(x, training=True), autograph=False)
         graph = traced.get_concrete_function(tf.TensorSpec(shape, "float32")).graph
         return {operation.type for operation in graph.get_operations()}
 

@@ -67,7 +67,7 @@ def test_one_graph_for_any_number_of_faces(faces):
     inputs = keras.Input((150, 150, 3), dtype="uint8"), keras.Input((68, 2))
     model = keras.Model(inputs, FaceNormalization(32, "frontal3d")(list(inputs)))
     shapes = [tf.TensorSpec((None, 150, 150, 3), tf.uint8), tf.TensorSpec((None, 68, 2))]
-    graph = tf.function(lambda i, p: model([i, p])).get_concrete_function(*shapes)
+    graph = tf.function(lambda i, p: model([i, p]), autograph=False).get_concrete_function(*shapes)
     found = graph(tf.constant(images), tf.constant(landmarks))
     np.testing.assert_allclose(found, model([images, landmarks]), atol=1e-3)
 
@@ -83,7 +83,7 @@ def test_exported_to_tflite_with_the_network_behind_it(faces, mode):
     crops = FaceNormalization(32, mode)(list(inputs))
     model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(crops))
     shapes = [tf.TensorSpec(tensor.shape, tf.float32) for tensor in inputs]
-    graph = tf.function(lambda i, p: model([i, p])).get_concrete_function(*shapes)
+    graph = tf.function(lambda i, p: model([i, p]), autograph=False).get_concrete_function(*shapes)
     content = tf.lite.TFLiteConverter.from_concrete_functions([graph]).convert()
     interpreter = Interpreter(model_content=content)
     interpreter.allocate_tensors()

@@ -113,6 +113,7 @@ def test_graphs_of_fixed_and_open_batches_use_the_lite_operators(model, heatmaps
         graph = tf.function(
             model.landmark_outputs,
             input_signature=[tf.TensorSpec((batch, MAP, MAP, 68), tf.float32)],
+            autograph=False,
         ).get_concrete_function()
         expected = as_arrays(model.landmark_outputs(as_tensor(heatmaps[:1])))
     finally:

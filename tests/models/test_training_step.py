@@ -34,7 +34,9 @@ def ready(epochs_of=8):
     """A model ready to learn, and batches for it."""
     keras.utils.set_random_seed(1)
     model = tiny_model(head_prior=0.02)
-    model.compile(keras.optimizers.Adam(1e-2), foreground_weight=9, augmentation=GENTLE)
+    model.compile(
+        keras.optimizers.Adam(1e-2), foreground_weight=9, augmentation=GENTLE, jit_compile=JIT
+    )
     return model, Batches(*(faces(4, seed) for seed in range(epochs_of)))
 
 
@@ -176,7 +178,7 @@ class Doubled(FaceAlignModel):
 
 def test_a_subclass_changes_the_loss_and_the_step():
     model = fix_weights(tiny_model(cls=Doubled))
-    model.compile("sgd")
+    model.compile("sgd", jit_compile=JIT)
     logs = model.train_on_batch(faces(2), return_dict=True)
     assert logs["loss"] == pytest.approx(2 * logs["heatmap_loss"], rel=1e-5)
     assert model.traced >= 1

@@ -305,7 +305,7 @@ def test_the_example_fits_a_stem_and_trains_on_single_views(monkeypatch):
     model = rescale(small, map_size=SIZE // 2, stem="full")
     model.augmentation.configure({"base": {"rotation": 10.0}, "seed": 1})
     fit = grow_2d.StemFit(model, teacher)
-    fit.compile(keras.optimizers.Adam(3e-3))
+    fit.compile(keras.optimizers.Adam(3e-3), jit_compile=JIT)
     losses = [float(fit.train_on_batch(faces(4))) for _ in range(12)]
     assert losses[-1] < 0.7 * losses[0]
     assert not differing(small, teacher)

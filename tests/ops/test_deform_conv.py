@@ -39,7 +39,7 @@ def value_and_gradients(function, arrays, upstream, jit=False):
     if BACKEND == "tensorflow":
         import tensorflow as tf
 
-        @tf.function(jit_compile=jit)
+        @tf.function(jit_compile=jit, autograph=False)
         def both(*arrays):
             with tf.GradientTape() as tape:
                 tape.watch(arrays)
@@ -443,7 +443,8 @@ def test_unknown_sizes(padding, strides):
     arrays = draw(size=(7, 8), **geometry)
 
     @tf.function(
-        input_signature=[tf.TensorSpec([None, None, None, n], "float32") for n in (4, 18, 9)]
+        input_signature=[tf.TensorSpec([None, None, None, n], "float32") for n in (4, 18, 9)],
+        autograph=False,
     )
     def function(inputs, offsets, mask):
         return deform_conv2d(inputs, offsets, arrays[2], mask, **geometry)

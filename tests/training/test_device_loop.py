@@ -9,13 +9,13 @@ import pytest
 from keras_facealign.data import PackedFaces, pack
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.training.device_loop import make_training_loop
-from tests.models.tiny import CROP, SIZE, as_numpy, faces, fix_weights, tiny_model
+from tests.models.tiny import CROP, JIT, SIZE, as_numpy, faces, fix_weights, tiny_model
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() == "torch", reason="steps on the device run on jax or tensorflow"
 )
-RATES = np.array([0.01, 0.03, 0.02], np.float32)
-INDICES = np.array([[0, 3], [2, 1], [3, 2]], np.int32)
+RATES = np.array([0.01, 0.03, 0.02, 0.04], np.float32)
+INDICES = np.array([[0, 3], [2, 1], [3, 2], [0, 1]], np.int32)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def path(tmp_path_factory):
 
 def new_model():
     model = fix_weights(tiny_model())
-    model.compile(keras.optimizers.SGD(0.1), jit_compile=False, augmentation={"seed": 3})
+    model.compile(keras.optimizers.SGD(0.1), jit_compile=JIT, augmentation={"seed": 3})
     model.optimizer.build(model.trainable_variables)
     return model
 

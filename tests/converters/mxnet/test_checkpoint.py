@@ -4,6 +4,7 @@
 the variable KERAS_FACEALIGN_GOLDEN names. KERAS_BACKEND chooses the backend.
 """
 
+import functools
 import hashlib
 import json
 import os
@@ -37,6 +38,7 @@ def folder_of(name):
     return Path(os.environ["KERAS_FACEALIGN_GOLDEN"]) / "mxnet", 2
 
 
+@functools.cache
 def load_golden(name):
     folder, step = folder_of(name)
     # No file tells of the gate here.

@@ -56,7 +56,9 @@ def value_and_gradients(
                 tf.TensorSpec((None, *t.shape[1:]) if i <= batched else t.shape, t.dtype)
                 for i, t in enumerate(given)
             ]
-            run = tf.function(run, input_signature=signature, jit_compile=mode == "xla")
+            run = tf.function(
+                run, input_signature=signature, autograph=False, jit_compile=mode == "xla"
+            )
         results = run(*map(tf.constant, (upstream, *tensors)))
     else:
         import jax
