@@ -213,7 +213,8 @@ def test_shapes_do_not_change(name):
 @NAMES
 def test_config_round_trip(name):
     layer, x = topology(name), images(16, batch=1)
-    copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
+    new = TOPOLOGIES[name](name="n")
+    copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(new))
     assert copy.get_config() == layer.get_config()
     copy.build(x.shape)
     assert [v.path for v in copy.weights] == [v.path for v in layer.weights]
