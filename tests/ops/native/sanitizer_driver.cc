@@ -1,7 +1,7 @@
 // Runs the CPU kernels over random geometries with ordinary, whole, huge, infinite and NaN offsets,
 // on buffers of exactly the right size, for a compiler's sanitizers to watch:
 //
-//   g++ -std=c++17 -Og -g -fsanitize=address,undefined -fno-sanitize-recover=all -pthread \
+//   g++ -std=c++17 -O0 -g1 -fsanitize=address,undefined -fno-sanitize-recover=all -pthread \
 //       -I keras_facealign/ops/native tests/ops/native/sanitizer_driver.cc -o /tmp/driver
 //   /tmp/driver 300
 //
