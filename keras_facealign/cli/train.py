@@ -196,6 +196,7 @@ def train(
                 f"On the training faces its landmarks lie {abs(dx):.2f} pixels too far {side} in "
                 "the mean; the preset corrects this, the NME above is without"
             )
+        common.list_skipped(skipped)
 
 
 @dataclass
