@@ -56,6 +56,9 @@ def attach(
             ) from error
         except ValueError as error:
             raise backend_error(error) or error from None
+        except AttributeError as error:
+            # `from package import name` would say no more than that there is no such name.
+            raise ImportError(f"{package}.{name} cannot be imported: {error}") from error
         value = getattr(module, name)
         setattr(sys.modules[package], name, value)
         return value

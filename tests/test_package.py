@@ -214,6 +214,20 @@ def test_public_names_resolve_and_unknown_ones_do_not():
         keras_facealign.no_such_name  # noqa: B018
 
 
+def test_an_import_that_fails_says_why(tmp_path, monkeypatch):
+    """Such as that of Keras beside a folder whose name is that of a package it looks for."""
+    package = tmp_path / "lazily"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        "from keras_facealign._lazy import attach\n"
+        "__getattr__, _ = attach(__name__, {'broken': ('thing',)})\n"
+    )
+    (package / "broken.py").write_text("import types\ntypes.monitoring\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ImportError, match=r"lazily.thing cannot .* has no attribute 'monitoring'"):
+        from lazily import thing  # noqa: F401  # pyright: ignore[reportMissingImports]
+
+
 def test_import_loads_no_backend():
     code = "import keras_facealign, json, sys; print(json.dumps(sorted(sys.modules)))"
     loaded = set(json.loads(run_python(code)))
