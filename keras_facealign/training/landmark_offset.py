@@ -29,8 +29,7 @@ if TYPE_CHECKING:
     from keras_facealign.models.face_align_model import FaceAlignModel
 
 MOST_FACES = 1024
-"""Training faces that the offset is measured on at the end of a run. That of 300W is then known to
-0.02 pixels."""
+"""Training faces that the offset is measured on at the end of a run."""
 
 
 def measure_landmark_offset(
