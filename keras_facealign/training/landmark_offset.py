@@ -56,8 +56,7 @@ def measure_landmark_offset(
     own, shifts = model.landmark_offset[0], []
     for face, matrix, found in predict_faces(labeled, model.predict_landmarks, model.input_size):
         labels = geometry.transform_points(matrix, face.landmarks)
-        known = np.asarray(face.visibility) > 0
-        shifts.append(float(np.mean((labels - found)[known, 0])) + own)
+        shifts.append(_shift(labels, np.asarray(face.visibility) > 0, found) + own)
     if not shifts:
         raise FaceAlignError("There is no labeled face to measure landmark_offset on.")
     return (float(np.mean(shifts)), 0.0), len(shifts)
@@ -79,8 +78,7 @@ def measure_offset_of_batches(
     """
     own, shifts = model.landmark_offset[0], []
     for index in range(len(batches)):
-        batch = batches[index]
-        shifts += _shifts(model, batch)
+        shifts += _shifts(model, batches[index])
         if len(shifts) >= most:
             break
     if not shifts:
@@ -99,10 +97,11 @@ def _shifts(model: FaceAlignModel, batch: dict[str, Any]) -> list[float]:
     border = (images.shape[1] - size) // 2
     frames = images[:, border : border + size, border : border + size]
     found, _ = model.predict_landmarks(frames)
-    shifts = []
-    for labels, known, there in zip(
-        landmarks - border, np.asarray(batch["visibility"]) > 0, found, strict=True
-    ):
-        if known.any():
-            shifts.append(float(np.mean((labels - there)[known, 0])))
-    return shifts
+    known = np.asarray(batch["visibility"]) > 0
+    faces = zip(landmarks - border, known, found, strict=True)
+    return [_shift(labels, seen, there) for labels, seen, there in faces if seen.any()]
+
+
+def _shift(labels: np.ndarray, known: np.ndarray, found: np.ndarray) -> float:
+    """Mean horizontal distance from a face's landmarks to the labels that have a position."""
+    return float(np.mean((labels - found)[known, 0]))
