@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+from one_view import one_view
 from train_2d import COMPILE, VIEWS
 
 from keras_facealign.data.epochs import EpochBatches, MixedBatches
@@ -35,25 +36,6 @@ from keras_facealign.presets import from_preset, save_to_preset
 from keras_facealign.training import TrainingConfig, fit
 
 SETTINGS = {**COMPILE, "coherent_weight": 0.0, "landmark_weight": 0.01, "sigma": 1.5}
-
-
-class OneViewSAT(SATFaceAlign):
-    """Trains on one augmented view of every face instead of a pair."""
-
-    def training_outputs(self, batch: dict[str, Any]) -> dict[str, Any]:
-        augmentation, images = self.augmentation, batch["image"]
-        matrix, flip = augmentation.sample_base(keras.ops.shape(images)[0], int(images.shape[1]))
-        view = augmentation.view(batch, matrix, flip)
-        heatmaps, _ = self.heatmaps_and_frames(augmentation.corrupt(view.images), training=True)
-        heatmap, landmark = self.view_loss(view, heatmaps)
-        return {
-            "loss": heatmap + SETTINGS["landmark_weight"] * landmark,
-            "heatmap_loss": heatmap,
-            "landmark_loss": landmark,
-            "landmarks": view.landmarks,
-            "predicted": self._decode(keras.ops.stop_gradient(heatmaps[-1]), None, (0.0, 0.0)),
-            "visible": view.visible,
-        }
 
 
 class StemFit(keras.Model):
@@ -104,13 +86,6 @@ def train(
     held_out = PackedFaces(args.validation, 16)
     fit(one_view(model), faces, held_out, args.output / stage, config, verbose=2)
     return args.output / stage / "preset"
-
-
-def one_view(model: FaceAlignModel) -> OneViewSAT:
-    """Returns the network as one that trains on single views."""
-    copy = OneViewSAT.from_config(model.get_config())
-    copy.set_weights(model.get_weights())
-    return copy  # pyright: ignore[reportReturnType]
 
 
 def fit_stem(small: FaceAlignModel, args: argparse.Namespace) -> FaceAlignModel:

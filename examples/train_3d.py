@@ -12,7 +12,12 @@ Training data, in one scheme of 68 points:
   less than 30 degrees count twice, since photos have more of them);
 - real faces in every pose from MERL-RAV, registered by the 2D preset's landmarks; without the jaw,
   whose labels follow the visible contour, and without unlabeled points;
-- rendered faces of FaceSynthetics except those for validation, each several times.
+- rendered faces of FaceSynthetics except those for validation, each several times;
+- photos of CFP with 30 points of the half of the face that shows, a third of them real profiles;
+- folders of pictures with `.pts` files of 3D points, such as those of 300W-LP.
+
+With --single-views a step takes one view of every face instead of a pair, without the coherent
+loss, and so sees twice as many faces in the same time.
 
 It starts from the 2D preset's weights; `--widen` and `--stacks` start a larger network with the
 same outputs (`keras_facealign.models.widening`).
@@ -33,9 +38,11 @@ import argparse
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 
 import keras
-from train_2d import COMPILE, read_merl_rav
+from one_view import one_view
+from train_2d import COMPILE, VIEWS, read_merl_rav
 
 from keras_facealign.data.batches import FaceBatches
 from keras_facealign.data.catalog import load
@@ -74,6 +81,10 @@ def read_training(args: argparse.Namespace, counts: dict[str, int]) -> Iterator[
     if args.face_synthetics:
         rendered = list(load("face_synthetics/ibug68", args.face_synthetics, "train_part"))
         sources["FaceSynthetics"] = iter(rendered * RENDERED_TIMES)
+    if args.cfp:
+        sources["CFP"] = load("cfp/landmarks", args.cfp, "train")
+    for folder in args.labeled:
+        sources[Path(folder).name] = load("pts_folder", folder, "train")
     for name, faces in sources.items():
         counts[name] = 0
         for face in islice(faces, args.limit):
@@ -94,12 +105,19 @@ def main() -> None:
     parser.add_argument("--turned", required=True, help="folder of `synthesize-poses`")
     parser.add_argument("--merl-rav", help="root of MERL-RAV; not used if omitted")
     parser.add_argument("--face-synthetics", help="root of FaceSynthetics; not used if omitted")
+    parser.add_argument("--cfp", help="root of CFP; not used if omitted")
+    parser.add_argument(
+        "--labeled", action="append", default=[], help="a folder with .pts files of 3D points"
+    )
     parser.add_argument("--validation", required=True, help="root of AFLW2000-3D")
     parser.add_argument("--output", required=True, help="folder of the run; resumed if it exists")
     parser.add_argument("--start", default="sat1_cab_mobile", help="preset to start from")
     parser.add_argument("--register-by", default="sat1_cab_mobile", help="2D preset, or none")
     parser.add_argument("--widen", type=int, default=1, help="times the channels of --start")
     parser.add_argument("--stacks", type=int, help="stacks, if more than --start has")
+    parser.add_argument("--single-views", action="store_true", help="no pairs of views")
+    parser.add_argument("--views", default="hard", choices=VIEWS, help="strength of augmentation")
+    parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--learning-rate", type=float, default=1.5e-3)
     parser.add_argument("--seed", type=int, default=0)
@@ -113,12 +131,16 @@ def main() -> None:
         model = widen(model, args.widen, noise=0.5, seed=args.seed)
     if args.stacks:
         model = deepen(model, args.stacks)
+    settings = {**COMPILE, "augmentation": VIEWS[args.views], "nme_normalizer": "box_size"}
+    if args.single_views:
+        model = one_view(model)
+        settings["coherent_weight"] = 0.0
     config = TrainingConfig(
         epochs=args.epochs,
-        batch_size=16,
+        batch_size=args.batch_size,
         learning_rate=args.learning_rate,
         seed=args.seed,
-        compile={**COMPILE, "nme_normalizer": "box_size"},
+        compile=settings,
         ema_momentum=0.998,
     )
     counts: dict[str, int] = {}

@@ -299,6 +299,7 @@ def test_what_cannot_be_rescaled(fields, change, message):
 def test_the_example_fits_a_stem_and_trains_on_single_views(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "examples")
     import grow_2d
+    from one_view import one_view
 
     small = network(map_size=SIZE // 4)
     teacher = rescale(small, input_size=2 * SIZE, map_size=SIZE // 2)
@@ -311,7 +312,7 @@ def test_the_example_fits_a_stem_and_trains_on_single_views(monkeypatch):
     assert not differing(small, teacher)
     assert all(name.startswith(STEM) for name in differing(small, model))
 
-    single = grow_2d.one_view(model)
+    single = one_view(model)
     for new, old in zip(logits(single), logits(model), strict=True):
         assert_same(new, old)
     seen, original = [], single.heatmaps_and_frames
