@@ -95,19 +95,23 @@ def _died(name: str, how: str) -> str:
 
 def main(function: str, name: str, *arguments: str) -> None:
     """Calls a function on standard input, writes what is wrong, and ends the process."""
-    content = sys.stdin.buffer.read()
+    problem = problem_of(function, sys.stdin.buffer.read(), name, *arguments)
+    sys.stdout.write(f"\n{json.dumps(problem)}")
+    sys.stdout.flush()
+    # Without the destructors of damaged objects.
+    os._exit(0)
+
+
+def problem_of(function: str, content: bytes, name: str, *arguments: str) -> str:
+    """Calls a function on a content; what is wrong with it, or "" if nothing is."""
     module, _, attribute = function.rpartition(".")
-    problem = ""
     try:
         getattr(importlib.import_module(module), attribute)(content, name, *arguments)
     except ImportError:
         pass
     except FaceAlignError as error:
-        problem = " ".join(str(error).split())
+        return " ".join(str(error).split())
     except Exception as error:  # Whatever a damaged file brings about.
         text = " ".join(f"{type(error).__name__} {error}".split())[:300]
-        problem = f"{name}: cannot be used ({text}); replace the file"
-    sys.stdout.write(f"\n{json.dumps(problem)}")
-    sys.stdout.flush()
-    # Without the destructors of damaged objects.
-    os._exit(0)
+        return f"{name}: cannot be used ({text}); replace the file"
+    return ""

@@ -16,7 +16,6 @@ import shutil
 import signal
 import struct
 import sys
-import tempfile
 import time
 import traceback
 from pathlib import Path
@@ -24,6 +23,7 @@ from typing import Any
 from unittest.mock import patch
 
 from keras_facealign.storage import child_process
+from tests.fuzz.trials import Trials
 
 SECONDS = 10.0
 """The longest that a reader may take, of the processor: the computer may do other things."""
@@ -55,22 +55,6 @@ def _start_measuring() -> int:
     return peak
 
 
-def _forked_outcome(function: str, content: bytes, name: str, *arguments: str) -> str:
-    """Does as `child_process` in a fork of this process: a new one takes ten times as long."""
-    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as said:
-        given.write(content)
-        given.seek(0)
-        child = os.fork()
-        if not child:
-            os.dup2(given.fileno(), 0)
-            os.dup2(said.fileno(), 1)
-            with open(0, closefd=False) as sys.stdin, open(1, "w", closefd=False) as sys.stdout:
-                child_process.main(function, name, *arguments)
-        _, status = os.waitpid(child, 0)
-        said.seek(0)
-        return child_process.answer_of(os.waitstatus_to_exitcode(status), said.read(), name)
-
-
 class _Reader:
     """Reads damaged files for one target and measures it."""
 
@@ -79,6 +63,7 @@ class _Reader:
 
         self.name, self.target = name, TARGETS[name]
         self.folder = folder / name
+        self.trials = Trials()
         self.seeds = list(self.target.seeds())
         self._empty_folder()
         # What is imported and cached on the first call is not the input's doing.
@@ -95,7 +80,7 @@ class _Reader:
 
     def read(self, content: bytes) -> None:
         self.path.write_bytes(content)
-        with patch.object(child_process, "_outcome", _forked_outcome):
+        with patch.object(child_process, "_outcome", self.trials.outcome):
             self.target.read(self.path)
 
     def mutated(self, seed: int, number: int) -> bytes:
