@@ -10,7 +10,7 @@ import keras
 
 from keras_facealign._deprecated import renamed_arguments
 from keras_facealign.errors import FaceAlignError, check_batch_size, check_integer
-from keras_facealign.training.optimizers import recipe_optimizer
+from keras_facealign.training.optimizers import adamw, recipe_optimizer
 
 OPTIMIZERS = ("adamw", "nadam", "shared_nadam")
 
@@ -119,6 +119,4 @@ def make_optimizer(config: TrainingConfig, steps: int) -> keras.optimizers.Optim
         warmup_target=config.learning_rate if warmup else None,
         warmup_steps=warmup,
     )
-    return keras.optimizers.AdamW(
-        rate, weight_decay=config.weight_decay, global_clipnorm=config.global_clipnorm
-    )
+    return adamw(rate, weight_decay=config.weight_decay, global_clipnorm=config.global_clipnorm)

@@ -13,7 +13,9 @@ from keras_facealign.errors import FaceAlignError
 from keras_facealign.objective import TRAINING_RECIPES
 from keras_facealign.training.optimizers import (
     RECIPE_OPTIMIZERS,
+    QuickAdamW,
     SharedScheduleNadam,
+    adamw,
     recipe_optimizer,
     step_decay,
 )
@@ -196,6 +198,43 @@ def test_saved_model_goes_on_with_its_moments_and_schedule(tmp_path):
 def test_options_that_cannot_be(options, message):
     with pytest.raises(FaceAlignError, match=message):
         SharedScheduleNadam(**options)
+
+
+# ---- AdamW -----------------------------------------------------------------------------------
+
+
+def test_takes_the_steps_of_keras():
+    shapes = [(3, 4), (4,), ()]
+    rng = np.random.default_rng(3)
+    start = [rng.normal(size=shape).astype(np.float32) for shape in shapes]
+    found = []
+    for kind in (QuickAdamW, keras.optimizers.AdamW):
+        rate = keras.optimizers.schedules.CosineDecay(1e-3, 8, warmup_target=0.1, warmup_steps=3)
+        optimizer = kind(rate, weight_decay=0.2, beta_1=0.8, epsilon=1e-4, global_clipnorm=1.0)
+        variables = [keras.Variable(value) for value in start]
+        rng = np.random.default_rng(4)
+        for _ in range(6):
+            gradients = [rng.normal(size=shape).astype(np.float32) for shape in shapes]
+            optimizer.apply([ops.convert_to_tensor(g) for g in gradients], variables)
+        found.append([to_numpy(v) for v in variables])
+    for ours, kerass, before in zip(*found, start, strict=True):
+        np.testing.assert_allclose(ours, kerass, rtol=1e-6, atol=1e-7)
+        assert np.abs(ours - before).max() > 0.01
+
+
+def test_quick_adamw_is_saved_with_its_decay():
+    config = keras.saving.serialize_keras_object(QuickAdamW(0.1, weight_decay=0.3))
+    again = keras.saving.deserialize_keras_object(config)
+    assert isinstance(again, QuickAdamW) and again.decay == 0.3
+    with pytest.raises(FaceAlignError, match="weight_decay is -1"):
+        QuickAdamW(weight_decay=-1)
+
+
+def test_adamw_is_the_quickest_of_the_backend():
+    optimizer = adamw(1e-3, weight_decay=0.1, global_clipnorm=5.0)
+    assert isinstance(optimizer, QuickAdamW) == (BACKEND != "torch")
+    assert (optimizer.weight_decay if BACKEND == "torch" else optimizer.decay) == 0.1
+    assert optimizer.global_clipnorm == 5.0
 
 
 # ---- learning rates -------------------------------------------------------------------------
