@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from keras_facealign.training.divergence import TerminateOnNonFinite
     from keras_facealign.training.ema import EMAWeights
     from keras_facealign.training.landmark_offset import measure_landmark_offset
-    from keras_facealign.training.optimizers import recipe_optimizer
+    from keras_facealign.training.optimizers import QuickAdamW, recipe_optimizer
     from keras_facealign.training.processes import DeviceSettings, connected
     from keras_facealign.training.run import fit
 
@@ -19,6 +19,7 @@ __all__ = [
     "OPTIMIZERS",
     "DeviceSettings",
     "EMAWeights",
+    "QuickAdamW",
     "TerminateOnNonFinite",
     "TrainingConfig",
     "connected",
@@ -37,6 +38,6 @@ __getattr__, __dir__ = attach(
         "processes": ("DeviceSettings", "connected"),
         "run": ("fit",),
         "landmark_offset": ("measure_landmark_offset",),
-        "optimizers": ("recipe_optimizer",),
+        "optimizers": ("QuickAdamW", "recipe_optimizer"),
     },
 )

@@ -85,7 +85,7 @@ def known(preset):
 
 def start(what, backend, output, *options):
     command = [sys.executable, "-m", "keras_facealign", "train", *what]
-    command += ["--output", str(output), *options]
+    command += ["--output", str(output), "--no-landmark-offset", *options]
     environment = {
         **os.environ,
         "KERAS_BACKEND": backend,
