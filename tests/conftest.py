@@ -124,3 +124,18 @@ def seeded() -> None:
     else:
         random.seed(SEED)
         np.random.seed(SEED)
+
+
+@pytest.fixture(scope="module")
+def without_graphs() -> Iterator[None]:
+    """For tests of what surrounds a few steps: tracing a network takes longer than these do."""
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        yield
+        return
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)

@@ -14,6 +14,8 @@ from tests.data.readers.drawn_faces import make_face
 from tests.models.tiny import fix_weights, tiny_model
 from tests.paths import ROOT
 
+pytestmark = pytest.mark.usefixtures("without_graphs")
+
 BUILDERS = ROOT / "tfds_builders"
 DATA = BUILDERS / "ibug_300w" / "dummy_data"
 SYNTHETIC = BUILDERS / "face_synthetics" / "dummy_data"
