@@ -116,6 +116,12 @@ class _Reader:
         return {"end": end, "details": details, "seconds": seconds, "bytes": extra}
 
 
+def _limit_address_space() -> None:
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    resource.setrlimit(resource.RLIMIT_AS, (used + _HEADROOM, hard))
+
+
 def main() -> None:
     order = json.loads(sys.stdin.readline())
     answers = os.fdopen(os.dup(1), "w")
@@ -135,15 +141,17 @@ def main() -> None:
                 found = reader.try_input(reader.mutated(order["seed"], number))
                 answer(target=name, number=number, **found)
         return
-    reader = _Reader(order["target"], Path(order["folder"]))
-    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used + _HEADROOM, used + _HEADROOM))
-    answer(ready=True)
     if order.get("inputs"):
-        for number, path in enumerate(order["inputs"]):
-            found = reader.try_input(Path(path).read_bytes())
-            answer(number=number, **found)
+        readers: dict[str, _Reader] = {}
+        for number, (name, path) in enumerate(order["inputs"]):
+            if name not in readers:
+                readers[name] = _Reader(name, Path(order["folder"]))
+                _limit_address_space()
+            answer(number=number, **readers[name].try_input(Path(path).read_bytes()))
         return
+    reader = _Reader(order["target"], Path(order["folder"]))
+    _limit_address_space()
+    answer(ready=True)
     with open(order["progress"], "r+b") as file:
         place = mmap.mmap(file.fileno(), 8)
     ends: dict[str, int] = {}

@@ -34,8 +34,8 @@ def test_damaged_files(heavy):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(path.name for path in CORPUS.iterdir()))
-def test_files_that_once_did_harm(name):
-    paths = sorted((CORPUS / name).iterdir())
-    for path, found in zip(paths, replay(name, paths), strict=True):
+def test_files_that_once_did_harm():
+    files = [(path.parent.name, path) for path in sorted(CORPUS.glob("*/*"))]
+    assert len(files) >= 14
+    for (_, path), found in zip(files, replay(files), strict=True):
         assert found["end"] == "error", f"{path}: {found}"
