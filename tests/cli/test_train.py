@@ -14,7 +14,7 @@ from tests.data.readers.drawn_faces import make_face
 from tests.models.tiny import fix_weights, tiny_model
 from tests.paths import ROOT
 
-pytestmark = pytest.mark.usefixtures("without_graphs")
+pytestmark = pytest.mark.usefixtures("module_without_graphs")
 
 BUILDERS = ROOT / "tfds_builders"
 DATA = BUILDERS / "ibug_300w" / "dummy_data"

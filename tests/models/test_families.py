@@ -116,6 +116,7 @@ def test_hourglass_of_dfa_predicts_what_it_trains():
     assert np.abs(ops.convert_to_numpy(trained) - shown).max() > 0.1
 
 
+@pytest.mark.usefixtures("without_graphs")
 @pytest.mark.parametrize(
     "family, options, moved",
     [

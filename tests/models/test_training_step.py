@@ -218,6 +218,7 @@ def test_the_reported_error_is_divided_by_what_compile_says():
 # ---- saving ---------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("without_graphs")
 def test_saved_model_goes_on_as_if_never_saved(tmp_path):
     model = fix_weights(tiny_model(stacks=2))
     settings = {"base": TransformRange(rotation=20), "pair": {"scale": [0.9, 1.1]}, "color": 0.1}
@@ -260,6 +261,7 @@ def test_saved_model_goes_on_as_if_never_saved(tmp_path):
 # ---- reduced precision ----------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("without_graphs")
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_reduced_precision_keeps_heatmaps_and_weights_in_float32(policy):
     keras.config.set_dtype_policy(policy)

@@ -26,7 +26,7 @@ from tests.models.tiny import CROP, SIZE, as_numpy, faces, fix_weights, tiny_mod
 from tests.paths import ROOT, load_script
 
 # Nearly all tests train a network.
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("without_graphs")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("module_without_graphs")]
 
 CONFIG = TrainingConfig(
     epochs=3,

@@ -14,7 +14,7 @@ from keras_facealign.training import TrainingConfig
 from keras_facealign.training.transfer import HEADS, fit_transfer, only_heads
 from tests.models.tiny import CROP, SIZE, faces, fix_weights, tiny_model
 
-pytestmark = pytest.mark.usefixtures("without_graphs")
+pytestmark = pytest.mark.usefixtures("module_without_graphs")
 
 OWN = scheme_from_dict({"name": "three", "num_landmarks": 3, "flip_pairs": [[0, 1]]})
 POINTS = [36, 45, 8]
