@@ -88,7 +88,7 @@ def is_backend_neutral(path: Path) -> bool:
     for place in (path, *path.parents):
         if place.as_posix() in BACKEND_NEUTRAL:
             entry = BACKEND_NEUTRAL[place.as_posix()]
-            return entry if isinstance(entry, bool) else _backend() in entry
+            return entry if isinstance(entry, bool) else _backend() in ("tensorflow", *entry)
     return False
 
 
