@@ -26,10 +26,10 @@ The bundled `sat1_cab_mobile_3d` took 75 minutes on two busy cores of an AMD EPY
 the labels of the turned views became better on the way: five passes over views without habits and
 shift (`keras_facealign.data.face_profiling.annotated`; error on the 126 approximate crops of
 AFLW2000-3D 4.08 % of the box size), one with habits at a highest rate of 7e-4 (4.13 %), and one
-over 6000 views with both at 5e-4 (3.92 %). The shift was added there to the labels of the written
-views, turned as a fit to each view is. Views that `synthesize-poses` writes now have both from the
-start; no whole run has been made on them. `sat2_cab_3d` took the second command with the last
-stage's views, 35 minutes (3.91 %).
+over 6000 views with both at 5e-4 (3.92 %). Views that `synthesize-poses` writes now have both from
+the start. `sat2_cab_3d` took the second command with the last stage's views, 35 minutes (3.91 %).
+
+STAGES
 """
 
 from __future__ import annotations
