@@ -68,7 +68,7 @@ def test_learning_rate_warms_up_and_falls_to_zero(warmup):
         learning_rate=2e-3, warmup_steps=warmup, weight_decay=1e-2, global_clipnorm=3
     )
     optimizer = make_optimizer(config, steps=200)
-    assert (optimizer.weight_decay, optimizer.global_clipnorm) == (1e-2, 3)
+    assert (optimizer.get_config()["weight_decay"], optimizer.global_clipnorm) == (1e-2, 3)
     rate = optimizer._learning_rate
     rates = np.array([float(as_numpy(rate(step))) for step in (0, warmup, 100, 199, 200)])
     assert rates[0] == pytest.approx(2e-5 if warmup else 2e-3, rel=1e-3)
