@@ -18,8 +18,20 @@ from keras_facealign.errors import FaceAlignError
 from keras_facealign.objective.recipes import RENAMED_RECIPES
 
 
+class _TwoMoments(keras.optimizers.Optimizer):
+    """Keeps the mean of each variable's gradient, and that of its square."""
+
+    def build(self, variables: Sequence[Any]) -> None:
+        """Makes the moments of each variable."""
+        if self.built:
+            return
+        super().build(variables)
+        self._momentums = [self.add_variable_from_reference(v, "momentum") for v in variables]
+        self._velocities = [self.add_variable_from_reference(v, "velocity") for v in variables]
+
+
 @keras.saving.register_keras_serializable(package="keras_facealign")
-class SharedScheduleNadam(keras.optimizers.Optimizer):
+class SharedScheduleNadam(_TwoMoments):
     """MXNet's Nadam: one momentum schedule for all weight arrays, advanced by each of them.
 
     Nadam divides by 1 - M, where M is the product of the momentum over the steps. MXNet keeps a
@@ -93,8 +105,6 @@ class SharedScheduleNadam(keras.optimizers.Optimizer):
         if self.built:
             return
         super().build(variables)
-        self._momentums = [self.add_variable_from_reference(v, "momentum") for v in variables]
-        self._velocities = [self.add_variable_from_reference(v, "velocity") for v in variables]
         # Products of hundreds of factors are no place for reduced precision.
         self._schedule = self.add_variable(
             shape=(), initializer="ones", dtype="float32", name="momentum_schedule"
@@ -140,7 +150,7 @@ class SharedScheduleNadam(keras.optimizers.Optimizer):
 
 
 @keras.saving.register_keras_serializable(package="keras_facealign")
-class QuickAdamW(keras.optimizers.Optimizer):
+class QuickAdamW(_TwoMoments):
     """Keras's AdamW, with the same steps, and what all weights share once in the graph.
 
     Keras computes the learning rate and the corrections of the moments' start again for each of the
@@ -178,14 +188,6 @@ class QuickAdamW(keras.optimizers.Optimizer):
         self.decay = weight_decay  # `weight_decay` would make Keras do it too
         self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
         self._shared: tuple[Any, Any] | None = None
-
-    def build(self, variables: Sequence[Any]) -> None:
-        """Makes the moments of each variable."""
-        if self.built:
-            return
-        super().build(variables)
-        self._momentums = [self.add_variable_from_reference(v, "momentum") for v in variables]
-        self._velocities = [self.add_variable_from_reference(v, "velocity") for v in variables]
 
     def apply(self, grads: Sequence[Any], trainable_variables: Any = None) -> None:
         """Updates all variables, as every Keras optimizer does."""
