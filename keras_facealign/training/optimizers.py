@@ -187,18 +187,17 @@ class QuickAdamW(_TwoMoments):
             raise FaceAlignError(f"weight_decay is {weight_decay}; it must not be negative.")
         self.decay = weight_decay  # `weight_decay` would make Keras do it too
         self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
-        self._shared: tuple[Any, Any] | None = None
+        self._correction: Any = None
 
     def apply(self, grads: Sequence[Any], trainable_variables: Any = None) -> None:
         """Updates all variables, as every Keras optimizer does."""
         step = ops.cast(self.iterations + 1, "float32")
-        rate = ops.cast(self.learning_rate, "float32")
         first, second = ops.power(self.beta_1, step), ops.power(self.beta_2, step)
-        self._shared = rate * self.decay, rate * ops.sqrt(1 - second) / (1 - first)
+        self._correction = ops.sqrt(1 - second) / (1 - first)
         try:
             super().apply(grads, trainable_variables)
         finally:
-            self._shared = None
+            self._correction = None
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Updates one variable and its moments.
@@ -206,17 +205,18 @@ class QuickAdamW(_TwoMoments):
         Args:
             gradient: Of the loss with respect to the variable, of its shape.
             variable: What to update.
-            learning_rate: Not used: `apply` has it already.
+            learning_rate: Scalar.
         """
-        assert self._shared is not None
-        decay, rate = (ops.cast(value, variable.dtype) for value in self._shared)
+        rate, correction = (
+            ops.cast(value, variable.dtype) for value in (learning_rate, self._correction)
+        )
         gradient = ops.cast(gradient, variable.dtype)
         index = self._get_variable_index(variable)
         m, v = self._momentums[index], self._velocities[index]
         self.assign_add(m, (gradient - m) * (1 - self.beta_1))
         self.assign_add(v, (ops.square(gradient) - v) * (1 - self.beta_2))
-        change = variable * decay + m * rate / (ops.sqrt(v) + self.epsilon)
-        self.assign_sub(variable, change)
+        change = variable * self.decay + m * correction / (ops.sqrt(v) + self.epsilon)
+        self.assign_sub(variable, rate * change)
 
     def get_config(self) -> dict[str, Any]:
         names = ("beta_1", "beta_2", "epsilon")
