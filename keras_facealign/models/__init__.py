@@ -10,7 +10,7 @@ from keras_facealign.models.families import (
     UNetFaceAlign,
 )
 from keras_facealign.models.mobile_face_net import MobileFaceNet
-from keras_facealign.models.widening import deepen, rescale, widen
+from keras_facealign.models.widening import deepen, make_deformable, rescale, widen
 
 __all__ = [
     "DLAFaceAlign",
@@ -21,6 +21,7 @@ __all__ = [
     "SATFaceAlign",
     "UNetFaceAlign",
     "deepen",
+    "make_deformable",
     "rescale",
     "widen",
 ]

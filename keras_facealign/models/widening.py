@@ -1,6 +1,7 @@
 """Grows trained networks, to continue training from there.
 
-`widen` and `deepen` don't change what a network computes; `rescale` keeps the weights.
+`widen`, `deepen` and `make_deformable` don't change what a network computes; `rescale` keeps the
+weights.
 
 A widened network has several adjacent copies of every channel, and every convolution spreads its
 kernel over the copies of its input. Adjacent copies stay adjacent when blocks concatenate, so each
@@ -20,7 +21,7 @@ import numpy as np
 from keras_facealign.errors import FaceAlignError, check_integer
 from keras_facealign.layers import DeformableConv2D
 from keras_facealign.models.face_align_model import FaceAlignModel
-from keras_facealign.networks.architecture import Architecture
+from keras_facealign.networks.architecture import DEFORMABLE, Architecture
 
 _STEM_LAYERS = ("conv", "bn", "res")
 
@@ -122,13 +123,66 @@ def deepen(model: _Model, stacks: int = 2) -> _Model:
         if origin in source:
             variable.assign(_array(source[origin]))
         elif path.endswith("_out3/kernel"):
-            # The deformable convolution after a stack starts as the identity.
-            identity = np.zeros(variable.shape, np.float32)
-            identity[1, 1] = np.eye(variable.shape[-1])
-            variable.assign(identity)
+            variable.assign(_at_center(np.eye(variable.shape[-1]), variable.shape))
         else:
             variable.assign(np.zeros(variable.shape, np.float32))
     return deeper
+
+
+def make_deformable(model: _Model, where: str = "both") -> _Model:
+    """Makes a network's convolutions deformable; the result computes the same heatmaps.
+
+    The 1x1 convolutions of the heads become the center of 3x3 kernels, the convolutions between
+    stacks start as the identity, and all offsets as zero: the paper's inside transformer, before it
+    has learned anything. Stacked Dense U-Nets, section 3.2.
+
+    Args:
+        model: The trained network; it is not changed.
+        where: Which convolutions of the result are deformable: "between", "heads" or "both", see
+            `Architecture`.
+
+    Returns:
+        A new network of the same class and decoding method, not compiled.
+
+    Raises:
+        FaceAlignError: If the model has deformable convolutions already, or no weights of the
+            result give the same heatmaps: features between stacks would pass through the landmarks'
+            channels, or a head would normalize in front of its convolution.
+
+    Example:
+        >>> from keras_facealign import SATFaceAlign
+        >>> plain = SATFaceAlign(stacks=1, width=0.125, stem="light")
+        >>> make_deformable(plain).architecture.deformable
+        'both'
+    """
+    old = model.architecture
+    if where not in DEFORMABLE[1:]:
+        raise FaceAlignError(f"where is {where!r}; choose one of: {', '.join(DEFORMABLE[1:])}.")
+    if old.deformable != "none":
+        raise FaceAlignError(
+            f"The network has deformable={old.deformable!r} already; give one that has none."
+        )
+    changed = _like(model, deformable=where)
+    new = changed.architecture
+    if new.heads_between_stacks:
+        raise FaceAlignError(
+            f"A {old.topology} with deformable={where!r} cannot have the same heatmaps: the only "
+            "features between its stacks are the landmarks' channels."
+        )
+    if new.deformable_heads and old.variant == "insightface_2018":
+        raise FaceAlignError(
+            "Deformable heads of variant='insightface_2018' normalize in front of the convolution, "
+            "and cannot have the same heatmaps."
+        )
+    source = _weights(model)
+    for path, variable in _weights(changed).items():
+        values = _array(source[path]) if path in source else np.zeros(variable.shape, np.float32)
+        if path not in source and path.endswith("_out3/kernel"):
+            values = _at_center(np.eye(variable.shape[-1]), variable.shape)
+        elif values.shape != tuple(variable.shape):
+            values = _at_center(values[0, 0], variable.shape)
+        variable.assign(values)
+    return changed
 
 
 def rescale(
@@ -201,6 +255,13 @@ def _weights(model: FaceAlignModel) -> dict[str, keras.Variable]:
 
 def _array(variable: keras.Variable) -> np.ndarray:
     return np.array(keras.ops.convert_to_numpy(variable))
+
+
+def _at_center(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Returns a 3x3 kernel that convolves like a 1x1 kernel (input channels, output channels)."""
+    kernel = np.zeros(shape, np.float32)
+    kernel[1, 1] = values
+    return kernel
 
 
 def _input_axes(model: FaceAlignModel) -> dict[str, int]:

@@ -12,6 +12,7 @@ from keras_facealign.models import (
     FaceAlignModel,
     SATFaceAlign,
     deepen,
+    make_deformable,
     rescale,
     widen,
 )
@@ -231,6 +232,58 @@ def test_deeper_and_wider_together():
 def test_what_cannot_be_deepened(fields, stacks, message):
     with pytest.raises(FaceAlignError, match=message):
         deepen(network(**fields), stacks)
+
+
+# ---- deformable convolutions ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "where"),
+    [
+        ({"stacks": 2}, "both"),
+        ({"depth": 2}, "heads"),
+        ({"topology": "unet", "block": "hpm"}, "heads"),
+        (
+            {
+                "topology": "hourglass",
+                "block": "resnet",
+                "stacks": 2,
+                "variant": "insightface_2018",
+            },
+            "between",
+        ),
+    ],
+    ids=["both", "heads", "unet", "between"],
+)
+def test_deformable_network_has_the_same_heatmaps_and_learns_offsets(fields, where):
+    plain = network(**fields)
+    plain.landmark_offset = (0.5, -0.25)
+    deformed = make_deformable(plain, where)
+    assert deformed.architecture == Architecture(
+        **{**plain.architecture.to_dict(), "deformable": where}
+    )
+    assert tuple(deformed.landmark_offset) == (0.5, -0.25)
+    for new, old in zip(logits(deformed), logits(plain), strict=True):
+        assert_same(new, old)
+    offsets = [v for v in deformed.trainable_variables if "/offset/" in v.path]
+    assert offsets and not any(as_numpy(v).any() for v in offsets)
+    changes = step(deformed)
+    # A tap whose kernel is zero has no gradient; that at the center has one.
+    assert all(np.abs(changes[v.path]).max() > 0 for v in offsets)
+
+
+@pytest.mark.parametrize(
+    ("fields", "where", "message"),
+    [
+        ({}, "none", "where is 'none'; choose one of: between, heads, both"),
+        ({"deformable": "heads"}, "both", "has deformable='heads' already"),
+        ({"topology": "hourglass"}, "both", "hourglass with deformable='both' cannot"),
+        ({"variant": "insightface_2018"}, "heads", "normalize in front"),
+    ],
+)
+def test_what_cannot_be_made_deformable(fields, where, message):
+    with pytest.raises(FaceAlignError, match=message):
+        make_deformable(network(**fields), where)
 
 
 # ---- rescaling ------------------------------------------------------------------------------
