@@ -17,6 +17,13 @@ command after its last epoch, and each starts from the preset of the one before.
 
 A step of stages 2 and 3 takes one view of every face, without the coherent loss: half the cost.
 With --pseudo it takes as many faces again whose labels are predictions.
+
+With --dual the network becomes the paper's last one, the preset `dense_unet2_dual`: convolutions in
+and before the heads and between the stacks are made deformable, again without changing the heatmaps
+(`make_deformable`), and stages 2 and 3, in folders of their own, train on pairs of views with the
+coherent loss:
+
+    python examples/grow_2d.py --dual --start runs/sat2_cab/half/preset ... --output runs/dual
 """
 
 from __future__ import annotations
@@ -31,11 +38,18 @@ from train_2d import COMPILE, VIEWS
 
 from keras_facealign.data.epochs import EpochBatches, MixedBatches
 from keras_facealign.data.packed import PackedFaces
-from keras_facealign.models import FaceAlignModel, SATFaceAlign, rescale, widen
+from keras_facealign.models import (
+    DenseUNetFaceAlign,
+    FaceAlignModel,
+    SATFaceAlign,
+    make_deformable,
+    rescale,
+    widen,
+)
 from keras_facealign.presets import from_preset, save_to_preset
 from keras_facealign.training import TrainingConfig, fit
 
-SETTINGS = {**COMPILE, "coherent_weight": 0.0, "landmark_weight": 0.01, "sigma": 1.5}
+SETTINGS = {**COMPILE, "landmark_weight": 0.01, "sigma": 1.5}
 
 
 class StemFit(keras.Model):
@@ -66,17 +80,28 @@ class StemFit(keras.Model):
         return found
 
 
+def with_transformers(model: SATFaceAlign) -> DenseUNetFaceAlign:
+    """Returns the network with deformable convolutions, as one that trains with coherent loss."""
+    config = {**make_deformable(model, "both").get_config(), "name": "dense_unet2_dual"}
+    dual = DenseUNetFaceAlign.from_config({**config, "outside": True})
+    dual.set_weights(make_deformable(model, "both").get_weights())
+    return dual  # pyright: ignore[reportReturnType]
+
+
 def train(
     model: SATFaceAlign, args: argparse.Namespace, stage: str, epochs: int, rate: float
 ) -> Path:
     """Trains a network on labels; returns the folder of its preset."""
+    settings = dict(SETTINGS)
+    if not args.dual:
+        model, settings["coherent_weight"] = one_view(model), 0.0
     config = TrainingConfig(
         epochs=epochs,
         batch_size=args.batch_size,
         learning_rate=rate,
         warmup_steps=60,
         seed=args.seed,
-        compile={**SETTINGS, "augmentation": VIEWS["medium"]},
+        compile={**settings, "augmentation": VIEWS["medium"]},
         ema_momentum=0.996,
     )
     faces: EpochBatches = PackedFaces(args.faces, args.batch_size, shuffle=True, seed=args.seed)
@@ -84,7 +109,7 @@ def train(
         more = PackedFaces(args.pseudo, args.batch_size, shuffle=True, seed=args.seed)
         faces = MixedBatches(faces, more)
     held_out = PackedFaces(args.validation, 16)
-    fit(one_view(model), faces, held_out, args.output / stage, config, verbose=2)
+    fit(model, faces, held_out, args.output / stage, config, verbose=2)
     return args.output / stage / "preset"
 
 
@@ -110,6 +135,7 @@ def main() -> None:
     parser.add_argument("--validation", type=Path, required=True, help="packed faces")
     parser.add_argument("--output", type=Path, required=True, help="folder of the run")
     parser.add_argument("--start", default="sat2_cab_small", help="preset to grow, or a stage's")
+    parser.add_argument("--dual", action="store_true", help="with the paper's two transformers")
     parser.add_argument("--stem-epochs", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=4, help="of the half-width network")
     parser.add_argument("--wide-epochs", type=int, default=2)
@@ -123,8 +149,9 @@ def main() -> None:
     fitted, half = args.output / "stem", args.output / "half" / "preset"
     if not fitted.is_dir():
         start = from_preset(args.start)
-        grown = start.architecture.stem == "full"
-        save_to_preset(start if grown else fit_stem(start, args), fitted)
+        complete = start.architecture.stem == "full"
+        grown = start if complete else fit_stem(start, args)
+        save_to_preset(with_transformers(grown) if args.dual else grown, fitted)
     if not half.is_dir():
         train(from_preset(fitted), args, "half", args.epochs, args.learning_rate)
     wide = widen(from_preset(half), noise=0.3, seed=args.seed)
