@@ -72,7 +72,9 @@ def store_half_precision(folder: str | Path, precision: str = "float16") -> Path
                 values = item[()]
                 if item.ndim >= 2 and item.dtype in (np.float32, np.float16):
                     values = _narrow(values, precision, f"{path}: {name}")
+                # One chunk, since gzip finds more in a whole kernel than in parts.
                 packing = {"compression": "gzip", "compression_opts": 9, "shuffle": True}
+                packing["chunks"] = values.shape
                 if values.nbytes < _LEAST_COMPRESSED_BYTES:
                     packing = {}
                 target.create_dataset(name, data=values, **packing).attrs.update(item.attrs)
