@@ -1,22 +1,15 @@
-"""The paper's two transformers, each added to one trained network: what do they give?
+"""Ablation of the coherent loss and of deformable convolutions: a table like the paper's.
 
-    keras-facealign pack ibug_300w:train=300W -o train.faces.npz
-    keras-facealign pack ibug_300w:lfpw_test=300W -o test.faces.npz
-    python examples/ablation.py --faces train.faces.npz --validation test.faces.npz \\
-        --output runs/ablation
+    python examples/ablation.py --ibug-300w 300W --output runs/ablation --minutes 20
 
-The preset `--start` is trained on for the same time (`--minutes`) in every way of `WAYS`: with
-nothing added, with the coherent loss (the outside transformer) at three weights, with deformable
-convolutions in and before the heads (the inside transformer; they start without changing the
-heatmaps), and with both; each from several seeds. All ways see the same pairs of views, of which
-the first leaves the comparison out of the loss. A slower way takes fewer steps: the time of a step
-of every way is measured in turn, once for all runs.
+Trains the network of `sat1_cab_mobile` four ways (plain, with the coherent loss, with deformable
+convolutions in and before the head, with both), each from several seeds, on 300W alone and for the
+same wall-clock time, and prints mean and spread of the inter-ocular NME on lfpw/testset. A slower
+variant takes fewer steps in that time. All variants see the same pairs of views; "plain" leaves the
+comparison of the two out of the loss.
 
-The table has the inter-ocular NME in percent on the faces as they are, disturbed (occlusion, blur,
-noise, JPEG) and turned by up to 60 degrees, and as "coherence" how far the landmarks of two views
-of a face are apart, in percent of the same length.
-
-The same command continues after an interruption, within a run after its last epoch.
+Results of finished runs are kept in `--output`, so the same command continues after an
+interruption.
 """
 
 from __future__ import annotations
@@ -24,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -31,249 +25,107 @@ import keras
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from train_2d import COMPILE
+from train_2d import ARCHITECTURE, COMPILE
 
-from keras_facealign import geometry
-from keras_facealign.data.packed import PackedFaces
-from keras_facealign.evaluation import nme
-from keras_facealign.evaluation.normalizers import normalizing_lengths
-from keras_facealign.models import FaceAlignModel, make_deformable
-from keras_facealign.objective import PairedAugmentation
-from keras_facealign.presets import from_preset
-from keras_facealign.training import TrainingConfig, fit, make_optimizer
+from keras_facealign.data.batches import FaceBatches
+from keras_facealign.data.readers import ibug_300w
+from keras_facealign.models import SATFaceAlign
+from keras_facealign.training import TrainingConfig, make_optimizer
 
-# Deformable convolutions or not, and the weight of the coherent loss.
-WAYS: dict[str, tuple[bool, float]] = {
-    "nothing added": (False, 0.0),
-    "+ deformable": (True, 0.0),
-    "+ coherent loss, 0.001": (False, 0.001),
-    "+ coherent loss, 0.01": (False, 0.01),
-    "+ coherent loss, 0.1": (False, 0.1),
-    "both, 0.01": (True, 0.01),
+WAYS: dict[str, dict[str, Any]] = {
+    "plain": {"deformable": "none", "coherent_weight": 0.0},
+    "+ coherent loss": {"deformable": "none", "coherent_weight": 0.001},
+    "+ deformable": {"deformable": "heads", "coherent_weight": 0.0},
+    "both": {"deformable": "heads", "coherent_weight": 0.001},
 }
 BATCH = 16
 TIMED_STEPS = 12
-DRAWS = 4  # views of every face to validate on, where they are random
-
-_STILL = {"rotation": 0.0, "scale": (1.0, 1.0), "translation": 0.0, "flip": 0.0}
-_DISTURBANCES = {
-    "color": 0.4,
-    "occlusion": 0.7,
-    "blur": 2.0,
-    "low_resolution": 2.5,
-    "noise": 16.0,
-    "jpeg": 80.0,
-}
-VIEWS: dict[str, dict[str, Any]] = {
-    "disturbed": {"base": _STILL, **_DISTURBANCES},
-    "turned": {"base": {**_STILL, "rotation": 60.0}},
-}
-PAIRS = {
-    "base": {**_STILL, "rotation": 20.0},
-    "pair": {"rotation": 20.0, "scale": (0.9, 1.1), "translation": 0.03, "flip": 0.5},
-}
 
 
-def prepare(way: tuple[bool, float], args: argparse.Namespace) -> FaceAlignModel:
-    """Returns the trained network with what a way adds to it."""
-    model = from_preset(args.start)
-    return make_deformable(model) if way[0] else model
+def _model(way: dict[str, Any], steps: int, seed: int) -> SATFaceAlign:
+    keras.utils.set_random_seed(seed)
+    model = SATFaceAlign(**ARCHITECTURE, deformable=way["deformable"])
+    config = TrainingConfig(batch_size=BATCH, learning_rate=2e-3, warmup_steps=100)
+    settings = {**COMPILE, "coherent_weight": way["coherent_weight"]}
+    settings["augmentation"] = {**settings["augmentation"], "seed": seed}
+    model.compile(make_optimizer(config, steps), **settings)
+    return model
 
 
-def make_config(way: tuple[bool, float], epochs: int, seed: int, rate: float) -> TrainingConfig:
-    """Returns how a way is trained."""
-    return TrainingConfig(
-        epochs=epochs,
-        batch_size=BATCH,
-        learning_rate=rate,
-        warmup_steps=100,
-        seed=seed,
-        compile={**COMPILE, "coherent_weight": way[1]},
-        ema_momentum=0.998,
-        landmark_offset=True,
+def seconds_per_step(way: dict[str, Any], batches: FaceBatches) -> float:
+    """Measures the duration of a training step with a model that is then discarded."""
+    first = [batches[i % len(batches)] for i in range(TIMED_STEPS)]
+    model = _model(way, 1000, 0)
+    ends = []
+    for data in first:
+        model.train_on_batch(data)
+        ends.append(time.monotonic())
+    return float(np.median(np.diff(ends)[2:]))
+
+
+def train(way: dict[str, Any], faces: list[Any], held_out: list[Any], steps: int, seed: int) -> Any:
+    """The NME on the held-out faces after `steps` steps."""
+    model = _model(way, steps, seed)
+    batches = FaceBatches(faces, BATCH, model.input_size, True, None, seed)
+    epochs = -(-steps // len(batches))
+    left = steps
+    for epoch in range(epochs):
+        count = min(left, len(batches))
+        model.fit(batches, epochs=epoch + 1, initial_epoch=epoch, steps_per_epoch=count, verbose=0)
+        left -= count
+    result = model.evaluate(
+        FaceBatches(held_out, BATCH, model.input_size), verbose=0, return_dict=True
     )
+    return float(result["nme"])
 
 
-def seconds_per_step(batches: PackedFaces, args: argparse.Namespace) -> dict[str, float]:
-    """Measures a training step of every way, in turn, so that all see the same machine."""
-    models = {}
-    for name, way in WAYS.items():
-        model = prepare(way, args)
-        config = make_config(way, 1, 0, args.learning_rate)
-        model.compile(make_optimizer(config, 1000), **config.compile)
-        model.train_on_batch(batches[0])
-        models[name] = model
-    times: dict[str, list[float]] = {name: [] for name in models}
-    for i in range(TIMED_STEPS):
-        for name, model in models.items():
-            started = time.monotonic()
-            model.train_on_batch(batches[i % len(batches)])
-            times[name].append(time.monotonic() - started)
-    return {name: float(np.median(values)) for name, values in times.items()}
-
-
-def draw_views(
-    faces: PackedFaces, size: int, permutation: Any, settings: dict[str, Any], seed: int
-) -> list[dict[str, Any]]:
-    """Draws a pair of views of every face.
-
-    Returns:
-        Of every batch "first" and "second", uint8 (B, size, size, 3); "landmarks" float (B, K, 2)
-        and "visible" (B, K) of the first; "matrix" (B, 2, 3) and "flip" (B,), which take the first
-        view to the second.
-    """
-    augmentation = PairedAugmentation(size, permutation, seed=seed)
-    augmentation.configure(settings)
-    found = []
-    for i in range(len(faces)):
-        batch = faces[i]
-        count = len(batch["image"])
-        base, base_flip = augmentation.sample_base(count, batch["image"].shape[1])
-        matrix, flip = augmentation.sample_transform(count)
-        first = augmentation.view(batch, base, base_flip)
-        second = augmentation.view(batch, geometry.compose(matrix, base), abs(base_flip - flip))
-        tensors = {
-            "first": augmentation.corrupt(first.images),
-            "second": augmentation.corrupt(second.images),
-            "landmarks": first.landmarks,
-            "visible": first.visible,
-            "matrix": matrix,
-            "flip": flip,
-        }
-        arrays = {name: keras.ops.convert_to_numpy(value) for name, value in tensors.items()}
-        for name in ("first", "second"):
-            arrays[name] = np.clip(np.rint(arrays[name]), 0, 255).astype(np.uint8)
-        found.append(arrays)
-    return found
-
-
-def incoherence(
-    first: np.ndarray, second: np.ndarray, view: dict[str, Any], permutation: Any
-) -> np.ndarray:
-    """How far the landmarks of two views are apart, (B,), in percent of the inter-ocular length.
-
-    Args:
-        first: (B, K, 2), predicted in the first view, pixels.
-        second: (B, K, 2), predicted in the second view, pixels.
-        view: A batch of `draw_views`.
-        permutation: (K,), the landmark that each becomes when mirrored.
-    """
-    moved = geometry.transform_points(view["matrix"], first)
-    moved = np.where(view["flip"][:, None, None] > 0.5, moved[:, permutation], moved)
-    zoom = np.sqrt(abs(np.linalg.det(view["matrix"][:, :, :2])))
-    lengths = zoom * normalizing_lengths(view["landmarks"], "inter_ocular", view["visible"])
-    return 100 * np.linalg.norm(moved - second, axis=-1).mean(axis=1) / lengths
-
-
-def measure(model: FaceAlignModel, faces: PackedFaces) -> dict[str, float]:
-    """Measures a network on the faces as they are, disturbed and turned, and its coherence."""
-    size, permutation = model.input_size, np.asarray(model.scheme.flip_permutation)
-
-    def error(settings: dict[str, Any], draws: int) -> float:
-        errors = []
-        for seed in range(draws):
-            for view in draw_views(faces, size, permutation, settings, seed):
-                predicted, _ = model.predict_landmarks(view["first"])
-                errors.append(
-                    nme(
-                        predicted,
-                        view["landmarks"],
-                        visibility=view["visible"],
-                        undefined="nan",  # a turned eye may be outside
-                    )
-                )
-        return float(np.nanmean(np.concatenate(errors)))
-
-    straight = {
-        "NME": error({"base": _STILL}, 1),
-        "disturbed": error(VIEWS["disturbed"], DRAWS),
-    }
-    # What is known of the labels' shift to one side holds for upright faces alone.
-    model.landmark_offset = (0.0, 0.0)
-    apart = [
-        incoherence(
-            model.predict_landmarks(view["first"])[0],
-            model.predict_landmarks(view["second"])[0],
-            view,
-            permutation,
-        )
-        for seed in range(DRAWS)
-        for view in draw_views(faces, size, permutation, PAIRS, seed)
-    ]
-    return {
-        **straight,
-        "turned": error(VIEWS["turned"], DRAWS),
-        "coherence": float(np.nanmean(np.concatenate(apart))),
-    }
-
-
-def show(results: dict[str, Any], minutes: float, console: Console) -> None:
-    """Prints means and spreads (half the range) of the results so far."""
-    columns = ("NME", *VIEWS, "coherence")
-    table = Table(title=f"{minutes:g} minutes of further training")
-    for name in ("", *columns, "steps", "seeds"):
+def show(results: dict[str, dict[str, Any]], minutes: float, console: Console) -> None:
+    """Prints a table of the results so far."""
+    table = Table(title=f"Inter-ocular NME in % on lfpw/testset, {minutes:g} minutes of training")
+    for name in ("", "mean", "spread", "seeds", "steps"):
         table.add_column(name, justify="left" if not name else "right")
-    for name in ("before", *WAYS):
-        runs = [run for key, run in results.items() if key.split("/")[0] == name]
+    for name in WAYS:
+        runs = [r for key, r in results.items() if key.startswith(f"{name}/")]
         if not runs:
             continue
-        cells = []
-        for column in columns:
-            values = [run[column] for run in runs]
-            half = (max(values) - min(values)) / 2
-            spread = f" ± {half:.3f}" if len(runs) > 1 else ""
-            cells.append(f"{np.mean(values):.3f}{spread}")
-        table.add_row(name, *cells, str(runs[0]["steps"]), str(len(runs)))
+        values = [run["nme"] for run in runs]
+        spread = f"{np.std(values, ddof=1):.3f}" if len(values) > 1 else "-"
+        steps = sum(run["steps"] for run in runs) // len(runs)
+        table.add_row(name, f"{np.mean(values):.3f}", spread, str(len(values)), str(steps))
     console.print(table)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--faces", required=True, type=Path, help="packed faces to train on")
-    parser.add_argument("--validation", required=True, type=Path, help="packed faces")
+    parser.add_argument("--ibug-300w", required=True, help="root of 300W")
     parser.add_argument("--output", required=True, type=Path, help="folder of the results")
-    parser.add_argument("--start", default="sat1_cab_mobile", help="preset to train on")
-    parser.add_argument("--minutes", type=float, default=60.0, help="training time of every run")
-    parser.add_argument("--learning-rate", type=float, default=1e-3, help="the highest")
-    parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--ways", nargs="*", choices=WAYS, help="only these; default: all")
+    parser.add_argument("--minutes", type=float, default=20.0, help="training time of every run")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--limit", type=int, help="use the first N faces, to try it out")
     args = parser.parse_args()
-
     console = Console()
-    keras.mixed_precision.set_global_policy("mixed_bfloat16")
     args.output.mkdir(parents=True, exist_ok=True)
-    path, pace_path = args.output / "results.json", args.output / "seconds_per_step.json"
-    held_out = PackedFaces(args.validation, 32)
-
-    def results() -> dict[str, Any]:
-        return json.loads(path.read_text("utf-8")) if path.is_file() else {}
-
-    def keep(key: str, result: dict[str, Any]) -> None:
-        # Read again, since another process may train other ways meanwhile.
-        text = json.dumps({**results(), key: result}, indent=2)
-        path.write_text(f"{text}\n", encoding="utf-8")
-
-    if not pace_path.is_file():
-        pace = seconds_per_step(PackedFaces(args.faces, BATCH, shuffle=True), args)
-        pace_path.write_text(f"{json.dumps(pace, indent=2)}\n", encoding="utf-8")
-    pace = json.loads(pace_path.read_text("utf-8"))
-    if "before" not in results():
-        keep("before", {**measure(from_preset(args.start), held_out), "steps": 0})
+    path = args.output / "results.json"
+    results = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    faces = list(islice(ibug_300w.load_samples(args.ibug_300w, "train"), args.limit))
+    held_out = list(islice(ibug_300w.load_samples(args.ibug_300w, "lfpw_test"), args.limit))
     for seed in range(args.seeds):
-        for name in args.ways or WAYS:
-            key = f"{name}/{seed}"
-            if key in results():
+        for name, way in WAYS.items():
+            key = f"{name}/{seed}/{args.minutes:g}"
+            if key in results:
                 continue
-            keras.utils.set_random_seed(seed)
-            batches = PackedFaces(args.faces, BATCH, shuffle=True, seed=seed)
-            epochs = max(round(60 * args.minutes / pace[name] / len(batches)), 1)
-            config = make_config(WAYS[name], epochs, seed, args.learning_rate)
-            run = args.output / key.replace(" ", "_").replace(",", "").replace("/", "-")
-            fit(prepare(WAYS[name], args), batches, held_out, run, config, verbose=2)
-            result = measure(from_preset(run / "preset"), held_out)
-            keep(key, {**result, "steps": epochs * len(batches)})
-            console.print(f"{key}: {result}")
-    show(results(), args.minutes, console)
+            # Measured before every run, since the machine's speed may change.
+            pace = seconds_per_step(way, FaceBatches(faces, BATCH, 128, True))
+            steps = max(int(60 * args.minutes / pace), 1)
+            nme = train(way, faces, held_out, steps, seed)
+            results[key] = {"nme": nme, "steps": steps}
+            path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+            console.print(f"{name}, seed {seed}: {nme:.3f} % after {steps} steps")
+    show(
+        {k: r for k, r in results.items() if k.endswith(f"/{args.minutes:g}")},
+        args.minutes,
+        console,
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the ablation measures, with networks that know the answer, or are wrong in a known way."""
+"""What the comparison of the transformers measures, with networks whose error is known."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ PERMUTATION = np.asarray(IBUG68.flip_permutation)
 
 
 @pytest.fixture
-def ablation(monkeypatch):
+def script(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "examples")
-    import ablation
+    import dual_transformers
 
-    return ablation
+    return dual_transformers
 
 
 def true_second(view):
@@ -33,23 +33,21 @@ def true_second(view):
     return found
 
 
-def test_incoherence_is_the_distance_between_views(ablation):
-    (view,) = ablation.draw_views([faces(6)], SIZE, PERMUTATION, ablation.PAIRS, 1)
+def test_incoherence_is_the_distance_between_views(script):
+    (view,) = script.draw_views([faces(6)], SIZE, PERMUTATION, script.PAIRS, 1)
     assert view["first"].shape == view["second"].shape == (6, SIZE, SIZE, 3)
     assert 0 < view["flip"].sum() < 6
     second = true_second(view)
-    same = ablation.incoherence(view["landmarks"], second, view, PERMUTATION)
+    same = script.incoherence(view["landmarks"], second, view, PERMUTATION)
     np.testing.assert_allclose(same, 0, atol=1e-3)
     corners = np.linalg.norm(second[:, 36] - second[:, 45], axis=1)
-    apart = ablation.incoherence(
-        view["landmarks"], second + np.array([3.0, 4.0]), view, PERMUTATION
-    )
+    apart = script.incoherence(view["landmarks"], second + np.array([3.0, 4.0]), view, PERMUTATION)
     np.testing.assert_allclose(apart, 500 / corners, rtol=1e-4)
 
 
-def test_a_network_without_error_has_none_in_any_column(ablation, monkeypatch):
+def test_a_network_without_error_has_none_in_any_column(script, monkeypatch):
     held_out = [faces(3)]
-    monkeypatch.setattr(ablation, "DRAWS", 1)
+    monkeypatch.setattr(script, "DRAWS", 1)
     asked = []
 
     def draw(*settings):
@@ -58,8 +56,8 @@ def test_a_network_without_error_has_none_in_any_column(ablation, monkeypatch):
             asked.extend([(view["first"], view["landmarks"]), (view["second"], true_second(view))])
         return views
 
-    original = ablation.draw_views
-    monkeypatch.setattr(ablation, "draw_views", draw)
+    original = script.draw_views
+    monkeypatch.setattr(script, "draw_views", draw)
 
     def predict(images):
         (points,) = (points for known, points in asked if known is images)
@@ -68,11 +66,11 @@ def test_a_network_without_error_has_none_in_any_column(ablation, monkeypatch):
     model = SimpleNamespace(
         input_size=SIZE, scheme=IBUG68, landmark_offset=(0.0, 0.0), predict_landmarks=predict
     )
-    found = ablation.measure(model, held_out)
+    found = script.measure(model, held_out)
     assert set(found) == {"NME", "disturbed", "turned", "coherence"}
     assert all(value == pytest.approx(0, abs=1e-3) for value in found.values())
     model.landmark_offset = (1.0, 0.0)
-    found = ablation.measure(model, held_out)
+    found = script.measure(model, held_out)
     # The offset of upright faces' labels is left out where faces are turned or mirrored.
     assert found["NME"] > 1 and found["disturbed"] > 1
     assert [found["turned"], found["coherence"]] == pytest.approx([0, 0], abs=1e-3)
