@@ -23,7 +23,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -80,15 +82,15 @@ def prepare(way: tuple[bool, float], args: argparse.Namespace) -> FaceAlignModel
     return make_deformable(model) if way[0] else model
 
 
-def make_config(way: tuple[bool, float], epochs: int, seed: int, rate: float) -> TrainingConfig:
-    """Returns how a way is trained."""
+def make_config(weight: float, epochs: int, seed: int, rate: float) -> TrainingConfig:
+    """Returns how a network is trained, given the weight of the coherent loss."""
     return TrainingConfig(
         epochs=epochs,
         batch_size=BATCH,
         learning_rate=rate,
         warmup_steps=100,
         seed=seed,
-        compile={**COMPILE, "coherent_weight": way[1]},
+        compile={**COMPILE, "coherent_weight": weight},
         ema_momentum=0.998,
         landmark_offset=True,
     )
@@ -99,7 +101,7 @@ def seconds_per_step(batches: PackedFaces, args: argparse.Namespace) -> dict[str
     models = {}
     for name, way in WAYS.items():
         model = prepare(way, args)
-        config = make_config(way, 1, 0, args.learning_rate)
+        config = make_config(way[1], 1, 0, args.learning_rate)
         model.compile(make_optimizer(config, 1000), **config.compile)
         model.train_on_batch(batches[0])
         models[name] = model
@@ -207,13 +209,14 @@ def measure(model: FaceAlignModel, faces: PackedFaces) -> dict[str, float]:
     }
 
 
-def show(results: dict[str, Any], minutes: float, console: Console) -> None:
+def show(results: dict[str, Any], names: Iterable[str], title: str, console: Console) -> None:
     """Prints means and spreads (half the range) of the results so far."""
-    columns = ("NME", *VIEWS, "coherence")
-    table = Table(title=f"{minutes:g} minutes of further training")
+    columns = list(dict.fromkeys(name for run in results.values() for name in run))
+    columns.remove("steps")
+    table = Table(title=title)
     for name in ("", *columns, "steps", "seeds"):
         table.add_column(name, justify="left" if not name else "right")
-    for name in ("before", *WAYS):
+    for name in names:
         runs = [run for key, run in results.items() if key.split("/")[0] == name]
         if not runs:
             continue
@@ -225,6 +228,26 @@ def show(results: dict[str, Any], minutes: float, console: Console) -> None:
             cells.append(f"{np.mean(values):.3f}{spread}")
         table.add_row(name, *cells, str(runs[0]["steps"]), str(len(runs)))
     console.print(table)
+
+
+class Results:
+    """Results by name, kept in a file to which other processes may add theirs."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+    def read(self) -> dict[str, Any]:
+        return json.loads(self.path.read_text("utf-8")) if self.path.is_file() else {}
+
+    def add(self, key: str, result: dict[str, float]) -> None:
+        text = json.dumps({**self.read(), key: result}, indent=2)
+        self.path.write_text(f"{text}\n", encoding="utf-8")
+
+
+def folder_of(key: str) -> str:
+    """The folder of a run, by its name in the results."""
+    return re.sub(r"\W+", "_", key).strip("_")
 
 
 def main() -> None:
@@ -241,39 +264,30 @@ def main() -> None:
 
     console = Console()
     keras.mixed_precision.set_global_policy("mixed_bfloat16")
-    args.output.mkdir(parents=True, exist_ok=True)
-    path, pace_path = args.output / "results.json", args.output / "seconds_per_step.json"
+    results, pace_path = Results(args.output / "results.json"), args.output / "pace.json"
     held_out = PackedFaces(args.validation, 32)
-
-    def results() -> dict[str, Any]:
-        return json.loads(path.read_text("utf-8")) if path.is_file() else {}
-
-    def keep(key: str, result: dict[str, Any]) -> None:
-        # Read again, since another process may train other ways meanwhile.
-        text = json.dumps({**results(), key: result}, indent=2)
-        path.write_text(f"{text}\n", encoding="utf-8")
-
     if not pace_path.is_file():
         pace = seconds_per_step(PackedFaces(args.faces, BATCH, shuffle=True), args)
         pace_path.write_text(f"{json.dumps(pace, indent=2)}\n", encoding="utf-8")
     pace = json.loads(pace_path.read_text("utf-8"))
-    if "before" not in results():
-        keep("before", {**measure(from_preset(args.start), held_out), "steps": 0})
+    if "before" not in results.read():
+        results.add("before", {**measure(from_preset(args.start), held_out), "steps": 0})
     for seed in range(args.seeds):
         for name in args.ways or WAYS:
             key = f"{name}/{seed}"
-            if key in results():
+            if key in results.read():
                 continue
             keras.utils.set_random_seed(seed)
             batches = PackedFaces(args.faces, BATCH, shuffle=True, seed=seed)
             epochs = max(round(60 * args.minutes / pace[name] / len(batches)), 1)
-            config = make_config(WAYS[name], epochs, seed, args.learning_rate)
-            run = args.output / key.replace(" ", "_").replace(",", "").replace("/", "-")
+            config = make_config(WAYS[name][1], epochs, seed, args.learning_rate)
+            run = args.output / folder_of(key)
             fit(prepare(WAYS[name], args), batches, held_out, run, config, verbose=2)
             result = measure(from_preset(run / "preset"), held_out)
-            keep(key, {**result, "steps": epochs * len(batches)})
+            results.add(key, {**result, "steps": epochs * len(batches)})
             console.print(f"{key}: {result}")
-    show(results(), args.minutes, console)
+    title = f"{args.minutes:g} minutes of further training"
+    show(results.read(), ("before", *WAYS), title, console)
 
 
 if __name__ == "__main__":

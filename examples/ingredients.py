@@ -1,0 +1,97 @@
+"""What each set of training faces gives: one trained network, trained on with and without it.
+
+    keras-facealign pack ibug_300w:train=300W -o base.faces.npz
+    keras-facealign pack ibug_300w:train=300W merl_rav:train=MERL_RAV -o more.faces.npz
+    keras-facealign pack ibug_300w:lfpw_test=300W -o test.faces.npz
+    python examples/ingredients.py --faces 300W base.faces.npz \\
+        --faces "+ MERL-RAV" more.faces.npz --validation test.faces.npz --output runs/ingredients
+
+All networks take the same steps of pairs of views, with the coherent loss, whatever the number of
+faces. The columns are those of `dual_transformers.py`; with --also there is one more for each
+further packed file, the error in percent of the box. An ingredient helps if it lowers an error by
+more than the spread over the seeds.
+
+The same command continues after an interruption, within a run after its last epoch.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import keras
+import numpy as np
+from dual_transformers import BATCH, Results, folder_of, make_config, measure, show
+from rich.console import Console
+
+from keras_facealign.data.packed import PackedFaces
+from keras_facealign.evaluation import nme
+from keras_facealign.models import FaceAlignModel
+from keras_facealign.presets import from_preset
+from keras_facealign.training import fit
+
+
+def box_error(model: FaceAlignModel, path: Path) -> float:
+    """Mean error over the labeled landmarks of a packed file, in percent of the box."""
+    faces = PackedFaces(path, 32)
+    border = (faces.images.shape[1] - model.input_size) // 2
+    inside = slice(border, border + model.input_size)
+    predicted, _ = model.predict_landmarks(faces.images[:, inside, inside])
+    truth = faces.landmarks - border
+    return float(nme(predicted, truth, "box_size", faces.visibility).mean())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--faces",
+        nargs=2,
+        action="append",
+        required=True,
+        metavar=("NAME", "FILE"),
+        help="packed faces to train on; once for each row",
+    )
+    parser.add_argument("--validation", required=True, type=Path, help="packed faces")
+    parser.add_argument(
+        "--also",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("NAME", "FILE"),
+        help="further packed faces to measure on",
+    )
+    parser.add_argument("--output", required=True, type=Path, help="folder of the results")
+    parser.add_argument("--start", default="sat1_cab_mobile", help="preset to train on")
+    parser.add_argument("--steps", type=int, default=1800, help="about so many, in whole epochs")
+    parser.add_argument("--learning-rate", type=float, default=1e-3, help="the highest")
+    parser.add_argument("--seeds", type=int, default=2)
+    args = parser.parse_args()
+
+    keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    results, held_out = Results(args.output / "results.json"), PackedFaces(args.validation, 32)
+
+    def all_errors(model: FaceAlignModel) -> dict[str, float]:
+        further = {name: box_error(model, Path(path)) for name, path in args.also}
+        return {**further, **measure(model, held_out)}
+
+    if "before" not in results.read():
+        results.add("before", {**all_errors(from_preset(args.start)), "steps": 0})
+    names = [name for name, _ in args.faces]
+    for seed in range(args.seeds):
+        for name, path in args.faces:
+            key = f"{name}/{seed}"
+            if key in results.read():
+                continue
+            keras.utils.set_random_seed(seed)
+            batches = PackedFaces(path, BATCH, shuffle=True, seed=seed)
+            epochs = max(int(np.rint(args.steps / len(batches))), 1)
+            config = make_config(0.001, epochs, seed, args.learning_rate)
+            run = args.output / folder_of(key)
+            fit(from_preset(args.start), batches, held_out, run, config, verbose=2)
+            steps = epochs * len(batches)
+            results.add(key, {**all_errors(from_preset(run / "preset")), "steps": steps})
+    show(results.read(), ("before", *names), f"about {args.steps} further steps", Console())
+
+
+if __name__ == "__main__":
+    main()
