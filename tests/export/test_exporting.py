@@ -162,7 +162,7 @@ def test_all_that_is_known_of_landmarks_for_any_number_of_faces_or_one_number(
 @pytest.mark.parametrize(
     ("fields", "quantize"),
     [
-        ({"topology": "hourglass", "block": "resnet", "deformable": "both"}, "none"),
+        ({"topology": "hourglass", "block": "resnet", "deformable": "between"}, "none"),
         ({"topology": "sat", "stem": "light", "deformable": "heads"}, "int8"),
         ({"topology": "sat", "depth": 2, "variant": "insightface_2018"}, "int8"),
         ({"topology": "hourglass", "block": "hpm"}, "int8"),
@@ -200,7 +200,7 @@ def test_every_kind_of_network_goes_into_built_in_operators(fields, quantize, tm
 
 @pytest.mark.slow
 def test_a_deformable_network_as_onnx_and_saved_model(tmp_path):
-    model = network(topology="hourglass", block="resnet", stem="light", deformable="heads")
+    model = network(topology="hourglass", block="resnet", stem="light", deformable="between")
     for format in ("onnx", "saved_model"):
         report = export_model(model, tmp_path, format)
         found = load_export(format, report.path)(pictures())

@@ -159,6 +159,10 @@ def test_a_killed_process_ends_the_run_and_one_process_goes_on(backend, kind, pr
     code, _, err = finish(start(known(preset), backend, run))
     assert code == 0, err[-2000:]
     assert epochs(run) == list(range(6))
+    finished = json.loads((run / "training.json").read_text())
+    assert finished["finished"] is True and not (run / "backup").exists()
+    if backend == "jax":
+        return  # compiles for as long as all that comes before
     code, _, err = finish(start(known(preset), backend, tmp_path / "whole"))
     assert code == 0, err[-2000:]
     before = from_preset(preset).get_weights()
@@ -169,8 +173,6 @@ def test_a_killed_process_ends_the_run_and_one_process_goes_on(backend, kind, pr
     print(f"{backend}: distance {apart / moved:.1e}")
     # Steps of AdamW are the signs of gradients in the beginning, rounding included.
     assert moved > 0 and apart / moved < 1e-2
-    finished = json.loads((run / "training.json").read_text())
-    assert finished["finished"] is True and not (run / "backup").exists()
 
 
 @pytest.mark.slow
