@@ -53,7 +53,7 @@ def widen(model: _Model, factor: int = 2, noise: float = 0.0, seed: int = 0) -> 
 
     Example:
         >>> from keras_facealign import SATFaceAlign
-        >>> small = SATFaceAlign(stacks=1, width=0.125, stem="light")
+        >>> small = SATFaceAlign(stacks=1, depth=1, width=0.125, stem="light")
         >>> widen(small, noise=0.5).architecture.width
         0.25
     """
@@ -105,7 +105,7 @@ def deepen(model: _Model, stacks: int = 2) -> _Model:
 
     Example:
         >>> from keras_facealign import SATFaceAlign
-        >>> deepen(SATFaceAlign(stacks=1, width=0.125, stem="light")).architecture.stacks
+        >>> deepen(SATFaceAlign(stacks=1, depth=1, width=0.125, stem="light")).architecture.stacks
         2
     """
     old = model.architecture
@@ -151,7 +151,7 @@ def make_deformable(model: _Model, where: str = "both") -> _Model:
 
     Example:
         >>> from keras_facealign import SATFaceAlign
-        >>> plain = SATFaceAlign(stacks=1, width=0.125, stem="light")
+        >>> plain = SATFaceAlign(stacks=1, depth=1, width=0.125, stem="light")
         >>> make_deformable(plain).architecture.deformable
         'both'
     """
@@ -215,7 +215,7 @@ def rescale(
 
     Example:
         >>> from keras_facealign import SATFaceAlign
-        >>> small = SATFaceAlign(stacks=1, width=0.125, stem="light", map_size=32)
+        >>> small = SATFaceAlign(1, 1, width=0.125, stem="light", map_size=32)
         >>> rescale(small, map_size=64).architecture.map_size
         64
     """

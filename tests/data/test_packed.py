@@ -131,6 +131,7 @@ def test_pillow_decodes_where_opencv_is_missing(path, monkeypatch):
     assert np.abs(found.astype(int) - expected).max() <= 3
 
 
+@pytest.mark.usefixtures("without_graphs")
 def test_trains_a_model(tmp_path):
     from keras_facealign.training import TrainingConfig, fit
     from tests.models.tiny import fix_weights, tiny_model

@@ -140,6 +140,7 @@ def test_loss_is_that_of_pictures_turned_before(recipe):
         assert taken[name] != pytest.approx(logs[0][name], rel=3e-4), name
 
 
+@pytest.mark.usefixtures("without_graphs")
 def test_validation_is_that_of_pictures_turned_before():
     images, points = pictures(3), np.random.default_rng(0).uniform(2, 30, (3, 68, 2))
     visibility = np.ones((3, 68), "float32")
@@ -176,6 +177,7 @@ def test_landmarks_are_turned_back():
     assert np.abs(landmarks - expected).max() > 3
 
 
+@pytest.mark.usefixtures("without_graphs")
 def test_a_step_of_training_sees_the_frames():
     """Through `fit`, compiled as Keras sees fit: the losses of the eager step."""
     batch = faces(2)

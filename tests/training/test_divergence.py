@@ -61,6 +61,7 @@ def test_weights_while_the_loss_is_finite(model, callback, of):
         variable.assign(before)
 
 
+@pytest.mark.usefixtures("without_graphs")
 @pytest.mark.slow
 def test_a_rate_that_is_far_too_high_ends_a_plain_fit(tmp_path):
     model = fix_weights(tiny_model())

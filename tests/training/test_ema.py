@@ -43,6 +43,7 @@ def averages(start, steps, momentum, every):
     return found
 
 
+@pytest.mark.usefixtures("without_graphs")
 def test_validation_uses_the_average_and_training_continues_without_it():
     every = 2
 
