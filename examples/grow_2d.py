@@ -1,6 +1,6 @@
 """Grows the paper's SAT (III)-2-CAB, the preset `sat2_cab`, from the trained `sat2_cab_small`.
 
-    keras-facealign pack ibug_300w:train=300W merl_rav:train=MERL_RAV -o train.faces.npz
+    keras-facealign pack ibug_300w:train=300W merl_rav:train:train=MERL_RAV -o train.faces.npz
     keras-facealign pack ibug_300w:lfpw_test=300W -o test.faces.npz
     python examples/grow_2d.py --faces train.faces.npz --validation test.faces.npz \\
         --output runs/sat2_cab

@@ -1,7 +1,7 @@
 """What each set of training faces gives: one trained network, trained on with and without it.
 
     keras-facealign pack ibug_300w:train=300W -o base.faces.npz
-    keras-facealign pack ibug_300w:train=300W merl_rav:train=MERL_RAV -o more.faces.npz
+    keras-facealign pack ibug_300w:train=300W merl_rav:train:train=MERL_RAV -o more.faces.npz
     keras-facealign pack ibug_300w:lfpw_test=300W -o test.faces.npz
     python examples/ingredients.py --faces 300W base.faces.npz \\
         --faces "+ MERL-RAV" more.faces.npz --validation test.faces.npz --output runs/ingredients

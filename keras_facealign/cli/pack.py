@@ -10,13 +10,14 @@ import typer
 
 from keras_facealign.cli import _common as common
 from keras_facealign.data.boxes import read_boxes
+from keras_facealign.data.partition import take_part
 from keras_facealign.errors import FaceAlignError
 
 _MIB = 2**20
 
 
 def pack(
-    sources: Annotated[list[str], typer.Argument(metavar="SET:SPLIT=FOLDER...")],
+    sources: Annotated[list[str], typer.Argument(metavar="SET:SPLIT[:PART]=FOLDER...")],
     output: Annotated[Path, typer.Option("--output", "-o")],
     quality: int = 85,
     side: int = 192,
@@ -32,7 +33,9 @@ def pack(
 
     Args:
         sources: Data sets by their builders' names with a split each, in their official layouts,
-            such as ibug_300w:train=/data/300w; all with the same landmark scheme.
+            such as ibug_300w:train=/data/300w; all with the same landmark scheme. A third word
+            takes a part of the split, by the files' names: train is three quarters, calibration
+            and validation an eighth each, those of the command calibrate.
         output: File to write; its name must end in .faces.npz, which .gitignore excludes.
         quality: JPEG quality of the crops, 1 to 100.
         side: Side of a crop in pixels, including the border.
@@ -55,9 +58,13 @@ def pack(
 def _open(source: str, skipped: list[str]) -> Any:
     """Opens a source; a malformed one fails at once."""
     name_and_split, _, folder = source.partition("=")
-    name, _, split = name_and_split.partition(":")
-    if not (name and split and folder):
-        raise FaceAlignError(f"{source!r} is not a source; give SET:SPLIT=FOLDER.")
+    name, _, split_and_part = name_and_split.partition(":")
+    split, colon, part = split_and_part.partition(":")
+    if not (name and split and folder and bool(colon) == bool(part)):
+        raise FaceAlignError(
+            f"{source!r} is not a source; give SET:SPLIT=FOLDER or SET:SPLIT:PART=FOLDER."
+        )
     if not Path(folder).is_dir():
         raise FaceAlignError(f"{folder}: there is no such folder; give that of {name}.")
-    return common.load_faces(name, Path(folder), split, skipped)
+    faces = common.load_faces(name, Path(folder), split, skipped)
+    return take_part(faces, part) if part else faces

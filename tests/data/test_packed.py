@@ -15,6 +15,7 @@ import pytest
 
 from keras_facealign.cli import main
 from keras_facealign.data import FaceBatches, PackedFaces, crop_with_border, pack
+from keras_facealign.data.partition import PARTS, part_of
 from keras_facealign.errors import FaceAlignError
 from tests.paths import ROOT
 
@@ -309,9 +310,24 @@ def test_command(tmp_path, capsys):
     np.testing.assert_array_equal(faces.images[:2], faces.images[2:])
 
 
+def test_command_takes_a_part_of_a_split(tmp_path):
+    names = {}
+    for part in ("", *PARTS):
+        source = f"ibug_300w:train{part and ':'}{part}={DATA}"
+        output = tmp_path / f"{part}.faces.npz"
+        code = main(["pack", source, "-o", str(output)])
+        names[part] = set(PackedFaces(output).file_names) if code == 0 else set()
+        assert all(part_of(name) == part for name in names[part] if part)
+    everything = names.pop("")
+    assert names["train"] and set().union(*names.values()) == everything
+    assert sum(map(len, names.values())) == len(everything)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["ibug_300w:train:=folder", "-o", "x.faces.npz"], "is not a source"),
+        ([f"ibug_300w:train:half={DATA}", "-o", "x.faces.npz"], "There is no part 'half'"),
         (["nonsense", "-o", "x.faces.npz"], "'nonsense' is not a source"),
         (["wflw:train=no/folder", "-o", "x.faces.npz"], "no/folder"),
         ([f"other:train={DATA}", "-o", "x.faces.npz"], "'other'"),
