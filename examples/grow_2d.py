@@ -82,9 +82,10 @@ class StemFit(keras.Model):
 
 def with_transformers(model: SATFaceAlign) -> DenseUNetFaceAlign:
     """Returns the network with deformable convolutions, as one that trains with coherent loss."""
-    config = {**make_deformable(model, "both").get_config(), "name": "dense_unet2_dual"}
-    dual = DenseUNetFaceAlign.from_config({**config, "outside": True})
-    dual.set_weights(make_deformable(model, "both").get_weights())
+    deformable = make_deformable(model, "both")
+    config = {**deformable.get_config(), "name": "dense_unet2_dual", "outside": True}
+    dual = DenseUNetFaceAlign.from_config(config)
+    dual.set_weights(deformable.get_weights())
     return dual  # pyright: ignore[reportReturnType]
 
 
