@@ -379,3 +379,9 @@ def test_the_example_fits_a_stem_and_trains_on_single_views(monkeypatch):
     logs = single.train_on_batch(faces(3), return_dict=True)
     assert seen == [3]  # a pair would be 6 images
     assert np.isfinite(logs["loss"]) and np.isfinite(logs["nme"])
+
+    dual = grow_2d.with_transformers(single)
+    assert type(dual) is DenseUNetFaceAlign and dual.outside
+    assert dual.architecture.deformable == "both"
+    for new, old in zip(logits(dual), logits(single), strict=True):
+        assert_same(new, old)
