@@ -177,7 +177,6 @@ def test_landmarks_are_turned_back():
     assert np.abs(landmarks - expected).max() > 3
 
 
-@pytest.mark.usefixtures("without_graphs")
 def test_a_step_of_training_sees_the_frames():
     """Through `fit`, compiled as Keras sees fit: the losses of the eager step."""
     batch = faces(2)
