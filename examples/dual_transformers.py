@@ -40,8 +40,8 @@ from keras_facealign.data.packed import PackedFaces
 from keras_facealign.evaluation import nme
 from keras_facealign.evaluation.normalizers import normalizing_lengths
 from keras_facealign.models import FaceAlignModel, make_deformable
-from keras_facealign.objective import PairedAugmentation
 from keras_facealign.presets import from_preset
+from keras_facealign.storage.presets import write_json
 from keras_facealign.training import TrainingConfig, fit, make_optimizer
 
 # Deformable convolutions or not, and the weight of the coherent loss.
@@ -66,6 +66,7 @@ _DISTURBANCES = {
     "noise": 16.0,
     "jpeg": 80.0,
 }
+AS_THEY_ARE = {"base": _STILL}
 VIEWS: dict[str, dict[str, Any]] = {
     "disturbed": {"base": _STILL, **_DISTURBANCES},
     "turned": {"base": {**_STILL, "rotation": 60.0}},
@@ -115,32 +116,26 @@ def seconds_per_step(batches: PackedFaces, args: argparse.Namespace) -> dict[str
 
 
 def draw_views(
-    faces: PackedFaces, size: int, permutation: Any, settings: dict[str, Any], seed: int
+    model: FaceAlignModel, faces: PackedFaces, settings: dict[str, Any], seed: int
 ) -> list[dict[str, Any]]:
-    """Draws a pair of views of every face.
+    """Draws a pair of views of every face, with the augmentation of `settings`.
 
     Returns:
         Of every batch "first" and "second", uint8 (B, size, size, 3); "landmarks" float (B, K, 2)
         and "visible" (B, K) of the first; "matrix" (B, 2, 3) and "flip" (B,), which take the first
         view to the second.
     """
-    augmentation = PairedAugmentation(size, permutation, seed=seed)
-    augmentation.configure(settings)
+    model.augmentation.configure({**settings, "seed": seed})
     found = []
     for i in range(len(faces)):
-        batch = faces[i]
-        count = len(batch["image"])
-        base, base_flip = augmentation.sample_base(count, batch["image"].shape[1])
-        matrix, flip = augmentation.sample_transform(count)
-        first = augmentation.view(batch, base, base_flip)
-        second = augmentation.view(batch, geometry.compose(matrix, base), abs(base_flip - flip))
+        pair = model.make_views(faces[i])
         tensors = {
-            "first": augmentation.corrupt(first.images),
-            "second": augmentation.corrupt(second.images),
-            "landmarks": first.landmarks,
-            "visible": first.visible,
-            "matrix": matrix,
-            "flip": flip,
+            "first": pair.first.images,
+            "second": pair.second.images,
+            "landmarks": pair.first.landmarks,
+            "visible": pair.first.visible,
+            "matrix": pair.matrix,
+            "flip": pair.flip,
         }
         arrays = {name: keras.ops.convert_to_numpy(value) for name, value in tensors.items()}
         for name in ("first", "second"):
@@ -167,28 +162,30 @@ def incoherence(
     return 100 * np.linalg.norm(moved - second, axis=-1).mean(axis=1) / lengths
 
 
+def mean_error(
+    model: FaceAlignModel,
+    faces: PackedFaces,
+    settings: dict[str, Any],
+    draws: int,
+    normalizer: str = "inter_ocular",
+) -> float:
+    """Mean NME in percent over some draws of first views."""
+    errors = []
+    for seed in range(draws):
+        for view in draw_views(model, faces, settings, seed):
+            predicted, _ = model.predict_landmarks(view["first"])
+            # A turned eye may be outside.
+            errors.append(
+                nme(predicted, view["landmarks"], normalizer, view["visible"], undefined="nan")
+            )
+    return float(np.nanmean(np.concatenate(errors)))
+
+
 def measure(model: FaceAlignModel, faces: PackedFaces) -> dict[str, float]:
     """Measures a network on the faces as they are, disturbed and turned, and its coherence."""
-    size, permutation = model.input_size, np.asarray(model.scheme.flip_permutation)
-
-    def error(settings: dict[str, Any], draws: int) -> float:
-        errors = []
-        for seed in range(draws):
-            for view in draw_views(faces, size, permutation, settings, seed):
-                predicted, _ = model.predict_landmarks(view["first"])
-                errors.append(
-                    nme(
-                        predicted,
-                        view["landmarks"],
-                        visibility=view["visible"],
-                        undefined="nan",  # a turned eye may be outside
-                    )
-                )
-        return float(np.nanmean(np.concatenate(errors)))
-
     straight = {
-        "NME": error({"base": _STILL}, 1),
-        "disturbed": error(VIEWS["disturbed"], DRAWS),
+        "NME": mean_error(model, faces, AS_THEY_ARE, 1),
+        "disturbed": mean_error(model, faces, VIEWS["disturbed"], DRAWS),
     }
     # What is known of the labels' shift to one side holds for upright faces alone.
     model.landmark_offset = (0.0, 0.0)
@@ -197,14 +194,14 @@ def measure(model: FaceAlignModel, faces: PackedFaces) -> dict[str, float]:
             model.predict_landmarks(view["first"])[0],
             model.predict_landmarks(view["second"])[0],
             view,
-            permutation,
+            np.asarray(model.scheme.flip_permutation),
         )
         for seed in range(DRAWS)
-        for view in draw_views(faces, size, permutation, PAIRS, seed)
+        for view in draw_views(model, faces, PAIRS, seed)
     ]
     return {
         **straight,
-        "turned": error(VIEWS["turned"], DRAWS),
+        "turned": mean_error(model, faces, VIEWS["turned"], DRAWS),
         "coherence": float(np.nanmean(np.concatenate(apart))),
     }
 
@@ -241,8 +238,7 @@ class Results:
         return json.loads(self.path.read_text("utf-8")) if self.path.is_file() else {}
 
     def add(self, key: str, result: dict[str, float]) -> None:
-        text = json.dumps({**self.read(), key: result}, indent=2)
-        self.path.write_text(f"{text}\n", encoding="utf-8")
+        write_json(self.path, {**self.read(), key: result})
 
 
 def folder_of(key: str) -> str:
@@ -268,7 +264,7 @@ def main() -> None:
     held_out = PackedFaces(args.validation, 32)
     if not pace_path.is_file():
         pace = seconds_per_step(PackedFaces(args.faces, BATCH, shuffle=True), args)
-        pace_path.write_text(f"{json.dumps(pace, indent=2)}\n", encoding="utf-8")
+        write_json(pace_path, pace)
     pace = json.loads(pace_path.read_text("utf-8"))
     if "before" not in results.read():
         results.add("before", {**measure(from_preset(args.start), held_out), "steps": 0})

@@ -20,25 +20,22 @@ import argparse
 from pathlib import Path
 
 import keras
-import numpy as np
-from dual_transformers import BATCH, Results, folder_of, make_config, measure, show
+from dual_transformers import (
+    AS_THEY_ARE,
+    BATCH,
+    Results,
+    folder_of,
+    make_config,
+    mean_error,
+    measure,
+    show,
+)
 from rich.console import Console
 
 from keras_facealign.data.packed import PackedFaces
-from keras_facealign.evaluation import nme
 from keras_facealign.models import FaceAlignModel
 from keras_facealign.presets import from_preset
 from keras_facealign.training import fit
-
-
-def box_error(model: FaceAlignModel, path: Path) -> float:
-    """Mean error over the labeled landmarks of a packed file, in percent of the box."""
-    faces = PackedFaces(path, 32)
-    border = (faces.images.shape[1] - model.input_size) // 2
-    inside = slice(border, border + model.input_size)
-    predicted, _ = model.predict_landmarks(faces.images[:, inside, inside])
-    truth = faces.landmarks - border
-    return float(nme(predicted, truth, "box_size", faces.visibility).mean())
 
 
 def main() -> None:
@@ -71,7 +68,10 @@ def main() -> None:
     results, held_out = Results(args.output / "results.json"), PackedFaces(args.validation, 32)
 
     def all_errors(model: FaceAlignModel) -> dict[str, float]:
-        further = {name: box_error(model, Path(path)) for name, path in args.also}
+        further = {
+            name: mean_error(model, PackedFaces(path, 32), AS_THEY_ARE, 1, "box_size")
+            for name, path in args.also
+        }
         return {**further, **measure(model, held_out)}
 
     if "before" not in results.read():
@@ -84,7 +84,7 @@ def main() -> None:
                 continue
             keras.utils.set_random_seed(seed)
             batches = PackedFaces(path, BATCH, shuffle=True, seed=seed)
-            epochs = max(int(np.rint(args.steps / len(batches))), 1)
+            epochs = max(round(args.steps / len(batches)), 1)
             config = make_config(0.001, epochs, seed, args.learning_rate)
             run = args.output / folder_of(key)
             fit(from_preset(args.start), batches, held_out, run, config, verbose=2)

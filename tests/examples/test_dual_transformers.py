@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
 from keras_facealign.landmarks import IBUG68
-from tests.models.tiny import SIZE, faces
+from tests.models.tiny import SIZE, faces, tiny_model
 from tests.paths import ROOT
 
 PERMUTATION = np.asarray(IBUG68.flip_permutation)
@@ -34,7 +32,7 @@ def true_second(view):
 
 
 def test_incoherence_is_the_distance_between_views(script):
-    (view,) = script.draw_views([faces(6)], SIZE, PERMUTATION, script.PAIRS, 1)
+    (view,) = script.draw_views(tiny_model(), [faces(6)], script.PAIRS, 1)
     assert view["first"].shape == view["second"].shape == (6, SIZE, SIZE, 3)
     assert 0 < view["flip"].sum() < 6
     second = true_second(view)
@@ -63,9 +61,8 @@ def test_a_network_without_error_has_none_in_any_column(script, monkeypatch):
         (points,) = (points for known, points in asked if known is images)
         return points + model.landmark_offset, None
 
-    model = SimpleNamespace(
-        input_size=SIZE, scheme=IBUG68, landmark_offset=(0.0, 0.0), predict_landmarks=predict
-    )
+    model = tiny_model()
+    monkeypatch.setattr(model, "predict_landmarks", predict)
     found = script.measure(model, held_out)
     assert set(found) == {"NME", "disturbed", "turned", "coherence"}
     assert all(value == pytest.approx(0, abs=1e-3) for value in found.values())
