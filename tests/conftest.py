@@ -162,3 +162,12 @@ def module_without_graphs() -> Iterator[None]:
     """`without_graphs` for a whole module and its fixtures."""
     with _functions_run_eagerly():
         yield
+
+
+@pytest.fixture
+def without_weights() -> Iterator[None]:
+    """For tests of a network's layers and shapes, most of whose building is drawing its weights."""
+    import keras
+
+    with keras.StatelessScope(initialize_variables=False):
+        yield

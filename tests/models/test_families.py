@@ -36,7 +36,7 @@ def test_config_round_trip(family):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("without_weights")
 def test_defaults_are_the_papers():
     expected = {
         UNetFaceAlign: ("unet", 4, "cab"),
@@ -52,6 +52,7 @@ def test_defaults_are_the_papers():
     assert SATFaceAlign(width=0.125, topology="sat_ii").architecture.depth == 3
 
 
+@pytest.mark.usefixtures("without_weights")
 def test_inside_transformers():
     def architecture(**kwargs):
         return DenseUNetFaceAlign(**TINY, **kwargs).architecture

@@ -84,6 +84,7 @@ def layer_output(model, name, images):
 # ---- sizes --------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("without_weights")
 @pytest.mark.parametrize("row", SIZES)
 def test_sizes_are_those_of_the_original(row):
     *words, fields = architecture(row)
@@ -104,6 +105,7 @@ def test_each_stack_gives_heatmaps(topology, block):
     assert all(np.isfinite(m).all() and m.std() > 0 for m in maps)
 
 
+@pytest.mark.usefixtures("without_weights")
 def test_narrow_widths_and_their_floor():
     """At 0.1875 the stem stays at 32 channels, as in the original, and the stacks have 48."""
     model = network("sat", 1, 3, width=0.1875)
@@ -114,6 +116,7 @@ def test_narrow_widths_and_their_floor():
     assert Architecture(width=0.1875).filters == 48 and Architecture().filters == 256
 
 
+@pytest.mark.usefixtures("without_weights")
 def test_names_of_heads():
     names = {layer.name for layer in network("sat", 3, 1, width=0.125).layers}
     assert {"heatmap0", "heatmap1", "heatmap", "stack0_ll2", "stack1_out2", "sat2"} <= names
@@ -130,6 +133,7 @@ def names_of(**fields):
     return {layer.name for layer in model.layers}, built
 
 
+@pytest.mark.usefixtures("without_weights")
 @pytest.mark.parametrize(
     "topology, variant", [("sat", "dfa"), ("hourglass", "insightface"), ("dla", "insightface_2018")]
 )
@@ -147,6 +151,7 @@ def test_where_convolutions_are_deformable(topology, variant, deformable):
     assert built.trained == built.heatmaps and built.frame is None
 
 
+@pytest.mark.usefixtures("without_weights")
 def test_hourglass_of_dfa_trains_what_lies_between_stacks():
     names, built = names_of(topology="hourglass", depth=1, deformable="between")
     assert {"stack0_out3", "stack0_body", "stack1_ll2", "stack1_out2", "stack1_out3"} <= names

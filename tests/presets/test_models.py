@@ -275,6 +275,7 @@ def test_macs_of_a_small_network_in_closed_form():
     assert count_macs(model) == expected
 
 
+@pytest.mark.usefixtures("without_weights")
 @pytest.mark.parametrize(
     ("family", "arguments", "gmacs"),
     [(SATFaceAlign, (2, 3, "cab"), 17.63), (HourglassFaceAlign, (2, 4, "resnet"), 8.37)],

@@ -72,6 +72,7 @@ def test_lists_are_mxnets_own_in_its_order(name):
     assert list(expected_arrays(MANIFESTS[name])) == original(name)
 
 
+@pytest.mark.usefixtures("without_weights")
 @pytest.mark.parametrize("name", MANIFESTS if SLOW else SOME_MANIFESTS)
 def test_full_width_models_have_the_originals_arrays(name):
     model = FaceAlignModel(MANIFESTS[name])
@@ -96,6 +97,7 @@ NARROW = [
 ]
 
 
+@pytest.mark.usefixtures("without_weights")
 @pytest.mark.parametrize(
     "arch", NARROW, ids=lambda a: f"{a.topology}{a.stacks}-{a.block}-{a.deformable}"
 )
@@ -129,6 +131,7 @@ def numbers_of_model(arch):
     return trained, model.count_params(), macs
 
 
+@pytest.mark.usefixtures("without_weights")
 @pytest.mark.parametrize("index", range(len(COUNTS)) if SLOW else SOME_COUNTS)
 def test_full_width_models_have_the_originals_counts(index):
     row = COUNTS[index]
