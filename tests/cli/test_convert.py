@@ -14,7 +14,7 @@ from keras_facealign.cli import main
 from keras_facealign.converters import load_mxnet, write_params
 from keras_facealign.converters.mxnet.manifest import expected_arrays
 from keras_facealign.networks import Architecture
-from keras_facealign.presets import from_preset
+from keras_facealign.presets import from_preset, preset_architecture
 
 SAT = Architecture("sat", 1, 3, "resnet", width=0.125)
 HOURGLASS = Architecture("hourglass", 1, 1, "resnet", width=0.125, deformable="heads")
@@ -125,7 +125,7 @@ def test_the_gate(checkpoint, tmp_path, capsys, option, graph, gate, note):
     printed = capsys.readouterr().out
     assert rows_of(printed)["Gate"] == gate
     assert ("The arrays do not show" in printed) is note
-    assert from_preset(tmp_path / "preset").architecture.gate is (gate == "yes")
+    assert preset_architecture(tmp_path / "preset").gate is (gate == "yes")
 
 
 def test_a_scheme_can_be_named(checkpoint, tmp_path, capsys):

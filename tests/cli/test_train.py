@@ -85,6 +85,7 @@ def test_several_data_sets_are_trained_on_together(command, tmp_path, monkeypatc
     assert "--boxes" in refused([*command, *both, "--boxes", "boxes.csv"], capsys)
 
 
+@pytest.mark.slow
 def test_a_stopped_run_resumes_with_the_same_command(command, tmp_path, monkeypatch, capsys):
     import keras
 

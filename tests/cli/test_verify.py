@@ -39,6 +39,7 @@ def verify(data, model, output, *options: str) -> int:
     return main(["verify", *paths, *options])
 
 
+@pytest.mark.slow
 def test_all_modes_beside_the_paper(data, model, tmp_path, capsys):
     assert verify(data, model, tmp_path / "out", "--mode", "all") == 0
     out = capsys.readouterr().out

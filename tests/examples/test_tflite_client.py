@@ -41,6 +41,7 @@ def photo():
     return np.ascontiguousarray(cv2.imread(str(PHOTO))[..., ::-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("enlarged", [1.0, 4.0, 0.5])
 def test_landmarks_are_those_of_the_library(enlarged, exported, client, photo):
     """Also where the crop is a reduction of the photo, and where it is an enlargement."""

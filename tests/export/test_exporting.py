@@ -78,6 +78,7 @@ def small():
     return network(topology="sat", stem="light", depth=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("format", "quantize"),
     [
@@ -116,6 +117,7 @@ def test_heatmaps_are_the_models(format, quantize, small, tmp_path):
         assert not names & {"TILE", "TRANSPOSE_CONV", "GATHER"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decode", [True, False])
 def test_the_offset_of_landmarks_goes_into_the_file(decode, tmp_path):
     model, images = network(topology="sat", stem="light", depth=2), pictures(2)
@@ -254,6 +256,7 @@ def test_the_bundled_preset_in_int8(bundled, tmp_path):
     assert {kind for op, kind in kinds if op == "LOG"} == {"float32"}
 
 
+@pytest.mark.slow
 def test_a_file_over_the_limit_is_not_left_behind(small, tmp_path):
     with pytest.raises(
         FaceAlignError, match=r"was not written: landmarks of 2 faces .* limit is 0"

@@ -39,14 +39,15 @@ def value_and_gradients(function, arrays, upstream, jit=False):
     if BACKEND == "tensorflow":
         import tensorflow as tf
 
-        @tf.function(jit_compile=jit, autograph=False)
         def both(*arrays):
             with tf.GradientTape() as tape:
                 tape.watch(arrays)
                 value = function(*arrays)
             return value, tape.gradient(value, arrays, output_gradients=tf.constant(upstream))
 
-        value, found = both(*(tf.constant(a) for a in arrays))
+        # A graph of its own would take longer than the arithmetic.
+        called = tf.function(both, jit_compile=True, autograph=False) if jit else both
+        value, found = called(*(tf.constant(a) for a in arrays))
     elif BACKEND == "jax":
         import jax
 

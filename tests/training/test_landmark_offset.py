@@ -139,6 +139,7 @@ def test_the_offset_of_batches_is_that_of_their_labels():
     assert measure_offset_of_batches(model, batches) == (0.0, 0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_graphs")
 def test_a_run_measures_it_at_its_end_if_asked(tmp_path):
     model = fix_weights(tiny_model())

@@ -30,6 +30,7 @@ def name_of(fields):
     return "-".join(str(value) for value in fields.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fields", NETWORKS, ids=name_of)
 def test_every_rewriting_leaves_the_heatmaps_as_they_are(fields):
     model = network(**fields)

@@ -161,6 +161,7 @@ def test_unknown_backends_have_none():
     assert not native.fused("numpy")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("framework", ["jax", "tensorflow"])
 def test_cuda_sources_compile(framework, tmp_path):
     """For sm_80 and sm_90. This says that they compile, not that they compute."""

@@ -12,6 +12,7 @@ DRIVER = Path(__file__).with_name("sanitizer_driver.cc")
 COMPILER = shutil.which("g++") or shutil.which("clang++")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(COMPILER is None, reason="no C++ compiler")
 @pytest.mark.parametrize(
     "sanitizers, level",
