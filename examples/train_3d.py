@@ -49,6 +49,7 @@ from itertools import islice
 from pathlib import Path
 
 import keras
+import numpy as np
 from one_view import one_view
 from train_2d import COMPILE, VIEWS, read_merl_rav
 
@@ -95,9 +96,11 @@ def read_training(args: argparse.Namespace, counts: dict[str, int]) -> Iterator[
         sources[Path(folder).name] = load("pts_folder", folder, "train")
     for name, faces in sources.items():
         counts[name] = 0
+        rng = np.random.default_rng([args.seed, len(counts)])
         for face in islice(faces, args.limit):
-            counts[name] += 1
-            yield face
+            if rng.random() < args.share:
+                counts[name] += 1
+                yield face
 
 
 def read_validation(args: argparse.Namespace) -> list[FaceExample]:
@@ -122,6 +125,7 @@ def main() -> None:
     parser.add_argument("--start", default="sat1_cab_mobile", help="preset to start from")
     parser.add_argument("--register-by", default="sat1_cab_mobile", help="2D preset, or none")
     parser.add_argument("--widen", type=int, default=1, help="times the channels of --start")
+    parser.add_argument("--noise", type=float, default=0.5, help="by which --widen's copies differ")
     parser.add_argument("--stacks", type=int, help="stacks, if more than --start has")
     parser.add_argument("--single-views", action="store_true", help="no pairs of views")
     parser.add_argument("--views", default="hard", choices=VIEWS, help="strength of augmentation")
@@ -129,6 +133,9 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--learning-rate", type=float, default=1.5e-3)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--share", type=float, default=1.0, help="of the faces of every set, drawn by --seed"
+    )
     parser.add_argument("--limit", type=int, help="use the first N faces of a set, to try it out")
     args = parser.parse_args()
 
@@ -136,7 +143,7 @@ def main() -> None:
     keras.utils.set_random_seed(args.seed)
     model = from_preset(args.start)
     if args.widen > 1:
-        model = widen(model, args.widen, noise=0.5, seed=args.seed)
+        model = widen(model, args.widen, noise=args.noise, seed=args.seed)
     if args.stacks:
         model = deepen(model, args.stacks)
     settings = {**COMPILE, "augmentation": VIEWS[args.views], "nme_normalizer": "box_size"}
