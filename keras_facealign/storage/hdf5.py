@@ -78,13 +78,20 @@ def check_hdf5(content: bytes, name: str) -> None:
 
 
 def read_all(content: bytes, name: str) -> None:
-    """Reads all arrays of a file; raises what `check_arrays` and HDF5 do."""
+    """Reads all arrays and attributes of a file; raises what `check_arrays` and HDF5 do."""
     import h5py
 
     limit_process(len(content))
     with parsing(name, "restore the file"), h5py.File(io.BytesIO(content), "r") as file:
         check_arrays(file, name, len(content))
-        file.visititems(lambda _, item: item[()] if isinstance(item, h5py.Dataset) else None)
+
+        def read(_: str, item: Any) -> None:
+            dict(item.attrs)
+            if isinstance(item, h5py.Dataset):
+                item[()]
+
+        read("/", file)
+        file.visititems(read)
 
 
 def check_arrays(file: Any, name: str | os.PathLike[str], file_bytes: int) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_facealign.data.pts import MAX_COORDINATE
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.storage.file_names import printable
 
@@ -93,7 +94,7 @@ def number(value: Any, where: str) -> float:
         where: What a message calls the place.
 
     Raises:
-        FaceAlignError: It is no number.
+        FaceAlignError: It is no number, or larger than any coordinate.
     """
     if isinstance(value, str):
         value = value.strip()
@@ -110,8 +111,10 @@ def number(value: Any, where: str) -> float:
             f"{where} has {shown(value)}, which is no number; write digits, and a point before "
             "decimals"
         ) from None
-    if math.isinf(result):
-        raise FaceAlignError(f"{where} has the coordinate {result}; give finite ones")
+    if abs(result) > MAX_COORDINATE:
+        raise FaceAlignError(
+            f"{where} has the coordinate {result:g}, beyond {MAX_COORDINATE:.0f} pixels; correct it"
+        )
     return result
 
 

@@ -30,7 +30,9 @@ def test_missing_numbers(value):
     assert math.isnan(number(value, "here"))
 
 
-@pytest.mark.parametrize("value", ["1,5", "x", True, [1], {}, "inf", 10**400, "1" * 5000])
+@pytest.mark.parametrize(
+    "value", ["1,5", "x", True, [1], {}, "inf", -2e6, 1e308, 10**400, "1" * 5000]
+)
 def test_no_numbers(value):
     with pytest.raises(FaceAlignError, match="here has"):
         number(value, "here")
