@@ -127,7 +127,6 @@ def numbers_of_model(arch):
     trained = sum(math.prod(v.shape) for name, v in weights.items() if name.startswith("arg:"))
     to_heatmap = keras.Model(model.inputs, model.outputs[arch.stacks - 1])
     macs = count_macs(to_heatmap)
-    keras.backend.clear_session()
     return trained, model.count_params(), macs
 
 
