@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
@@ -257,22 +259,48 @@ def metadata() -> list[bytes]:
     return [(_PRESET / "metadata.json").read_bytes()]
 
 
+@contextlib.contextmanager
+def _small_networks() -> Iterator[None]:
+    """Networks have three layers: Keras takes 3 ms for every weight that it loads."""
+    import keras
+
+    from keras_facealign.layers.common import ConvBatchNorm
+    from keras_facealign.models import face_align_model
+    from keras_facealign.networks import Network
+
+    def build_network(arch: Any) -> Network:
+        images = keras.Input((arch.input_size, arch.input_size, 3), name="images")
+        x = ConvBatchNorm(4, 1, name="unit")(images)
+        heatmaps = keras.layers.Conv2D(68, 2, strides=2, name="heatmap")(x)
+        return Network(images, [heatmaps], [heatmaps])
+
+    with patch.object(face_align_model, "build_network", build_network):
+        yield
+
+
 @cache
-def tiny_preset() -> dict[str, bytes]:
-    """The files of a preset with the smallest network that there can be."""
+def small_model() -> Any:
+    from tests.models.tiny import tiny_model
+
+    with _small_networks():
+        return tiny_model()
+
+
+@cache
+def small_preset() -> dict[str, bytes]:
+    """The files of a preset with that model."""
     import tempfile
 
     from keras_facealign.presets import save_to_preset
-    from tests.models.tiny import tiny_model
 
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "tiny"
-        save_to_preset(tiny_model(), path)
+    with tempfile.TemporaryDirectory() as folder, _small_networks():
+        path = Path(folder) / "small"
+        save_to_preset(small_model(), path)
         return {file.name: file.read_bytes() for file in path.iterdir()}
 
 
 def config() -> list[bytes]:
-    return [tiny_preset()["config.json"]]
+    return [small_preset()["config.json"]]
 
 
 @cache
@@ -282,21 +310,19 @@ def weights() -> list[bytes]:
     from keras_facealign.storage.half_precision import store_half_precision
 
     with tempfile.TemporaryDirectory() as folder:
-        for name, content in tiny_preset().items():
+        for name, content in small_preset().items():
             (Path(folder) / name).write_bytes(content)
         packed = store_half_precision(folder).read_bytes()
-    return [tiny_preset()["model.weights.h5"], packed]
+    return [small_preset()["model.weights.h5"], packed]
 
 
 @cache
 def keras_archive() -> list[bytes]:
     import tempfile
 
-    from tests.models.tiny import tiny_model
-
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.keras"
-        tiny_model().save(path)
+        small_model().save(path)
         return [path.read_bytes()]
 
 

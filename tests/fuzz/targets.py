@@ -6,7 +6,7 @@ import contextlib
 import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -133,22 +133,15 @@ def _load_config(path: Path) -> None:
     FaceAlignModel.from_preset(path.parent, load_weights=False)
 
 
-@cache
-def _preset_model() -> Any:
-    from tests.models.tiny import tiny_model
-
-    return tiny_model()
-
-
 def _load_weights(path: Path) -> None:
     # As `from_preset` does, without the half second that building a network takes.
     from keras_facealign.models.preset_io import _load_weights
 
-    _load_weights(_preset_model(), path.parent)
+    _load_weights(seeds.small_model(), path.parent)
 
 
 def _load_archive(path: Path) -> None:
-    _preset_model().load_weights(path)
+    seeds.small_model().load_weights(path)
 
 
 def _halve_weights(path: Path) -> None:
@@ -273,7 +266,7 @@ def _with_files(make: Callable[[], dict[str, bytes]], *images: str) -> Callable[
 
 def _with_config(folder: Path) -> None:
     for name in ("config.json", "metadata.json"):
-        (folder / name).write_bytes(seeds.tiny_preset()[name])
+        (folder / name).write_bytes(seeds.small_preset()[name])
 
 
 def _cfp(file_name: str, cost: float = 5e-3) -> Target:
