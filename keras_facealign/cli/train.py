@@ -308,12 +308,13 @@ def _precision(preset: str, precision: PrecisionName, seed: int) -> Iterator[Non
 
     from keras_facealign.presets import preset_architecture
     from keras_facealign.training.precision import choose_precision
+    from keras_facealign.training.seeds import set_random_seed
 
     architecture = preset_architecture(preset)
     policy = choose_precision(precision, architecture.map_size, architecture.filters)
     if precision == "auto":
         common.say(f"Training in {policy}")
-    keras.utils.set_random_seed(seed)
+    set_random_seed(seed)
     before = keras.mixed_precision.dtype_policy()
     keras.mixed_precision.set_global_policy(policy)
     try:

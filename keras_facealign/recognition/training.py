@@ -25,6 +25,7 @@ from keras_facealign.training.configuration import TrainingConfig, make_optimize
 from keras_facealign.training.divergence import TerminateOnNonFinite
 from keras_facealign.training.run import tensorboard
 from keras_facealign.training.run_folder import RunFolder
+from keras_facealign.training.seeds import set_random_seed
 
 MARGIN_LAYERS = {"arcface": ArcFace, "cosface": CosFace}
 
@@ -178,7 +179,7 @@ def train_recognition(
     batches = CropBatches(paths, labels, input_size, config.batch_size, config.seed)
     batches[0]  # a wrong size is reported before a network is built
     run.claim(settings)
-    keras.utils.set_random_seed(config.seed)
+    set_random_seed(config.seed)
     network = MobileFaceNet(embedding_size, input_size, width, name="embedding")
     model = _training_model(network, MARGIN_LAYERS[loss](len(names), scale, margin))
     model.compile(

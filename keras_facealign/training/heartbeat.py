@@ -34,6 +34,9 @@ class Heartbeat:
         patience: Seconds of silence after which a process counts as dead.
         wait: Seconds to wait for the others at the beginning.
 
+    Attributes:
+        lost: Set when `on_lost` has returned.
+
     Raises:
         FaceAlignError: If the processes do not find each other.
     """
@@ -54,6 +57,7 @@ class Heartbeat:
         self._on_lost = on_lost or _end_program
         self._every, self._patience = every, patience
         self._ended = threading.Event()
+        self._noticed = False
         self._lock = threading.Lock()
         try:
             if index == 0:
@@ -92,10 +96,11 @@ class Heartbeat:
         except OSError:
             pass  # silent for too long, or reset
         with self._lock:
-            if self._ended.is_set() or self.lost.is_set():
+            if self._ended.is_set() or self._noticed:
                 return
-            self.lost.set()
+            self._noticed = True
         self._on_lost(other)
+        self.lost.set()
 
     def close(self) -> None:
         """Says farewell: from now on, no process is missed."""

@@ -19,6 +19,7 @@ from keras_facealign.errors import FaceAlignError, check_integer
 from keras_facealign.models.devices import process_place
 from keras_facealign.storage.atomic import atomic_write
 from keras_facealign.training.heartbeat import Heartbeat
+from keras_facealign.training.seeds import set_random_seed
 
 BACKENDS = {"mirrored": "tensorflow", "data-parallel": "jax", "ddp": "torch"}
 """Ways of training on several devices, and the Keras backend of each."""
@@ -111,7 +112,10 @@ def connected(settings: DeviceSettings, batch_size: int, seed: int) -> Iterator[
     if settings.distribute == "none":
         yield
         return
-    keras.utils.set_random_seed(seed)
+    if settings.distribute == "data-parallel":
+        keras.utils.set_random_seed(seed)  # without which Keras connects no processes
+    else:
+        set_random_seed(seed)
     start = {"mirrored": _mirrored, "data-parallel": _data_parallel, "ddp": _ddp}
     with start[settings.distribute](settings) as devices:
         if batch_size % devices:
@@ -220,7 +224,7 @@ def _watched(settings: DeviceSettings) -> Iterator[None]:
     except FaceAlignError:
         raise
     except Exception:
-        # Most likely because another process died, of which there is a better message.
+        # Most likely because another process died: the heartbeat says so and ends the program.
         heartbeat.lost.wait(10)
         raise
     heartbeat.close()

@@ -13,14 +13,14 @@ from keras_facealign.training.heartbeat import Heartbeat
 from tests.models.test_devices import free_port
 
 
-def connected(count, **options):
+def connected(count, on_lost=None, **options):
     """Heartbeats of several processes, and the lists of those that each misses."""
     port, missed = free_port(), [[] for _ in range(count)]
     beats = [None] * count
 
     def start(i):
         beats[i] = Heartbeat(
-            "127.0.0.1", port, i, count, missed[i].append, every=0.05, wait=20, **options
+            "127.0.0.1", port, i, count, on_lost or missed[i].append, every=0.05, wait=20, **options
         )
 
     threads = [threading.Thread(target=start, args=(i,)) for i in range(count)]
@@ -54,7 +54,22 @@ def test_a_closed_connection_is_noticed_at_once(dead, who):
     for connection in beats[dead]._connections.values():
         connection.shutdown(socket.SHUT_RDWR)
     assert wait_until(lambda: missed[who] == [dead])
-    assert beats[who].lost.is_set()
+    assert beats[who].lost.wait(20)
+
+
+def test_it_is_lost_once_that_has_been_said():
+    """The main thread waits for `lost` before it lets an error of its own end the program."""
+    noticed, may_say = threading.Event(), threading.Event()
+
+    def on_lost(_):
+        noticed.set()
+        may_say.wait(20)
+
+    beats, _ = connected(2, on_lost=on_lost)
+    beats[1]._connections[0].shutdown(socket.SHUT_RDWR)
+    assert noticed.wait(20) and not beats[0].lost.is_set()
+    may_say.set()
+    assert beats[0].lost.wait(20)
 
 
 def test_silence_is_noticed():
