@@ -28,7 +28,7 @@ _INTERLACED = (
     "between the two; for better ones, deinterlace it first, for example with ffmpeg -vf bwdif"
 )
 # Transfer functions of HDR, PQ and HLG, and the color primaries and transfer function of SDR.
-_HDR, _BT709 = (16, 18), 1
+_HDR, _BT709, _UNSPECIFIED = (16, 18), 1, 2
 
 
 def import_av() -> Any:
@@ -189,6 +189,7 @@ class VideoDecoder:
         self._num_frames = self._num_packets = 0
         self._first_fault: str | None = None
         end, last, longest, interlaced = 0.0, math.nan, 0.0, False
+        self._colors_assumed = False
         for packet in self._packets():
             if packet.size and packet.pts is not None:
                 stop = float((packet.pts + (packet.duration or 0)) * packet.time_base)
@@ -207,8 +208,10 @@ class VideoDecoder:
                 if frame.interlaced_frame and not interlaced:
                     interlaced = True
                     self.notes.append(f"{self.path}: {_INTERLACED}")
-                self._num_frames += 1
-                yield seconds, self._convert(frame)
+                image = self._convert(frame)
+                if image is not None:
+                    self._num_frames += 1
+                    yield seconds, image
         # Where the duration is that of the longest stream, it contains the delay of a sound codec.
         delay = 0.0 if self._stream.duration or len(self._container.streams) == 1 else 0.25
         self._judge(end, max(longest, 2 / self._rate) + delay)
@@ -266,20 +269,42 @@ class VideoDecoder:
         elif self._first_fault is not None:
             self.fault = f"{self.path}: {self._first_fault}"
 
-    def _convert(self, frame: Any) -> np.ndarray:
-        """Converts a frame to uint8 (H, W, 3), RGB, upright."""
-        options = {}
-        if frame.color_trc in _HDR:
-            options = {"dst_color_trc": _BT709, "dst_color_primaries": _BT709}
+    def _convert(self, frame: Any) -> np.ndarray | None:
+        """Converts a frame to uint8 (H, W, 3), RGB, upright; None if that is not possible."""
         alpha = any(component.is_alpha for component in frame.format.components)
         if frame.format.name == "pal8":  # The palette may be transparent.
             alpha = True
-        target = "rgba" if alpha else "rgb24"
-        image = self._reformatter.reformat(frame, format=target, **options).to_ndarray()
+        image = self._to_rgb(frame, "rgba" if alpha else "rgb24")
+        if image is None:
+            return None
         matrix = self._display_matrix(frame)
         if matrix is not None:
             image = upright(image, matrix)
         return read_image(image, name=str(self.path)) if alpha else image
+
+    def _to_rgb(self, frame: Any, pixels: str) -> np.ndarray | None:
+        options = {}
+        if frame.color_trc in _HDR:
+            options = {"dst_color_trc": _BT709, "dst_color_primaries": _BT709}
+        try:
+            return self._reformatter.reformat(frame, format=pixels, **options).to_ndarray()
+        except self._errors:
+            # FFmpeg converts only some of the colors that a file may name, damaged ones aside.
+            named = int(frame.colorspace), int(frame.color_range)
+        frame.colorspace = frame.color_trc = frame.color_primaries = _UNSPECIFIED
+        frame.color_range = 0
+        try:
+            image = self._reformatter.reformat(frame, format=pixels).to_ndarray()
+        except self._errors as error:
+            self._note_fault(f"frame {self._num_frames} cannot be converted ({_reason(error)})")
+            return None
+        if not self._colors_assumed:
+            self._colors_assumed = True
+            self.notes.append(
+                f"{self.path}: its colors (colorspace {named[0]}, color range {named[1]}) cannot be "
+                "converted; those of ordinary video are assumed"
+            )
+        return image
 
     def _display_matrix(self, frame: Any) -> np.ndarray | None:
         # PyAV never frees a frame whose side data was looked at, so that one of each kind is.

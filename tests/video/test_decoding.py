@@ -114,6 +114,40 @@ def test_colors_of_high_definition_are_converted_by_their_own_matrix(tmp_path):
         assert (np.abs(image - np.array([255, 0, 0])).max() <= 3) == (matrix == 1)
 
 
+@pytest.mark.parametrize("colorspace", [8, 12])  # YCgCo, derived from the primaries
+def test_colors_that_cannot_be_converted_are_those_of_ordinary_video(colorspace, tmp_path):
+    gray = np.full((96, 96), 128, np.uint8)
+    gray[:64] = 120
+    path = mux_clip(
+        tmp_path / "clip.mkv", [0, 0.04], "ffv1", "yuv420p", [gray] * 2, "yuv420p",
+        colorspace=colorspace, color_range=1,
+    )  # fmt: skip
+    reader = VideoReader(path)
+    images = [item.image for item in reader]
+    assert len(images) == 2 and reader.fault is None
+    assert np.abs(np.array(images, float) - (120 - 16) * 255 / 219).max() <= 1
+    (note,) = reader.notes
+    assert f"colorspace {colorspace}" in note and "ordinary video are assumed" in note
+
+
+def test_frames_that_cannot_be_converted_are_a_fault(tmp_path, monkeypatch):
+    class Reformatter:
+        def __init__(self):
+            self.count = 0
+
+        def reformat(self, frame, **options):
+            self.count += 1
+            if self.count in (2, 3):  # the second frame, also with other colors
+                raise av.error.OSError(95, "Operation not supported")
+            return frame.reformat(**options)
+
+    path = write_clip(tmp_path / "clip.mp4", 3)
+    monkeypatch.setattr(av.video.reformatter, "VideoReformatter", Reformatter)
+    reader = VideoReader(path)
+    assert len(list(reader)) == 2
+    assert "frame 1 cannot be converted (Operation not supported)" in reader.fault
+
+
 def remux(source: Path, target: Path, **options: str) -> Path:
     """Copies the packets of a clip into another file, with options of the format."""
     with av.open(str(source)) as old, av.open(str(target), "w", options=options) as new:
