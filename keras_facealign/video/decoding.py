@@ -301,8 +301,8 @@ class VideoDecoder:
         if not self._colors_assumed:
             self._colors_assumed = True
             self.notes.append(
-                f"{self.path}: its colors (colorspace {named[0]}, color range {named[1]}) cannot be "
-                "converted; those of ordinary video are assumed"
+                f"{self.path}: its colors (colorspace {named[0]}, color range {named[1]}) cannot "
+                "be converted; those of ordinary video are assumed"
             )
         return image
 
