@@ -120,7 +120,7 @@ def test_heatmaps_are_the_models(format, quantize, small, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("decode", [True, False])
 def test_the_offset_of_landmarks_goes_into_the_file(decode, tmp_path):
-    model, images = network(topology="sat", stem="light", depth=2), pictures(2)
+    model, images = network(topology="hourglass", block="resnet", stem="light"), pictures(2)
     found = []
     for offset in ((0.0, 0.0), (1.5, -0.5)):
         model.landmark_offset = offset
