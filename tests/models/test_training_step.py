@@ -288,6 +288,14 @@ def test_reduced_precision_keeps_heatmaps_and_weights_in_float32(policy):
 # ---- bad input ------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def refusing():
+    """A compiled model that sees bad batches only, which do not change it."""
+    model = tiny_model()
+    model.compile("sgd", jit_compile=False)
+    return model
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -301,10 +309,8 @@ def test_reduced_precision_keeps_heatmaps_and_weights_in_float32(policy):
         (lambda b: {**b, "visibility": b["visibility"][:, 0]}, r"68, 2.*visibility.*\(2,\)"),
     ],
 )
-def test_batches_that_cannot_be_trained_on(change, message):
-    model = tiny_model()
-    model.compile("sgd", run_eagerly=True)
-    for step in (model.train_on_batch, model.test_on_batch):
+def test_batches_that_cannot_be_trained_on(refusing, change, message):
+    for step in (refusing.train_on_batch, refusing.test_on_batch):
         with pytest.raises(FaceAlignError, match=message):
             step(change(faces(2)))
 
@@ -431,15 +437,13 @@ def test_keras_callbacks_come_in_every_form(tmp_path):
         ("image", -1.0, "image has values from -1.0"),
     ],
 )
-def test_values_that_cannot_be_are_named_before_the_step(method, name, value, message):
+def test_values_that_cannot_be_are_named_before_the_step(refusing, method, name, value, message):
     batch = faces(2)
     batch["image"] = batch["image"].astype("float32")
     batch["image"][0, 0, 0, 0] = 0.0
     batch[name][1, 3] = value
-    model = tiny_model()
-    model.compile("sgd", jit_compile=False)
     with pytest.raises(FaceAlignError, match=message):
-        getattr(model, method)(batch)
+        getattr(refusing, method)(batch)
 
 
 def test_images_of_another_range_or_dtype_are_refused():

@@ -23,6 +23,13 @@ from tests.paths import ROOT
 LIGHT = {"topology": "sat", "stacks": 1, "depth": 1, "width": 0.0625, "stem": "light"}
 
 
+def unset(**fields):
+    """A network of which only the architecture matters."""
+    fields = {**LIGHT, "input_size": SIZE, "map_size": MAP, **fields}
+    with keras.StatelessScope(initialize_variables=False):
+        return FaceAlignModel(Architecture(**fields))
+
+
 def network(**fields):
     """A network with weights and batch-norm statistics drawn at random."""
     fields = {**LIGHT, "input_size": SIZE, "map_size": MAP, **fields}
@@ -164,7 +171,7 @@ def test_family_scheme_and_decoding_stay_and_a_file_brings_all_back(tmp_path):
 )
 def test_what_cannot_be_widened(fields, options, message):
     with pytest.raises(FaceAlignError, match=message):
-        widen(network(**fields), **options)
+        widen(unset(**fields), **options)
 
 
 # ---- deepening ------------------------------------------------------------------------------
@@ -231,7 +238,7 @@ def test_deeper_and_wider_together():
 )
 def test_what_cannot_be_deepened(fields, stacks, message):
     with pytest.raises(FaceAlignError, match=message):
-        deepen(network(**fields), stacks)
+        deepen(unset(**fields), stacks)
 
 
 # ---- deformable convolutions ----------------------------------------------------------------
@@ -283,7 +290,7 @@ def test_deformable_network_has_the_same_heatmaps_and_learns_offsets(fields, whe
 )
 def test_what_cannot_be_made_deformable(fields, where, message):
     with pytest.raises(FaceAlignError, match=message):
-        make_deformable(network(**fields), where)
+        make_deformable(unset(**fields), where)
 
 
 # ---- rescaling ------------------------------------------------------------------------------
@@ -345,7 +352,7 @@ def test_another_stem_starts_untrained_and_learns_with_the_rest(before, change):
 )
 def test_what_cannot_be_rescaled(fields, change, message):
     with pytest.raises(FaceAlignError, match=message):
-        rescale(network(**fields), **change)
+        rescale(unset(**fields), **change)
 
 
 @pytest.mark.slow
