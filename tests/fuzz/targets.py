@@ -242,21 +242,23 @@ def _labels(name: str, structure: str, kind: str = "", **options: Any) -> Target
     return Target(file, make, read, structure, 5e-3, _with_root("a.png", "b.png"))
 
 
-def _with_root(*images: str) -> Callable[[Path], None]:
+def _with_root(*images: str, side: int = 160) -> Callable[[Path], None]:
     def prepare(folder: Path) -> None:
         from PIL import Image
 
         (folder / ".root").touch()
         for name in images:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            Image.new("RGB", (160, 160), (90, 60, 30)).save(folder / name)
+            Image.new("RGB", (side, side), (90, 60, 30)).save(folder / name)
 
     return prepare
 
 
-def _with_files(make: Callable[[], dict[str, bytes]], *images: str) -> Callable[[Path], None]:
+def _with_files(
+    make: Callable[[], dict[str, bytes]], *images: str, side: int = 160
+) -> Callable[[Path], None]:
     def prepare(folder: Path) -> None:
-        _with_root(*images)(folder)
+        _with_root(*images, side=side)(folder)
         for name, content in make().items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(content)
@@ -271,7 +273,8 @@ def _with_config(folder: Path) -> None:
 
 def _cfp(file_name: str, cost: float = 5e-3) -> Target:
     images = [f"Data/Images/{i:03d}/frontal/01.jpg" for i in (1, 2)]
-    prepare = _with_files(seeds.cfp_files, *images)
+    # Small: the pictures of all pairs are read each time.
+    prepare = _with_files(seeds.cfp_files, *images, side=16)
     make = partial(seeds.cfp, file_name)
     return Target(file_name, make, _read_data_set("cfp", "ff"), "text", cost, prepare)
 
