@@ -7,6 +7,7 @@ import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +156,8 @@ def _read_data_set(name: str, split: str) -> Callable[[Path], None]:
         module = importlib.import_module(f"keras_facealign.data.readers.{name}")
         root = next(parent for parent in path.parents if (parent / ".root").exists())
         module.survey(root)
-        for _ in module.load_samples(root, split, on_skip=lambda error: None):
+        # They are read one by one, so that as many as fit into a file may take their time.
+        for _ in islice(module.load_samples(root, split, on_skip=lambda error: None), 100):
             pass
 
     return read
