@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from keras_facealign.data.photo_formats import foreign_format
+from keras_facealign.data.photo_formats import foreign_format, undecodable_format
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.storage.reading import one_line, open_regular
 
@@ -160,8 +160,8 @@ def _from_stream(stream: Any, max_pixels: int, name: str) -> np.ndarray:
 
 
 def _decode(stream: Any, max_pixels: int, name: str) -> np.ndarray:
-    advice = foreign_format(name, stream.read(64))
-    if advice:
+    head = stream.read(64)
+    if advice := foreign_format(name, head):
         raise FaceAlignError(f"{name}: {advice}")
     stream.seek(0)
     try:
@@ -171,9 +171,8 @@ def _decode(stream: Any, max_pixels: int, name: str) -> np.ndarray:
             f"{name}: has too many pixels ({one_line(error)}); make it smaller"
         ) from error
     except UnidentifiedImageError as error:
-        raise FaceAlignError(
-            f"{name}: not an image of a known format; replace or remove it"
-        ) from error
+        advice = undecodable_format(head) or "not an image of a known format; replace or remove it"
+        raise FaceAlignError(f"{name}: {advice}") from error
     except Exception as error:  # Pillow's plugins raise many kinds of error on a broken header.
         raise FaceAlignError(
             f"{name}: not a readable image ({one_line(error)}); replace or remove it"

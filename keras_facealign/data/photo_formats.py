@@ -90,6 +90,17 @@ def foreign_format(name: str, head: bytes = b"") -> str | None:
     return _ADVICE[kind]
 
 
+def undecodable_format(head: bytes) -> str | None:
+    """What to say of a photo of a known kind that could not be decoded, to be put after its name.
+
+    Example:
+        >>> undecodable_format(bytes.fromhex("00000018") + b"ftypheic")
+        'is HEIC, but cannot be decoded; if it is not damaged, convert it to JPEG'
+    """
+    name = {"heif": "HEIC", "avif": "AVIF"}.get(_kind(head) or "")
+    return name and f"is {name}, but cannot be decoded; if it is not damaged, convert it to JPEG"
+
+
 def _kind(head: bytes) -> str | None:
     if head[4:8] == b"ftyp":
         end = min(len(head), int.from_bytes(head[:4], "big"))

@@ -88,6 +88,23 @@ def test_heic_is_read_upright(name, tmp_path):
     np.testing.assert_allclose(read_image(content.getvalue()).astype(int), expected, atol=60)
 
 
+@pytest.mark.parametrize(
+    ("brand", "name"),
+    [
+        pytest.param(b"heic", "HEIC", marks=pytest.mark.skipif(not HEIF, reason="no pillow-heif")),
+        pytest.param(
+            b"avif",
+            "AVIF",
+            marks=pytest.mark.skipif(not features.check("avif"), reason="no AVIF in Pillow"),
+        ),
+    ],
+)
+def test_what_cannot_be_decoded_is_still_named(brand, name):
+    damaged = b"\0\0\0\x18ftyp" + brand + b"\0\0\0\0mif1" + brand + bytes(300)
+    with pytest.raises(FaceAlignError, match=f"is {name}, but cannot be decoded; .* JPEG"):
+        read_image(damaged)
+
+
 @pytest.mark.skipif(not features.check("avif"), reason="Pillow is built without AVIF")
 def test_avif_is_read(tmp_path):
     pixels = np.full((16, 24, 3), 128, np.uint8)
