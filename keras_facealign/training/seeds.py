@@ -12,8 +12,8 @@ import numpy as np
 def set_random_seed(seed: int) -> None:
     """Seeds Python, NumPy and the backend, as `keras.utils.set_random_seed` does.
 
-    That one imports TensorFlow whatever the backend, which takes a run on JAX or PyTorch 4 seconds.
-    Here, it is seeded where it is the backend or has been imported before.
+    That one imports TensorFlow whatever the backend, which takes seconds. Here, TensorFlow is
+    seeded where it is the backend or has been imported before.
 
     Args:
         seed: The seed.
