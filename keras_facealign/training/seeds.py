@@ -10,10 +10,11 @@ import numpy as np
 
 
 def set_random_seed(seed: int) -> None:
-    """Seeds Python, NumPy and the backend, as `keras.utils.set_random_seed` does.
+    """Seeds Python, NumPy and the backend.
 
-    That one imports TensorFlow whatever the backend, which takes seconds. Here, TensorFlow is
-    seeded where it is the backend or has been imported before.
+    `keras.utils.set_random_seed` imports TensorFlow whatever the backend, which takes seconds. Here,
+    it is called where TensorFlow is the backend or has been imported before. Otherwise a generator
+    that `keras.random` has made before for calls without a seed goes on as it was.
 
     Args:
         seed: The seed.
@@ -22,7 +23,7 @@ def set_random_seed(seed: int) -> None:
         >>> set_random_seed(1)
         >>> first = keras.random.SeedGenerator().next()
         >>> set_random_seed(1)
-        >>> bool((first == keras.random.SeedGenerator().next()).all())
+        >>> bool(keras.ops.all(first == keras.random.SeedGenerator().next()))
         True
     """
     if keras.backend.backend() == "tensorflow" or "tensorflow" in sys.modules:
