@@ -12,8 +12,8 @@ import numpy as np
 def set_random_seed(seed: int) -> None:
     """Seeds Python, NumPy and the backend.
 
-    `keras.utils.set_random_seed` imports TensorFlow whatever the backend, which takes seconds. Here,
-    it is called where TensorFlow is the backend or has been imported before. Otherwise a generator
+    `keras.utils.set_random_seed` imports TensorFlow whatever the backend, which takes seconds. It
+    is called where TensorFlow is the backend or has been imported before. Otherwise a generator
     that `keras.random` has made before for calls without a seed goes on as it was.
 
     Args:
