@@ -21,6 +21,7 @@ ArraySpec = tuple[str, tuple[int | None, ...]]
 # NumPy pads an array's header to a multiple of 64 bytes; no header that is read here is longer.
 _MAX_HEADER = 20_000
 _MAX_MEMBERS = 1000
+_MANY = 10**18
 _MAX_EMPTY = 20_000
 # Kinds of arrays without objects: numbers and text.
 _PLAIN = "biufUS"
@@ -179,8 +180,10 @@ def _check_claim(
         size = max(size, count)
     elif size <= stored <= size + _MAX_HEADER:
         return size
+    # The product of many lengths may have more digits than Python writes.
+    claimed = f"{size} bytes" if abs(size) < _MANY else "an impossible number of bytes"
     raise FaceAlignError(
-        f"{name} claims {size} bytes; {stored} are stored, and the limit is {max_bytes}; replace "
+        f"{name} claims {claimed}; {stored} are stored, and the limit is {max_bytes}; replace "
         "the file"
     )
 

@@ -75,6 +75,7 @@ def test_damage_anywhere_is_an_error_or_harmless(path):
     ("descr", "shape", "message"),
     [
         ("<f8", "(" + "9" * 4300 + ", 2)", "larger than any memory"),
+        ("<f8", f"(-{10**2200}, {10**2200})", "claims an impossible number of bytes"),
         ("|V0", "(1000000000,)", "not plain numbers"),
         ("|O", "(1,)", "not plain numbers"),
         ("<U0", "(1000000000,)", "claims 1000000000 bytes"),
