@@ -97,11 +97,13 @@ class ExportedModel:
                 f"{self.path} takes {dtype} of shape {shape}, not uint8 crops of {size}x{size} "
                 "pixels as its metadata says; export it again"
             )
+        given = self._graph.output_shapes
         wanted = {"landmarks": (points, 2), "confidence": (points,)}
+        wanted.update({name: (points,) for name in ("sigma", "visibility") if name in given})
         if not self.metadata["decode"]:
             wanted = {"heatmaps": (-1, -1, points)}
         for name, ending in wanted.items():
-            found = self._graph.output_shapes.get(name)
+            found = given.get(name)
             if found is None or len(found) != len(ending) + 1 or not _fits(found[1:], ending):
                 raise FaceAlignError(
                     f"{self.path} gives {name} of shape {found}, not of {points} landmarks as its "

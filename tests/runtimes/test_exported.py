@@ -14,7 +14,15 @@ from keras_facealign.errors import FaceAlignError
 from keras_facealign.inference import FaceAligner
 from keras_facealign.runtimes import ExportedModel, choose_runtime, load_model
 from keras_facealign.runtimes.litert import TFLiteGraph, find_interpreter
-from tests.runtimes.exported_files import METADATA, POINTS, SIZE, heatmaps, pictures, write_tflite
+from tests.runtimes.exported_files import (
+    METADATA,
+    POINTS,
+    SIZE,
+    dots,
+    heatmaps,
+    pictures,
+    write_tflite,
+)
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("tensorflow") is None, reason="TensorFlow writes the files"
@@ -322,6 +330,16 @@ class TestFilesThatAreNotOurs:
         path = write_tflite(folder / "claim.tflite", metadata=METADATA | claim)
         with pytest.raises(FaceAlignError, match=match):
             FaceAligner.from_preset(path, None)
+
+    @pytest.mark.parametrize("name", ["sigma", "visibility"])
+    def test_one_number_for_all_landmarks(self, folder, name):
+        def network(tf, images):
+            outputs = dots(tf, images)
+            return {**outputs, name: tf.reduce_mean(outputs["confidence"])}
+
+        outputs = ("landmarks", "confidence", name)
+        path = write_tflite(folder / "single.tflite", network, outputs)
+        self.refused(path, rf"gives {name} of shape \(\), not of 5 landmarks")
 
     def test_numbers_of_another_type(self, folder):
         path = write_tflite(folder / "float.tflite", dtype="float32")
