@@ -24,16 +24,13 @@ LIGHT = {"topology": "sat", "stacks": 1, "depth": 1, "width": 0.0625, "stem": "l
 
 
 def unset(**fields):
-    """A network of which only the architecture matters."""
-    fields = {**LIGHT, "input_size": SIZE, "map_size": MAP, **fields}
-    with keras.StatelessScope(initialize_variables=False):
-        return FaceAlignModel(Architecture(**fields))
+    """A network as it is built."""
+    return FaceAlignModel(Architecture(**{**LIGHT, "input_size": SIZE, "map_size": MAP, **fields}))
 
 
 def network(**fields):
     """A network with weights and batch-norm statistics drawn at random."""
-    fields = {**LIGHT, "input_size": SIZE, "map_size": MAP, **fields}
-    return fix_weights(FaceAlignModel(Architecture(**fields)))
+    return fix_weights(unset(**fields))
 
 
 def logits(model):
@@ -153,6 +150,7 @@ def test_family_scheme_and_decoding_stay_and_a_file_brings_all_back(tmp_path):
     assert_same(logits(again)[1], logits(small)[0])
 
 
+@pytest.mark.usefixtures("without_weights")
 @pytest.mark.parametrize(
     ("fields", "options", "message"),
     [
@@ -224,6 +222,7 @@ def test_deeper_and_wider_together():
         assert_same(maps, logits(small)[0])
 
 
+@pytest.mark.usefixtures("without_weights")
 @pytest.mark.parametrize(
     ("fields", "stacks", "message"),
     [
@@ -279,6 +278,7 @@ def test_deformable_network_has_the_same_heatmaps_and_learns_offsets(fields, whe
     assert all(np.abs(changes[v.path]).max() > 0 for v in offsets)
 
 
+@pytest.mark.usefixtures("without_weights")
 @pytest.mark.parametrize(
     ("fields", "where", "message"),
     [
@@ -342,6 +342,7 @@ def test_another_stem_starts_untrained_and_learns_with_the_rest(before, change):
     assert all(np.abs(values).max() > 0 for values in step(other).values())
 
 
+@pytest.mark.usefixtures("without_weights")
 @pytest.mark.parametrize(
     ("fields", "change", "message"),
     [
