@@ -102,7 +102,7 @@ def train(
         learning_rate=rate,
         warmup_steps=60,
         seed=args.seed,
-        compile={**settings, "augmentation": VIEWS["medium"]},
+        compile={**settings, "augmentation": VIEWS[args.views]},
         ema_momentum=0.996,
     )
     faces: EpochBatches = PackedFaces(args.faces, args.batch_size, shuffle=True, seed=args.seed)
@@ -119,7 +119,7 @@ def fit_stem(small: FaceAlignModel, args: argparse.Namespace) -> FaceAlignModel:
     size, maps = small.input_size, 2 * small.architecture.map_size
     teacher = rescale(small, input_size=2 * size, map_size=maps)
     model = rescale(small, map_size=maps, stem="full")
-    model.augmentation.configure({**VIEWS["medium"], "seed": args.seed})
+    model.augmentation.configure({**VIEWS[args.views], "seed": args.seed})
     faces = PackedFaces(args.faces, 8, shuffle=True, seed=args.seed)
     stem = StemFit(model, teacher)
     steps = args.stem_epochs * len(faces)
@@ -142,6 +142,7 @@ def main() -> None:
     parser.add_argument("--wide-epochs", type=int, default=2)
     parser.add_argument("--learning-rate", type=float, default=7e-4)
     parser.add_argument("--batch-size", type=int, default=6)
+    parser.add_argument("--views", choices=VIEWS, default="rough", help="strength of augmentation")
     parser.add_argument("--seed", type=int, default=41)
     args = parser.parse_args()
 

@@ -8,6 +8,7 @@ too, but damaged files crash it (version 1.17).
 from __future__ import annotations
 
 import math
+import os
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,7 @@ import numpy as np
 
 from keras_facealign.data.files import import_extra
 from keras_facealign.errors import FaceAlignError
+from keras_facealign.storage.child_process import check_in_child, limit_process
 from keras_facealign.storage.hdf5 import check_dataset
 from keras_facealign.storage.reading import one_line, open_regular, parsing, read_file
 
@@ -35,6 +37,8 @@ _NUMERIC_CLASSES = range(6, 16)
 _TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8"}
 _TYPES |= {12: "i8", 13: "u8"}
 _MAX_ARRAYS = 10_000
+# Memory that a version 7.3 file may take to be opened, besides some times its size.
+_OPEN_BYTES = 150_000_000
 
 
 class _Array(NamedTuple):
@@ -192,14 +196,39 @@ def open_mat73(path: str | Path) -> Iterator[Mat73]:
             raise FaceAlignError(
                 f"{path}: is a MATLAB 5 file, but version 7.3 is needed; replace it"
             )
+    state = path.stat()
+    # The outcome is remembered by this, and so holds until the file is changed.
+    key = f"{state.st_size} {state.st_mtime_ns} {path.absolute()}"
+    check_in_child("keras_facealign.data.mat.try_mat73", os.fsencode(key), str(path))
+    with _open(path, path, h5py) as file:
+        yield Mat73(path, file, h5py)
+
+
+def try_mat73(key: bytes, name: str) -> None:
+    """Opens a file in a process for it: damage lets HDF5 take hundreds of megabytes.
+
+    Args:
+        key: The file's size, when it was changed, and its path, with spaces between.
+        name: What error messages call it.
+
+    Raises:
+        FaceAlignError: If it cannot be opened.
+    """
+    import h5py
+
+    size, _, path = os.fsdecode(key).split(" ", 2)
+    limit_process(int(size), _OPEN_BYTES)
+    with _open(path, name, h5py) as file:
+        list(file)
+
+
+def _open(path: str | Path, name: str | Path, h5py: Any) -> Any:
     try:
-        file = h5py.File(path, "r")
+        return h5py.File(path, "r")
     except Exception as error:  # h5py meets damage with errors of every kind
         raise FaceAlignError(
-            f"{path}: cannot be opened as a MATLAB 7.3 file ({one_line(error)}); replace it"
+            f"{name}: cannot be opened as a MATLAB 7.3 file ({one_line(error)}); replace it"
         ) from error
-    with file:
-        yield Mat73(path, file, h5py)
 
 
 class Mat73:

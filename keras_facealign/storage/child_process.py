@@ -50,8 +50,13 @@ def check_in_child(function: str, content: bytes, name: str, *arguments: str) ->
         raise FaceAlignError(_checked[key])
 
 
-def limit_process(size: int) -> None:
-    """Limits time and memory of this process to what a file of `size` bytes may need."""
+def limit_process(size: int, free_bytes: int = _FREE_BYTES) -> None:
+    """Limits time and memory of this process to what a file of `size` bytes may need.
+
+    Args:
+        size: The file's size.
+        free_bytes: Address space that it may take whatever its size, besides what is in use.
+    """
     with contextlib.suppress(ImportError, OSError, ValueError):
         import resource
 
@@ -59,7 +64,7 @@ def limit_process(size: int) -> None:
         seconds = _PROCESSOR_SECONDS + size // _BYTES_A_SECOND
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-        most = pages * resource.getpagesize() + _FREE_BYTES + _TIMES_FILE * size
+        most = pages * resource.getpagesize() + free_bytes + _TIMES_FILE * size
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 

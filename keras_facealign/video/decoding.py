@@ -20,6 +20,8 @@ __all__ = ["VideoDecoder", "check_frame_rate", "import_av", "open_container", "u
 _SLOWEST, _FASTEST = 1e-3, 1000.0
 # More threads gain nothing beside a network, and each holds a frame.
 _MAX_THREADS = 4
+# Frames may have other sizes than the file says: up to 4K, or times the pixels that it says.
+_USUAL_PIXELS, _TIMES_STATED = 4096 * 2304, 4
 # Formats that store how long they are. FFmpeg estimates it for others, from what the file holds.
 _STORES_DURATION = ("mov", "matroska", "avi", "flv", "asf")
 _CONVERT = "convert it with another program, for example to H.264 (.mp4)"
@@ -144,7 +146,9 @@ class VideoDecoder:
         self._check_size(stream.width, stream.height)
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = min(_MAX_THREADS, os.cpu_count() or 1)
-        stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+        # The sizes that damaged frames claim may take hundreds of megabytes to decode.
+        most = max(_USUAL_PIXELS, _TIMES_STATED * stream.width * stream.height)
+        stream.codec_context.options = {"max_pixels": str(min(most, MAX_PIXELS))}
         return stream
 
     def _check_size(self, width: int, height: int) -> None:

@@ -205,11 +205,14 @@ def _read_results(path: Path) -> None:
 
 
 def _read_video(path: Path) -> None:
+    from keras_facealign.errors import FaceAlignError
     from keras_facealign.video import VideoReader
 
     with VideoReader(path) as reader:
         for _ in reader:
             pass
+        if reader.fault:
+            raise FaceAlignError(reader.fault)
 
 
 def _read_turned(path: Path) -> None:

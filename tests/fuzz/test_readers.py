@@ -36,6 +36,6 @@ def test_damaged_files(heavy):
 @pytest.mark.slow
 def test_files_that_once_did_harm():
     files = [(path.parent.name, path) for path in sorted(CORPUS.glob("*/*"))]
-    assert len(files) >= 14
+    assert len(files) >= 24
     for (_, path), found in zip(files, replay(files), strict=True):
         assert found["end"] == "error", f"{path}: {found}"

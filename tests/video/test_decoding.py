@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import subprocess
 import sys
 import wave
@@ -295,6 +296,18 @@ def test_frames_without_end_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(decoding, "MAX_PIXELS", 6000)
     with pytest.raises(FaceAlignError, match="96x64 = 6144 pixels, over the limit of 6000"):
         VideoReader(path)
+
+
+@pytest.mark.parametrize("size, read", [((640, 480), 2), ((15136, 2714), 0)])
+def test_frames_far_larger_than_the_file_says_are_not_decoded(size, read, tmp_path):
+    path = mux_clip(tmp_path / "clip.webm", [0, 0.04], "libvpx", encode={"g": "1"})
+    content, start = path.read_bytes(), b"\x9d\x01\x2a"  # of a key frame of VP8; its size follows
+    stated, claimed = (start + struct.pack("<2H", *each) for each in (SIZE, size))
+    assert content.count(stated) == 2
+    path.write_bytes(content.replace(stated, claimed))
+    reader = VideoReader(path)
+    assert [f.image.shape[1::-1] for f in reader] == [size] * read
+    assert (reader.fault is None) == bool(read)
 
 
 def test_a_playlist_opens_no_other_file(tmp_path):
