@@ -363,11 +363,11 @@ def test_the_two_borders():
 
 
 @pytest.mark.parametrize("border", ["zeros", "mxnet"])
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e9, -1e30, 3e38])
-def test_offsets_that_lead_nowhere(value, border):
+def test_offsets_that_lead_nowhere(border):
     arrays, arguments = case("modulated")
-    arrays[1][0, 1, 2, 5] = value
-    arrays[1][1, 3, :, :] = value
+    nowhere = np.float32([np.nan, np.inf, -np.inf, 1e9, -1e30, 3e38])
+    arrays[1][0, :, 2, 5] = nowhere  # one of the two coordinates of a tap
+    arrays[1][1, 3] = np.append(nowhere, np.nan)[:, None]  # all taps
     expected, exact = compare(arrays, border=border, **arguments)
     assert np.isfinite(expected).all()
     assert (exact["offsets"][1, 3] == 0).all() and (exact["mask"][1, 3] == 0).all()
