@@ -3,8 +3,6 @@
     keras-facealign synthesize-poses --data 300W --model head.npz --output turned
     python examples/train_3d.py --turned turned --merl-rav MERL_RAV --face-synthetics FACES \\
         --validation AFLW2000 --output runs/mobile_3d
-    python examples/train_3d.py --start runs/mobile_3d/preset --widen 2 --stacks 2 --epochs 1 \\
-        --learning-rate 8e-4 ... --output runs/sat2_3d
 
 Training data, in one scheme of 68 points:
 
@@ -27,7 +25,7 @@ the labels of the turned views became better on the way: five passes over views 
 shift (`keras_facealign.data.face_profiling.annotated`; error on the 126 approximate crops of
 AFLW2000-3D 4.08 % of the box size), one with habits at a highest rate of 7e-4 (4.13 %), and one
 over 6000 views with both at 5e-4 (3.92 %). Views that `synthesize-poses` writes now have both from
-the start. `sat2_cab_3d` took the second command with the last stage's views, 35 minutes (3.91 %).
+the start.
 
 `sat1_cab_mobile_3d` was then trained on for 95 minutes of one core, on new views of all the above:
 
@@ -38,6 +36,21 @@ the start. `sat2_cab_3d` took the second command with the last stage's views, 35
 
 Its errors went from 3.92 to 3.86 and 3.83 % on the crops, and on CFP's persons 101 to 150 from 4.17
 to 3.33 and 3.18 % (frontal) and from 4.73 to 4.22 and 4.12 % (profiles).
+
+`sat2_cab_3d`, the network of the paper, was trained at half its width from the 2D network in
+`checkpoints/sat2_cab_half`, and then made twice as wide; `turned_a` and `turned_b` hold the views
+of every other photo. All on one core, with `--cfp CFP --labeled IBUG_3D --single-views --batch-size 8`:
+
+    --start checkpoints/sat2_cab_half --turned turned_a --epochs 2 --learning-rate 8e-4 \\
+        --seed 7 --output runs/half
+    --start runs/half/preset --turned turned_b --epochs 2 --learning-rate 4e-4 --views medium \\
+        --seed 11 --output runs/half_more
+    --start runs/half_more/preset --turned turned_a --epochs 1 --learning-rate 4e-4 \\
+        --views rough --seed 31 --output runs/half_rough
+    --start runs/half_rough/preset --turned turned --widen 2 --noise 0.02 --epochs 1 \\
+        --learning-rate 1e-4 --views rough --share 0.11 --seed 41 --output runs/sat2_3d
+
+This took 265 and 27 minutes. The page docs/paper_networks.md has the errors after each.
 """
 
 from __future__ import annotations

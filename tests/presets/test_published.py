@@ -56,6 +56,10 @@ def test_metadata_is_that_of_the_network(name):
     assert about["gflops"] == pytest.approx(2e-9 * count_macs(model), abs=6e-4)
 
 
+def test_the_trained_3d_preset_is_the_papers_network():
+    assert preset_architecture("sat2_cab_3d") == preset_architecture("sat2_cab")
+
+
 def test_published_sizes_are_ours_but_for_two_rows():
     differing = {
         row.label
