@@ -39,7 +39,8 @@ to 3.33 and 3.18 % (frontal) and from 4.73 to 4.22 and 4.12 % (profiles).
 
 `sat2_cab_3d`, the network of the paper, was trained at half its width from the 2D network in
 `checkpoints/sat2_cab_half`, and then made twice as wide; `turned_a` and `turned_b` hold the views
-of every other photo. All on one core, with `--cfp CFP --labeled IBUG_3D --single-views --batch-size 8`:
+of every other photo. All on one core, with `--cfp CFP --labeled IBUG_3D --single-views
+--batch-size 8`:
 
     --start checkpoints/sat2_cab_half --turned turned_a --epochs 2 --learning-rate 8e-4 \\
         --seed 7 --output runs/half

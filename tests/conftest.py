@@ -57,8 +57,8 @@ SEED = 20
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    # Looking through a million objects for garbage took a twentieth of the tests' time. What imports
-    # and collection have made stays, and of the rest, most that is old is used.
+    # Looking through a million objects for garbage took a twentieth of the tests' time. What
+    # imports and collection have made stays, and of the rest, most that is old is used.
     gc.collect()
     gc.freeze()
     young, middle, _ = gc.get_threshold()
