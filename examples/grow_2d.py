@@ -142,6 +142,7 @@ def main() -> None:
     parser.add_argument("--wide-epochs", type=int, default=2)
     parser.add_argument("--learning-rate", type=float, default=7e-4)
     parser.add_argument("--batch-size", type=int, default=6)
+    parser.add_argument("--noise", type=float, default=0.02, help="how the wide copies differ")
     parser.add_argument("--views", choices=VIEWS, default="rough", help="strength of augmentation")
     parser.add_argument("--seed", type=int, default=41)
     args = parser.parse_args()
@@ -156,7 +157,7 @@ def main() -> None:
         save_to_preset(with_transformers(grown) if args.dual else grown, fitted)
     if not half.is_dir():
         train(from_preset(fitted), args, "half", args.epochs, args.learning_rate)
-    wide = widen(from_preset(half), noise=0.3, seed=args.seed)
+    wide = widen(from_preset(half), noise=args.noise, seed=args.seed)
     print(train(wide, args, "wide", args.wide_epochs, 0.1 * args.learning_rate))
 
 

@@ -138,12 +138,14 @@ def save_preset(
     folder = Path(folder)
     cls: Any = family
     config = cls.get_config(model)
-    # A copy: a trained model would also save its optimizer's state, twice the size of the weights.
-    copy = cls.from_config(config)
-    copy.set_weights(model.get_weights())
+    saved = model
+    if type(model) is not cls or model.compiled:
+        # A compiled model would also save its optimizer's state, twice the size of the weights.
+        saved = cls.from_config(config)
+        saved.set_weights(model.get_weights())
     cost = {"parameters": model.count_params(), "gflops": round(2e-9 * count_macs(model), 3)}
     with replace_preset(folder) as new:
-        copy.save_weights(str(new / WEIGHTS))
+        saved.save_weights(str(new / WEIGHTS))
         _save_calibration(model, new / CALIBRATION)
         write_json(new / CONFIG, {"class_name": cls.__name__, "config": config})
         write_json(new / METADATA, {**(metadata or {}), **cost})

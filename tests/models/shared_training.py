@@ -14,7 +14,7 @@ import os
 
 import numpy as np
 
-CORRUPTIONS = {"color": 0.3, "erase": 0.5, "occlusion": 0.7, "noise": 4.0}
+CORRUPTIONS = {"occlusion": 0.7, "noise": 4.0}
 
 
 def start(arguments):

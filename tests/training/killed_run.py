@@ -31,7 +31,7 @@ CONFIG = TrainingConfig(
     warmup_steps=2,
     seed=4,
     ema_momentum=0.6,
-    compile={"augmentation": {"color": 0.1, "noise": 4.0}, "jit_compile": False},
+    compile={"augmentation": {"color": 0.1, "noise": 4.0}, "run_eagerly": True},
 )
 
 

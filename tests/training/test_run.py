@@ -7,6 +7,7 @@ import dataclasses
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -224,26 +225,35 @@ def test_a_kill_before_the_older_backup_is_removed(tmp_path):
     assert going_on.epochs == [2]
 
 
-def test_a_broken_backup_is_named(tmp_path):
+@pytest.fixture(scope="module")
+def stopped_once(tmp_path_factory):
+    """The folder of a run that was killed after its first epoch."""
+    output = tmp_path_factory.mktemp("stopped") / "run"
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, callbacks=[Kill(0, "at the end")])
-    (tmp_path / "backup" / "epoch_000001.weights.h5").write_bytes(b"")
+        run(output, callbacks=[Kill(0, "at the end")])
+    return output
+
+
+@pytest.fixture
+def stopped(stopped_once, tmp_path):
+    """A copy of that folder."""
+    return Path(shutil.copytree(stopped_once, tmp_path / "run"))
+
+
+def test_a_broken_backup_is_named(stopped):
+    (stopped / "backup" / "epoch_000001.weights.h5").write_bytes(b"")
     with pytest.raises(FaceAlignError, match=r"epoch_000001.weights.h5 cannot be resumed.*restart"):
-        run(tmp_path)
+        run(stopped)
 
 
-def test_a_run_of_version_0_1_is_not_resumed(tmp_path):
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, callbacks=[Kill(0, "at the end")])
-    (tmp_path / "training.json").rename(tmp_path / "schedule.json")
+def test_a_run_of_version_0_1_is_not_resumed(stopped):
+    (stopped / "training.json").rename(stopped / "schedule.json")
     with pytest.raises(FaceAlignError, match="unfinished run of version 0.1.*another output"):
-        run(tmp_path)
+        run(stopped)
 
 
-def test_an_unfinished_run_is_not_resumed_as_another(tmp_path):
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, validation=None, callbacks=[Kill(0, "at the end")])
-    before = (tmp_path / "training.json").read_text()
+def test_an_unfinished_run_is_not_resumed_as_another(stopped):
+    before = (stopped / "training.json").read_text()
     other = dataclasses.replace(CONFIG, learning_rate=1e-2)
     shared = dataclasses.replace(CONFIG, optimizer="shared_nadam")
     for config, model in (
@@ -252,14 +262,14 @@ def test_an_unfinished_run_is_not_resumed_as_another(tmp_path):
         (CONFIG, tiny_model(head_prior=0.1)),
     ):
         with pytest.raises(FaceAlignError, match="unfinished run with other settings.*training"):
-            run(tmp_path, config, model)
-        assert (tmp_path / "training.json").read_text() == before
+            run(stopped, config, model)
+        assert (stopped / "training.json").read_text() == before
     with pytest.raises(FaceAlignError, match="unfinished run with other settings"):
-        run(tmp_path, count=3)
-    assert (tmp_path / "training.json").read_text() == before
-    (tmp_path / "training.json").write_text("{")
+        run(stopped, count=3)
+    assert (stopped / "training.json").read_text() == before
+    (stopped / "training.json").write_text("{")
     with pytest.raises(FaceAlignError, match="training.json cannot be read"):
-        run(tmp_path)
+        run(stopped)
 
 
 def test_an_unusable_output_folder_is_reported_before_training(tmp_path):
