@@ -171,7 +171,7 @@ def count(number: int, noun: str) -> str:
 def one_line(error: Exception) -> str:
     """Formats the message of an error as one line; names in it keep all their characters."""
     # A wrapped message has an indented second line, a name with a line break has not.
-    return printable(re.sub(r"\s*\n\s+", " ", str(error).strip()))
+    return printable(re.sub(r"(?<!\s)\s*\n\s+", " ", str(error).strip()))
 
 
 # Input -------------------------------------------------------------------------------------------

@@ -27,8 +27,9 @@ from keras_facealign.storage.reading import read_file
 MAX_COORDINATE = 1e6
 """Largest coordinate of a landmark in pixels; larger ones come from damaged files."""
 
-_HEADER = re.compile(r"(version|n_points)\s*:?\s*(\S*)$", re.IGNORECASE)
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$", re.ASCII)
+# Each takes time in proportion to a line, whatever is on it.
+_HEADER = re.compile(r"(version|n_points)\s*(?::\s*)?(\S*)$", re.IGNORECASE)
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?$", re.ASCII)
 
 
 def read_pts(

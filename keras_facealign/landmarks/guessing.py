@@ -25,7 +25,6 @@ _NEAR = 0.01
 _LARGEST_EXACT = 500
 _SIDES = re.compile(r"(?<![a-z])(left|right|l|r)(?![a-z])", re.IGNORECASE)
 _OTHER = {"left": "right", "right": "left", "l": "r", "r": "l"}
-_NUMBERED_NAME = re.compile(r"(.*?)[\s_.\-]*\d+")
 
 
 @dataclass(frozen=True)
@@ -240,9 +239,9 @@ def guess_regions(
         >>> guess_regions(4, ["eye_0", "eye_1", "nose_0", "nose_1"])
         {'eye': (0, 1), 'nose': (2, 3)}
     """
-    stems = [_NUMBERED_NAME.fullmatch(name) for name in names or ()]
-    if stems and all(stem is not None and stem[1] for stem in stems):
-        words = [str(stem[1]) for stem in stems if stem is not None]
+    parts = [(name, name.rstrip("0123456789")) for name in names or ()]
+    words = [stem.rstrip(" \t_.-") for name, stem in parts if stem != name]
+    if words and len(words) == len(parts) and all(words):
         if 1 < len(set(words)) < count:
             return {
                 word: tuple(i for i, w in enumerate(words) if w == word)

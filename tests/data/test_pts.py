@@ -117,6 +117,15 @@ def test_broken_files_are_named(tmp_path, content, message, signed):
     assert text.startswith(str(path)) and message in text and "\n" not in text
 
 
+@pytest.mark.parametrize(
+    "line", [b"version" + b" " * 900_000 + b"x y", b"1" * 900_000 + b"x 1", b"1" * 900_000 + b" 1"]
+)
+def test_a_long_line_takes_no_longer_than_many_lines(line):
+    """Patterns that go back over a line for each of its characters would take hours."""
+    with pytest.raises(FaceAlignError, match="line 1 has"):
+        read_pts(line)
+
+
 def test_wrong_count_missing_and_large_files(tmp_path):
     with pytest.raises(FaceAlignError, match="holds 1 landmarks where there must be 68"):
         read_pts(b"1 2", num_landmarks=68)

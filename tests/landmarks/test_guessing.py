@@ -96,4 +96,9 @@ def test_regions():
         "part_1": (2,),
     }
     assert guess_regions(3, ["a1", "b", "c2"]) == {"points": (0, 1, 2)}
+    assert guess_regions(3, ["1", "2", "3"]) == {"points": (0, 1, 2)}
+    assert guess_regions(3, ["a1_1", "a1 - 2", "b"]) == {"points": (0, 1, 2)}
+    assert guess_regions(3, ["a1_1", "a1 - 2", "b7"]) == {"a1": (0, 1), "b": (2,)}
+    long = ["_" * 500_000, "1" * 500_000 + "x", "b"]
+    assert guess_regions(3, long) == {"points": (0, 1, 2)}
     assert lines_of(()) == ()

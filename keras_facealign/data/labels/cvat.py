@@ -28,8 +28,9 @@ from keras_facealign.storage.xml_stream import stream_xml
 
 TITLE = "CVAT XML"
 
-_ELEMENT = re.compile(r"<(line|circle)\b([^>]*)>")
-_ATTRIBUTE = re.compile(r"([\w-]+)=\"([^\"]*)\"")
+# Each is looked for in time in proportion to the text, whatever it holds.
+_ELEMENT = re.compile(r"<(line|circle)\b([^<>]*)>")
+_ATTRIBUTE = re.compile(r"(?<![\w-])([\w-]+)=\"([^\"]*)\"")
 
 
 def read(path: Path) -> RawLabels:

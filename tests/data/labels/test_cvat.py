@@ -7,6 +7,7 @@ from html import escape
 import pytest
 
 from keras_facealign.data.labels import load
+from keras_facealign.data.labels.cvat import parse_skeleton
 from keras_facealign.errors import FaceAlignError
 from tests.data.labels.written import lines, picture, write
 
@@ -75,6 +76,12 @@ def test_faces_of_many_points_and_grouped_points(folder):
     labels = load(write(folder, "a.xml", xml(a=single)))
     assert labels.names == ("nose", "chin") and len(labels) == 2
     assert [face.landmarks[0, 0] for face in labels.faces] == [10, 20]
+
+
+@pytest.mark.parametrize("drawing", ["<circle " + "a" * 500_000 + ">", "<circle " * 60_000])
+def test_a_long_drawing_takes_no_longer_than_many(drawing):
+    """Patterns that look at all of it from each of its characters would take minutes."""
+    assert parse_skeleton(drawing) == (None, None)
 
 
 def test_what_does_not_fit_is_named(folder):
