@@ -241,12 +241,11 @@ def guess_regions(
     """
     parts = [(name, name.rstrip("0123456789")) for name in names or ()]
     words = [stem.rstrip(" \t_.-") for name, stem in parts if stem != name]
-    if words and len(words) == len(parts) and all(words):
-        if 1 < len(set(words)) < count:
-            return {
-                word: tuple(i for i, w in enumerate(words) if w == word)
-                for word in dict.fromkeys(words)
-            }
+    if len(words) == len(parts) and all(words) and 1 < len(set(words)) < count:
+        return {
+            word: tuple(i for i, w in enumerate(words) if w == word)
+            for word in dict.fromkeys(words)
+        }
     if edges:
         part = list(range(count))
         for a, b in edges:
