@@ -89,9 +89,9 @@ def test_unlabeled_coordinates_may_hold_anything(faces, filler):
 
 
 def test_a_face_with_one_labeled_landmark_counts():
-    errors = np.array([[np.nan, 3.0, np.nan], [np.nan] * 3, [1.0, 3.0, np.nan]])
-    np.testing.assert_array_equal(face_errors(errors), [3, np.nan, 2])
-    np.testing.assert_array_equal(face_errors(errors, "all"), [1, np.nan, 4 / 3])
+    errors = np.array([[np.nan, 3.0, np.nan], [np.nan] * 3, [1.0, 3.0, np.nan], [3.0] * 3])
+    np.testing.assert_array_equal(face_errors(errors), [3, np.nan, 2, 3])
+    np.testing.assert_array_equal(face_errors(errors, "all"), [1, np.nan, 4 / 3, 3])
 
 
 @pytest.mark.parametrize("normalizer", NORMALIZERS)

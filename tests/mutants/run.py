@@ -59,6 +59,8 @@ EQUIVALENT: dict[str, str] = {
     "ops/heatmap.py: heatmaps.shape[1] -> heatmaps.shape[2]": _SQUARE,
     "ops/deform_sampling.py: lines[0] -> lines[1]": "the arrays of the four corners have one shape",
     "objective/metrics.py: (..., 0) -> (..., 1)": "only the shape is read",
+    "inference/aligner.py: 32 -> 33": "how many faces the network gets at a time changes no result",
+    "inference/aligner.py: item.crop.shape[0] -> item.crop.shape[1]": "crops are square",
     "evaluation/measures.py: np.where(labeled, errors.shape[-1], 0) -> np.where(labeled, "
     "errors.shape[-1], 1)": "a face without labels has NaN in any case",
     "prediction/flip_test.py: (0.0, 0.0) -> (0.0, 1.0)": "a flip does not change dy",

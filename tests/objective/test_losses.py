@@ -4,6 +4,7 @@ import math
 import os
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -28,6 +29,7 @@ from keras_facealign.ops import draw_heatmaps, inside_mask, warp_affine
 from tests.ops.autodiff import finite_differences, gradient
 from tests.paths import TESTS
 
+BACKEND = keras.backend.backend()
 SIZE = 64
 CENTER = ((SIZE - 1) / 2, (SIZE - 1) / 2)
 
@@ -122,6 +124,18 @@ def test_heatmap_mean_against_a_loop(shape):
         kept = mask[tuple(min(i, n - 1) for i, n in zip(index, shape, strict=True))]
         total, count = total + kept * values[index], count + kept
     assert float(heatmap_mean(values, mask)) == pytest.approx(total / count, abs=1e-5)
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="only TensorFlow traces unknown sizes")
+def test_heatmap_mean_of_maps_whose_size_is_not_known():
+    import tensorflow as tf
+
+    unknown = [tf.TensorSpec([None, None, None, 3]), tf.TensorSpec([None, 1, 1, 3])]
+    function = tf.function(heatmap_mean, input_signature=unknown, autograph=False)
+    values = np.arange(2 * 5 * 4 * 3, dtype="float32").reshape(2, 5, 4, 3)
+    mask = np.array([[1, 0, 1], [0, 0, 1]], "float32")[:, None, None]
+    expected = values[mask.repeat(5, 1).repeat(4, 2) > 0].mean()
+    assert float(function(values, mask)) == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("mean", [heatmap_mean, sum_of_image_means])
