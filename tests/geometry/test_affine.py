@@ -119,6 +119,16 @@ def test_a_positive_angle_turns_x_towards_y():
     np.testing.assert_allclose(moved, [[0, 1]], atol=1e-12)
 
 
+@pytest.mark.parametrize("degrees", [90, -30, 200])
+def test_turning_about_a_point_leaves_it_and_all_distances(degrees):
+    matrix, center = geometry.turn_matrix(degrees, (3.0, 5.0)), np.array([3.0, 5.0])
+    points = points_of((6,)).astype(np.float64)
+    angle = np.radians(degrees)
+    z = (points - center) @ [1, 1j] * np.exp(1j * angle)
+    expected = np.stack([z.real, z.imag], -1) + center
+    np.testing.assert_allclose(geometry.transform_points(matrix, points), expected, atol=1e-9)
+
+
 def test_flip(kind):
     matrix = take(kind, geometry.flip_matrix(give(kind, [0.0, 1.0]), 10))
     np.testing.assert_array_equal(matrix[0], [[1, 0, 0], [0, 1, 0]])
@@ -142,9 +152,11 @@ def test_numbers_and_lists_count_as_numpy():
 def test_numpy_and_tensor_together_give_a_tensor():
     matrix, points = matrices(1)[0], points_of((5,))
     mixed = geometry.transform_points(ops.convert_to_tensor(matrix), points)
+    assert ops.is_tensor(mixed)
     expected = geometry.transform_points(matrix, points)
     np.testing.assert_allclose(ops.convert_to_numpy(mixed), expected, rtol=1e-6, atol=1e-4)
     for args in ((ops.convert_to_tensor(matrix), matrix), (matrix, ops.convert_to_tensor(matrix))):
+        assert ops.is_tensor(geometry.compose(*args))
         found = ops.convert_to_numpy(geometry.compose(*args))
         np.testing.assert_allclose(found, geometry.compose(matrix, matrix), rtol=1e-4, atol=1e-3)
 

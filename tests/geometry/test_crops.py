@@ -95,6 +95,32 @@ def test_a_box_that_barely_touches_the_picture_still_gives_a_crop():
     assert crop_face(image, matrix, SIZE).shape == (SIZE, SIZE, 3)
 
 
+@pytest.mark.parametrize("away", [(-900.0, 0.0), (900.0, 0.0), (0.0, 900.0), (500.0, -500.0)])
+@pytest.mark.parametrize("scale", [1.0, 0.2, 0.07])
+def test_a_crop_beside_the_picture_is_black(scale, away):
+    image = np.full((90, 110, 3), 200, np.uint8)
+    matrix = np.array([[scale, 0, -scale * away[0]], [0, scale, -scale * away[1]]])
+    assert not crop_face(image, matrix, SIZE).any()
+
+
+@pytest.mark.parametrize("scale", [0.45, 0.2, 0.11])
+@pytest.mark.parametrize("sides", [(297, 403), (411, 318)])
+def test_what_is_near_the_borders_comes_out_at_its_place_whatever_the_size(scale, sides):
+    """The picture ends before the crop does, and not with a whole pixel of the crop."""
+    height, width = sides
+    around, half = round(14 / scale), round(4 / scale)
+    image = np.zeros((height, width, 3), np.uint8)
+    y, x = height - around, width - around
+    image[y - half : y + half, x - half : x + half] = 255
+    matrix = np.array([[scale, 0, 28 - scale * width], [0, scale, 28 - scale * height]])
+    found = crop_face(image, matrix, SIZE)[:, :, 0].astype(float)
+    expected = geometry.transform_points(matrix, np.array([x, y]) - 0.5).reshape(2)
+    rows, columns = np.mgrid[0:SIZE, 0:SIZE]
+    place = [(grid * found).sum() / found.sum() for grid in (columns, rows)]
+    np.testing.assert_allclose(place, expected, atol=0.05)
+    assert found.sum() / 255 == pytest.approx((2 * half * scale) ** 2, rel=0.05)
+
+
 @pytest.mark.parametrize("axis", [0, 1])
 @pytest.mark.parametrize("scale", [0.45, 0.3, 0.11, 0.04])
 def test_detail_that_the_crop_can_show_is_kept(scale, axis):

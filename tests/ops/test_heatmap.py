@@ -228,6 +228,12 @@ def test_any_map_gives_a_point_in_the_picture(kind, method):
     assert np.isfinite(confidence).all()
 
 
+def test_the_taylor_step_is_at_most_a_pixel_to_either_side():
+    maps = noise((20, 12, 12, 20))
+    step = decode(maps, "taylor", 12)[0] - decode(maps, "argmax", 12)[0]
+    assert step.min() == pytest.approx(-1, abs=1e-5) and step.max() == pytest.approx(1, abs=1e-5)
+
+
 @pytest.mark.parametrize("size", [2, 4, 5])
 @pytest.mark.parametrize("method", DECODE_METHODS)
 def test_maps_smaller_than_the_window(method, size):
