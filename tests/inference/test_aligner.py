@@ -504,8 +504,8 @@ def test_standard_deviations_are_pixels_of_the_photo(side):
 
 
 def test_detected_faces_are_sorted_by_area():
-    """Not by a side: the widest and the highest box are not the largest."""
-    boxes = [(0, 0, 90, 20), (100, 100, 160, 160), (0, 40, 20, 180), (120, 10, 125, 15)]
+    """Not by a side or a place: the widest, the highest and the last box are not the largest."""
+    boxes = [(0, 0, 90, 20), (100, 100, 160, 160), (0, 40, 20, 180), (120, 190, 140, 199)]
     faces = aligner(lambda image: boxes).align(np.zeros((200, 200, 3), np.uint8))
     assert [tuple(face.box) for face in faces] == [boxes[i] for i in (1, 2, 0, 3)]
 

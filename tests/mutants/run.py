@@ -59,6 +59,14 @@ EQUIVALENT: dict[str, str] = {
     "ops/heatmap.py: heatmaps.shape[1] -> heatmaps.shape[2]": _SQUARE,
     "ops/deform_sampling.py: lines[0] -> lines[1]": "the arrays of the four corners have one shape",
     "objective/metrics.py: (..., 0) -> (..., 1)": "only the shape is read",
+    "inference/aligner.py: sized and len(boxes) == 4 and all((isinstance(v, (Real, np.number)) for "
+    "v in boxes)) -> sized and len(boxes) == 4 and any((isinstance(v, (Real, np.number)) for v in "
+    "boxes))": "boxes mixed with numbers are refused in any case",
+    "inference/aligner.py: rated.max() >= 0 -> rated.max() > 0": "nothing is special about a 0",
+    "objective/losses.py: ops.where(ops.reshape(flip, (-1, 1, 1, 1)) > 0.5, swapped, moved) -> "
+    "ops.where(ops.reshape(flip, (-1, 1, 1, 1)) >= 0.5, swapped, moved)": "a flip is 0 or 1",
+    "ops/deform_sampling.py: position >= -1.0 if border == 'zeros' else position >= 0.0 -> "
+    "position > -1.0 if border == 'zeros' else position >= 0.0": "the weight is 0 at -1",
     "inference/aligner.py: 32 -> 33": "how many faces the network gets at a time changes no result",
     "inference/aligner.py: item.crop.shape[0] -> item.crop.shape[1]": "crops are square",
     "geometry/boxes.py: -1 -> -2": "NumPy's reshape takes any negative number for the rest",
