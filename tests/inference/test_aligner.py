@@ -197,7 +197,7 @@ def test_other_bad_calls():
         FaceAligner(DotModel(), "haar")
     with pytest.raises(FaceAlignError, match="batch_size is 0"):
         aligner().align(image, [BOX], batch_size=0)
-    for one in (image, "photo.jpg", b"bytes", Image.fromarray(image)):
+    for one in (image, image[:, :, 0], "photo.jpg", b"bytes", Image.fromarray(image)):
         with pytest.raises(FaceAlignError, match="takes a list of images"):
             aligner().align_batch(one)
     for boxes in ([[]], [[], [], []]):

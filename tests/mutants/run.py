@@ -67,6 +67,15 @@ EQUIVALENT: dict[str, str] = {
     "ops.where(ops.reshape(flip, (-1, 1, 1, 1)) >= 0.5, swapped, moved)": "a flip is 0 or 1",
     "ops/deform_sampling.py: position >= -1.0 if border == 'zeros' else position >= 0.0 -> "
     "position > -1.0 if border == 'zeros' else position >= 0.0": "the weight is 0 at -1",
+    "ops/deform_sampling.py: channels >= _LEAST_CHANNELS and filters <= channels -> channels > "
+    "_LEAST_CHANNELS and filters <= channels": "both ways to compute it give the same numbers",
+    "objective/metrics.py: ops.maximum(number, 1.0) -> ops.maximum(number, 2.0)": (
+        "one landmark has no length to divide its error by"
+    ),
+    "ops/warp.py: ops.logical_and(y >= -tolerance, y <= source_size[0] - 1 + tolerance) -> "
+    "ops.logical_and(y >= -tolerance, y < source_size[0] - 1 + tolerance)": (
+        "nothing is special about the last place within the tolerance"
+    ),
     "inference/aligner.py: 32 -> 33": "how many faces the network gets at a time changes no result",
     "inference/aligner.py: item.crop.shape[0] -> item.crop.shape[1]": "crops are square",
     "geometry/boxes.py: -1 -> -2": "NumPy's reshape takes any negative number for the rest",

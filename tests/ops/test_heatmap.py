@@ -234,6 +234,12 @@ def test_the_taylor_step_is_at_most_a_pixel_to_either_side():
     assert step.min() == pytest.approx(-1, abs=1e-5) and step.max() == pytest.approx(1, abs=1e-5)
 
 
+def test_a_map_of_the_windows_size_is_read_from_its_middle():
+    points = points_between(1, 3)
+    found, _ = decode(logits_of(drawn(points, 1.0, 5)), "taylor", 5)
+    np.testing.assert_allclose(found, points, atol=0.05)
+
+
 @pytest.mark.parametrize("size", [2, 4, 5])
 @pytest.mark.parametrize("method", DECODE_METHODS)
 def test_maps_smaller_than_the_window(method, size):
