@@ -37,12 +37,12 @@ the start.
 Its errors went from 3.92 to 3.86 and 3.83 % on the crops, and on CFP's persons 101 to 150 from 4.17
 to 3.33 and 3.18 % (frontal) and from 4.73 to 4.22 and 4.12 % (profiles).
 
-`sat2_cab_3d`, the network of the paper, was trained at half its width from the 2D network in
-`checkpoints/sat2_cab_half`, and then made twice as wide; `turned_a` and `turned_b` hold the views
-of every other photo. All on one core, with `--cfp CFP --labeled IBUG_3D --single-views
+`sat2_cab_3d`, the network of the paper, was trained at half its width from the 2D network that
+`grow_2d.py` trains at that width, and then made twice as wide; `turned_a` and `turned_b` hold the
+views of every other photo. All on one core, with `--cfp CFP --labeled IBUG_3D --single-views
 --batch-size 8`:
 
-    --start checkpoints/sat2_cab_half --turned turned_a --epochs 2 --learning-rate 8e-4 \\
+    --start runs/sat2_cab/half/preset --turned turned_a --epochs 2 --learning-rate 8e-4 \\
         --seed 7 --output runs/half
     --start runs/half/preset --turned turned_b --epochs 2 --learning-rate 4e-4 --views medium \\
         --seed 11 --output runs/half_more

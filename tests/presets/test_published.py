@@ -69,7 +69,7 @@ def test_published_sizes_are_ours_but_for_two_rows():
     assert differing == {"SAT(III)2(d=3)-CAB", "DenseU-Net + Outside Transformer"}
 
 
-@pytest.mark.parametrize("name", ["sat2_cab", "dense_unet2_stn"])
+@pytest.mark.parametrize("name", ["sat_ii2_cab", "dense_unet2_stn"])
 def test_without_weights_only_on_request(name):
     with pytest.raises(FaceAlignError, match="has no trained weights; load it with load_weights="):
         from_preset(name)
