@@ -194,8 +194,8 @@ def _ddp(settings: DeviceSettings) -> Iterator[int]:
     kind = "gloo"
     if torch.cuda.is_available():
         kind = "nccl"
-        local = int(os.environ.get("LOCAL_RANK", settings.process % torch.cuda.device_count()))
-        torch.cuda.set_device(local)
+        place = str(settings.process % torch.cuda.device_count())
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", place)))
     # torchrun itself ends all processes when one of them dies.
     with contextlib.nullcontext() if agent else _watched(settings):
         if agent:
