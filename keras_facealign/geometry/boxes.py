@@ -87,7 +87,7 @@ def crop_matrix(
         >>> transform_points(m, np.array([[50.0, 50.0]])).round(3)
         array([[63.5, 63.5]])
     """
-    corners = np.asarray(box, np.float64).reshape(-1)
+    corners = np.asarray(box, np.float64).ravel()
     if corners.size != 4:
         raise FaceAlignError(f"A box is four numbers, x0, y0, x1, y1 in pixels; got {box!r}.")
     x0, y0, x1, y1 = (float(v) for v in corners)

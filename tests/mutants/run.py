@@ -48,57 +48,51 @@ TARGETS = {
 }
 
 # Mutants that behave as the original does, as "module: original -> mutant", with the reason.
-_SQUARE = "heatmaps are square"
 _MARGIN = "moves the margin of two pixels and more around what the crop reads by one pixel"
-_STRIP = "differs for a strip of the picture below two pixels of the reduced size only"
+_SAME_NUMBERS = "both ways to compute it give the same numbers"
 EQUIVALENT: dict[str, str] = {
-    "geometry/crops.py: max(0, math.floor(x0 - border)) -> max(0, math.ceil(x0 - border))": _MARGIN,
-    "geometry/crops.py: left + 1 -> left + 2": _STRIP,
-    "geometry/crops.py: max(1, round(part.shape[0] * factor)) -> max(2, round(part.shape[0] * "
-    "factor))": _STRIP,
-    "ops/heatmap.py: heatmaps.shape[1] -> heatmaps.shape[2]": _SQUARE,
-    "ops/deform_sampling.py: lines[0] -> lines[1]": "the arrays of the four corners have one shape",
-    "objective/metrics.py: (..., 0) -> (..., 1)": "only the shape is read",
-    "inference/aligner.py: sized and len(boxes) == 4 and all((isinstance(v, (Real, np.number)) for "
-    "v in boxes)) -> sized and len(boxes) == 4 and any((isinstance(v, (Real, np.number)) for v in "
-    "boxes))": "boxes mixed with numbers are refused in any case",
-    "inference/aligner.py: rated.max() >= 0 -> rated.max() > 0": "nothing is special about a 0",
-    "objective/losses.py: ops.where(ops.reshape(flip, (-1, 1, 1, 1)) > 0.5, swapped, moved) -> "
-    "ops.where(ops.reshape(flip, (-1, 1, 1, 1)) >= 0.5, swapped, moved)": "a flip is 0 or 1",
-    "ops/deform_sampling.py: position >= -1.0 if border == 'zeros' else position >= 0.0 -> "
-    "position > -1.0 if border == 'zeros' else position >= 0.0": "the weight is 0 at -1",
-    "ops/deform_sampling.py: channels >= _LEAST_CHANNELS and filters <= channels -> channels > "
-    "_LEAST_CHANNELS and filters <= channels": "both ways to compute it give the same numbers",
-    "objective/metrics.py: ops.maximum(number, 1.0) -> ops.maximum(number, 2.0)": (
-        "one landmark has no length to divide its error by"
-    ),
-    "ops/warp.py: ops.logical_and(y >= -tolerance, y <= source_size[0] - 1 + tolerance) -> "
-    "ops.logical_and(y >= -tolerance, y < source_size[0] - 1 + tolerance)": (
-        "nothing is special about the last place within the tolerance"
-    ),
-    "inference/aligner.py: 32 -> 33": "how many faces the network gets at a time changes no result",
-    "inference/aligner.py: item.crop.shape[0] -> item.crop.shape[1]": "crops are square",
-    "geometry/boxes.py: -1 -> -2": "NumPy's reshape takes any negative number for the rest",
     "geometry/crops.py: math.ceil(math.log2(_SAFE_SCALE / math.hypot(matrix[0, 0], matrix[1, 0])) "
     "- 1e-09) -> math.ceil(math.log2(_SAFE_SCALE / math.hypot(matrix[0, 0], matrix[1, 0])) + "
     "1e-09)": "differs at scales of exactly a half, a quarter ... of the safe one",
+    "geometry/crops.py: (corners.min(axis=0) - block, corners.max(axis=0) + block + 1) -> "
+    "(corners.min(axis=0) - block, corners.max(axis=0) + block - 1)": _MARGIN,
     "geometry/crops.py: max(block, math.ceil(high)) -> max(block, math.floor(high))": _MARGIN,
     "geometry/crops.py: math.ceil((end - min(low, end - 1)) / block) -> math.floor((end - min(low, "
     "end - 1)) / block)": _MARGIN,
     "geometry/crops.py: math.ceil((end - min(low, end - 1)) / block) -> math.ceil((end - min(low, "
     "end - 1)) * block)": "more of the picture is reduced than the crop reads",
-    "geometry/crops.py: (corners.min(axis=0) - block, corners.max(axis=0) + block + 1) -> "
-    "(corners.min(axis=0) - block, corners.max(axis=0) + block - 1)": _MARGIN,
+    "ops/heatmap.py: heatmaps.shape[1] -> heatmaps.shape[2]": "heatmaps are square",
     "ops/heatmap.py: xp.logical_and(det > 1e-12, dxx < 0) -> xp.logical_and(det >= 1e-12, "
     "dxx < 0)": "nothing is special about that determinant",
+    "ops/warp.py: ops.logical_and(y >= -tolerance, y <= source_size[0] - 1 + tolerance) -> "
+    "ops.logical_and(y >= -tolerance, y < source_size[0] - 1 + tolerance)": (
+        "nothing is special about the last place within the tolerance"
+    ),
+    "ops/deform_sampling.py: position >= -1.0 if border == 'zeros' else position >= 0.0 -> "
+    "position > -1.0 if border == 'zeros' else position >= 0.0": "the weight is 0 at -1",
+    "ops/deform_sampling.py: lines[0] -> lines[1]": "the arrays of the four corners have one shape",
+    "ops/deform_sampling.py: channels >= _LEAST_CHANNELS and filters <= channels -> channels > "
+    "_LEAST_CHANNELS and filters <= channels": _SAME_NUMBERS,
     "ops/deform_sampling.py: channels >= _LEAST_CHANNELS and filters <= channels -> channels >= "
-    "_LEAST_CHANNELS or filters <= channels": "both ways to compute it give the same numbers",
+    "_LEAST_CHANNELS or filters <= channels": _SAME_NUMBERS,
     "ops/deform_sampling.py: True -> False": "`strict`, of sequences that are of one length",
+    "objective/metrics.py: (..., 0) -> (..., 1)": "only the shape is read",
+    "objective/metrics.py: ops.maximum(number, 1.0) -> ops.maximum(number, 2.0)": (
+        "one landmark has no length to divide its error by"
+    ),
+    "objective/losses.py: ops.where(ops.reshape(flip, (-1, 1, 1, 1)) > 0.5, swapped, moved) -> "
+    "ops.where(ops.reshape(flip, (-1, 1, 1, 1)) >= 0.5, swapped, moved)": "a flip is 0 or 1",
+    "evaluation/measures.py: np.where(labeled, errors.shape[-1], 0) -> np.where(labeled, "
+    "errors.shape[-1], 1)": "a face without labels has NaN in any case",
     "evaluation/normalizers.py: np.isfinite(points.sum()) -> np.isfinite(points.mean())": (
         "the mean is finite where the sum is"
     ),
-    "evaluation/measures.py: np.where(labeled, errors.shape[-1], 0) -> np.where(labeled, "
-    "errors.shape[-1], 1)": "a face without labels has NaN in any case",
+    "inference/aligner.py: 32 -> 33": "how many faces the network gets at a time changes no result",
+    "inference/aligner.py: rated.max() >= 0 -> rated.max() > 0": "nothing is special about a 0",
+    "inference/aligner.py: item.crop.shape[0] -> item.crop.shape[1]": "crops are square",
+    "inference/aligner.py: sized and len(boxes) == 4 and all((isinstance(v, (Real, np.number)) for "
+    "v in boxes)) -> sized and len(boxes) == 4 and any((isinstance(v, (Real, np.number)) for v in "
+    "boxes))": "boxes mixed with numbers are refused in any case",
     "prediction/flip_test.py: (0.0, 0.0) -> (0.0, 1.0)": "a flip does not change dy",
     "prediction/flip_test.py: flipped * [-1.0, 1.0] + [width - 1.0 + 2.0 * offset[0], 0.0] -> "
     "flipped / [-1.0, 1.0] + [width - 1.0 + 2.0 * offset[0], 0.0]": "1 / -1 is -1",
