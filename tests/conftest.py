@@ -9,6 +9,7 @@ import os
 import random
 import signal
 import sys
+import unittest.mock
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -143,11 +144,24 @@ def some_cases(items: list[pytest.Item], most: int) -> Iterator[pytest.Item]:
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     """Every test starts from the same random state, whatever ran before it."""
-    if "keras" in sys.modules:
-        sys.modules["keras"].utils.set_random_seed(SEED)
-    else:
+    if "keras" not in sys.modules:
         random.seed(SEED)
         np.random.seed(SEED)
+        return
+    with contextlib.ExitStack() as stack:
+        if _tensorflow_is_seeded():
+            # To seed it again would drop every kernel that it has prepared, among them one for each
+            # variable of a network, and what draws with TensorFlow here names its own seed.
+            stack.enter_context(unittest.mock.patch("tensorflow.random.set_seed"))
+        sys.modules["keras"].utils.set_random_seed(SEED)
+
+
+def _tensorflow_is_seeded() -> bool:
+    try:
+        import tensorflow as tf
+    except ImportError:
+        return False
+    return tf.compat.v1.get_seed(0)[0] == SEED
 
 
 @contextlib.contextmanager

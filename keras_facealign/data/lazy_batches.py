@@ -195,20 +195,9 @@ def tf_dataset_from_tfds(
     _check_split(builder, split)
     import tensorflow as tf
 
-    tfds = import_extra("tensorflow_datasets")
     names = ("image", "landmarks", "visibility", "box", "file_name")
-    try:
-        faces = builder.as_dataset(
-            split=split,
-            decoders={"image": tfds.decode.SkipDecoding()},
-            shuffle_files=shuffle,
-            read_config=_read_config(seed if shuffle else None, parts > 1),
-        ).map(lambda record: tuple(record[name] for name in names))
-    except NotImplementedError as error:
-        raise FaceAlignError(
-            f"{builder.name} in {builder.data_path} is of a format that TensorFlow does not read; "
-            "read it with from_tfds, or build it as tfrecord"
-        ) from error
+    stored = _stored_records(builder, split, seed if shuffle else None, ordered=parts > 1)
+    faces = stored.map(lambda record: tuple(record[name] for name in names))
     count = int(faces.cardinality())
     if shuffle:
         faces = faces.shuffle(min(count, _SHUFFLE_BUFFER), seed=seed)
@@ -256,15 +245,34 @@ def tf_dataset_from_tfds(
     return faces.batch(share, drop_remainder=drop).prefetch(tf.data.AUTOTUNE)
 
 
-def _read_config(seed: int | None, ordered: bool) -> Any:
-    """How TFDS reads; in one order in all processes if `ordered`, else as fast as it can."""
+def _stored_records(builder: Any, split: str, seed: int | None, ordered: bool) -> Any:
+    """Records of a split with images as they are stored, as a `tf.data.Dataset`.
+
+    Args:
+        builder: A TFDS builder whose data set is built.
+        split: A split, or a part of one.
+        seed: Integer for the order of the files, or None to leave them in order.
+        ordered: Whether all processes read in one order, which is slower.
+    """
     import tensorflow as tf
 
-    config = import_extra("tensorflow_datasets").ReadConfig(shuffle_seed=seed)
+    tfds = import_extra("tensorflow_datasets")
+    config = tfds.ReadConfig(shuffle_seed=seed)
     if ordered:
         config.options = tf.data.Options()
         config.options.deterministic = True
-    return config
+    try:
+        return builder.as_dataset(
+            split=split,
+            decoders={"image": tfds.decode.SkipDecoding()},
+            shuffle_files=seed is not None,
+            read_config=config,
+        )
+    except NotImplementedError as error:
+        raise FaceAlignError(
+            f"{builder.name} in {builder.data_path} is of a format that TensorFlow does not read; "
+            "read it with from_tfds, or build it as tfrecord"
+        ) from error
 
 
 def _builder(builder: Any, data_dir: str | os.PathLike[str] | None) -> Any:
