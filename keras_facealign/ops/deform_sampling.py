@@ -82,7 +82,7 @@ def _corners(
     deformable_groups: int,
     border: str,
 ) -> _Corners:
-    """Computes positions and weights; see `sample_columns` for the arguments."""
+    """Computes positions and weights; see `sampled_product` for the arguments."""
     _, height, width, _ = ops.shape(inputs)
     dtypes = [keras.backend.standardize_dtype(tensor.dtype) for tensor in (inputs, offsets)]
     # Half precision cannot represent all pixels of a large image.
@@ -159,34 +159,6 @@ def _sample_tap(table: Any, lines: list[Any], weights: Any, tap: int) -> Any:
     return ops.reshape(result, (-1, table.shape[1] * lines[0].shape[2]))
 
 
-def sample_columns(inputs: Any, offsets: Any, mask: Any = None, **geometry: Any) -> Any:
-    """Reads the displaced neighborhood of every output pixel (a deformable "im2col").
-
-    The arguments after the mask are keyword arguments.
-
-    Args:
-        inputs: float (B, H, W, C).
-        offsets: float (B, Ho, Wo, G * kh * kw * 2), pixels; dy before dx, taps row by row, G
-            deformable groups outermost.
-        mask: float (B, Ho, Wo, G * kh * kw), factor of every sample, or None.
-        kernel_size: (kh, kw).
-        strides: (vertical, horizontal).
-        pads: (top, left), pixels before the image that the undisplaced kernel reaches.
-        out_size: (Ho, Wo).
-        dilation_rate: (vertical, horizontal).
-        deformable_groups: G; each displaces its own C / G channels.
-        border: "zeros" or "mxnet", see the module.
-
-    Returns:
-        (B, Ho, Wo, kh * kw * C) of the inputs' dtype, channel k * C + c for tap k.
-    """
-    corners = _corners(inputs, offsets, mask, **geometry)
-    height, width = geometry["out_size"]
-    table, lines = _lookup(inputs, corners.row, corners.column, height * width)
-    taps = [_sample_tap(table, lines, corners.weights, k) for k in range(lines[0].shape[1])]
-    return ops.reshape(ops.concatenate(taps, 1), (-1, height, width, len(taps) * inputs.shape[3]))
-
-
 def sampled_product(
     inputs: Any, offsets: Any, mask: Any, kernel: Any, groups: int, **geometry: Any
 ) -> Any:
@@ -194,11 +166,18 @@ def sampled_product(
 
     Args:
         inputs: float (B, H, W, C).
-        offsets: As for `sample_columns`.
-        mask: As for `sample_columns`.
+        offsets: float (B, Ho, Wo, G * kh * kw * 2), pixels; dy before dx, taps row by row, G
+            deformable groups outermost.
+        mask: float (B, Ho, Wo, G * kh * kw), factor of every sample, or None.
         kernel: (kh, kw, C / groups, F) of the inputs' dtype.
         groups: Parts that channels and filters are split into, each convolved separately.
-        **geometry: The named arguments of `sample_columns`.
+        kernel_size: (kh, kw).
+        strides: (vertical, horizontal).
+        pads: (top, left), pixels before the image that the undisplaced kernel reaches.
+        out_size: (Ho, Wo).
+        dilation_rate: (vertical, horizontal).
+        deformable_groups: G; each displaces its own C / G channels.
+        border: "zeros" or "mxnet", see the module.
 
     Returns:
         (B, Ho, Wo, F) of the inputs' dtype.

@@ -184,16 +184,6 @@ def test_groups_are_sampled_first_however_many_channels_there_are(monkeypatch):
     compare(arrays, border="zeros", **arguments)
 
 
-def test_columns_times_the_kernel_are_the_convolution():
-    inputs, offsets, kernel, mask, *_ = case("modulated")[0]
-    columns = deform_sampling.sample_columns(
-        inputs, offsets, mask, kernel_size=(3, 3), strides=(1, 1), pads=(1, 1),
-        out_size=(6, 7), dilation_rate=(1, 1), deformable_groups=1, border="zeros",
-    )  # fmt: skip
-    found = ops.convert_to_numpy(columns) @ kernel.reshape(-1, kernel.shape[-1])
-    np.testing.assert_allclose(found, run(inputs, offsets, kernel, mask, padding=1), atol=1e-4)
-
-
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="JAX always compiles, PyTorch has no XLA")
 @pytest.mark.parametrize("name", ["plain", "all", "wide"])
 def test_compiled_by_xla(name):

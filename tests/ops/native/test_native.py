@@ -10,7 +10,7 @@ import pytest
 
 from keras_facealign.errors import FaceAlignError
 from keras_facealign.ops import deform_conv2d, native
-from keras_facealign.ops.deform_sampling import sample_columns
+from keras_facealign.ops.deform_sampling import sampled_product
 from tests.ops.native import loops
 from tests.ops.native.differentiate import modes, needs_fused, value_and_gradients
 
@@ -60,6 +60,14 @@ def sampled(case, names, sample):
     return function
 
 
+def portable_columns(inputs, offsets, mask, kernel_size, **geometry):
+    """What `native.sample` reads, as the product with a kernel that leaves it as it is."""
+    count = kernel_size[0] * kernel_size[1] * inputs.shape[3]
+    kernel = keras.ops.reshape(keras.ops.eye(count), (*kernel_size, inputs.shape[3], count))
+    geometry = {"kernel_size": kernel_size, "groups": 1, **geometry}
+    return sampled_product(inputs, offsets, mask, kernel, **geometry)
+
+
 def close(got, wanted, tolerance):
     scale = max(1.0, float(np.abs(wanted).max(initial=0.0)))
     np.testing.assert_allclose(got, wanted, rtol=0, atol=tolerance * scale)
@@ -92,7 +100,7 @@ def test_columns_equal_loops_and_the_portable_ones(seed):
         sampled(case, names, native.sample), tensors, upstream, mode, len(names)
     )
     theirs = value_and_gradients(
-        sampled(case, names, sample_columns), tensors, upstream, mode, len(names)
+        sampled(case, names, portable_columns), tensors, upstream, mode, len(names)
     )
     close(mine[0], columns, 2e-6)
     for got, wanted in zip(mine, theirs, strict=True):
