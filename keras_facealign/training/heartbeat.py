@@ -55,7 +55,7 @@ class Heartbeat:
         self.index = index
         self.lost = threading.Event()
         self._on_lost = on_lost or _end_program
-        self._every, self._patience = every, patience
+        self._every = every
         self._ended = threading.Event()
         self._noticed = False
         self._lock = threading.Lock()
