@@ -134,12 +134,17 @@ def main() -> None:
         answers.flush()
 
     if order.get("sample"):
+        # What does not end is stopped sooner than for users, whose files may be large.
+        child_process._PROCESSOR_SECONDS = 2
         for name, count in order["sample"].items():
             answer(started=name)
             reader = _Reader(name, Path(order["folder"]))
+            _limit_address_space()
             for number in range(count):
                 found = reader.try_input(reader.mutated(order["seed"], number))
                 answer(target=name, number=number, **found)
+            for path in order["files"].get(name, ()):
+                answer(target=name, file=path, **reader.try_input(Path(path).read_bytes()))
         return
     if order.get("inputs"):
         readers: dict[str, _Reader] = {}

@@ -198,13 +198,25 @@ def replay(files: Sequence[tuple[str, Path]], verbose: bool = False) -> list[dic
     return found
 
 
-def sample(counts: dict[str, int], seed: int) -> list[dict[str, Any]]:
-    """Reads the first inputs of several targets in one process; what became of each."""
-    child = _Child("", sample=counts, seed=seed)
+def sample(
+    counts: dict[str, int], seed: int, files: dict[str, list[str]] | None = None
+) -> list[dict[str, Any]]:
+    """Reads inputs of several targets in one process; what became of each.
+
+    Args:
+        counts: How many inputs of each target to read, the first ones.
+        seed: Determines the inputs.
+        files: By target, files to read after them.
+
+    Returns:
+        What a reader's process answers: "target", "number" or "file", "end" ...
+    """
+    files = files or {}
+    child = _Child("", sample=counts, seed=seed, files=files)
     answers = list(child.answers())
     code = child.end()
-    found = [answer for answer in answers if "number" in answer]
-    if len(found) < sum(counts.values()):
+    found = [answer for answer in answers if "end" in answer]
+    if len(found) < sum(counts.values()) + sum(map(len, files.values())):
         last = [answer["started"] for answer in answers if "started" in answer][-1:]
         found.append({"target": last, "number": -1, "end": _death(code), "details": "it died"})
     return found
