@@ -40,8 +40,8 @@ def preset(labels, scheme, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     known = fix_weights(tiny_model()).save_to_preset(folder / "known")
     words = ["train", str(labels), "--from", str(known), "--scheme", str(scheme), "--no-jit"]
-    words += ["--output", str(folder / "run"), "--epochs", "1", "--head-epochs", "1"]
-    assert main([*words, "--batch-size", "2"]) == 0
+    words += ["--output", str(folder / "run"), "--epochs", "1", "--head-epochs", "0"]
+    assert main([*words, "--batch-size", "2", "--learning-rate", "0.01"]) == 0
     return folder / "run" / "preset"
 
 
@@ -89,7 +89,8 @@ def test_training_holds_faces_out_and_is_not_repeated(preset, labels, scheme, ca
     assert metadata["best_epoch"] == 1
     words = ["train", str(labels), "--from", str(preset.parents[1] / "known"), "--no-jit"]
     words += ["--scheme", str(scheme), "--output", str(preset.parent), "--epochs", "1"]
-    assert main([*words, "--head-epochs", "1", "--batch-size", "2"]) == 0
+    words += ["--head-epochs", "0", "--learning-rate", "0.01"]
+    assert main([*words, "--batch-size", "2"]) == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert "Holding 6 faces of 24 out, by group" in printed and "is finished" in printed
     assert main([*words, "--batch-size", "3"]) == 2
