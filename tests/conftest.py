@@ -148,11 +148,10 @@ def seeded() -> None:
         random.seed(SEED)
         np.random.seed(SEED)
         return
-    with contextlib.ExitStack() as stack:
-        if _tensorflow_is_seeded():
-            # To seed it again would drop every kernel that it has prepared, among them one for each
-            # variable of a network, and what draws with TensorFlow here names its own seed.
-            stack.enter_context(unittest.mock.patch("tensorflow.random.set_seed"))
+    # To seed TensorFlow again would drop every kernel that it has prepared, among them one for each
+    # variable of a network, and what draws with it here names its own seed.
+    unchanged = unittest.mock.patch("tensorflow.random.set_seed")
+    with unchanged if _tensorflow_is_seeded() else contextlib.nullcontext():
         sys.modules["keras"].utils.set_random_seed(SEED)
 
 

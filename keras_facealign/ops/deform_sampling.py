@@ -164,6 +164,8 @@ def sampled_product(
 ) -> Any:
     """Samples columns and multiplies them by the kernel, without all columns in memory.
 
+    The arguments after `groups` are keyword arguments.
+
     Args:
         inputs: float (B, H, W, C).
         offsets: float (B, Ho, Wo, G * kh * kw * 2), pixels; dy before dx, taps row by row, G

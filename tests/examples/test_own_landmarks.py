@@ -38,11 +38,16 @@ def scheme(labels):
 def preset(labels, scheme, tmp_path_factory):
     """What `train --from` makes of a preset of 68 landmarks."""
     folder = tmp_path_factory.mktemp("run")
-    known = fix_weights(tiny_model()).save_to_preset(folder / "known")
-    words = ["train", str(labels), "--from", str(known), "--scheme", str(scheme), "--no-jit"]
-    words += ["--output", str(folder / "run"), "--epochs", "1", "--head-epochs", "0"]
-    assert main([*words, "--batch-size", "2", "--learning-rate", "0.01"]) == 0
+    fix_weights(tiny_model()).save_to_preset(folder / "known")
+    assert train(labels, scheme, folder, batch_size=2) == 0
     return folder / "run" / "preset"
+
+
+def train(labels, scheme, folder, batch_size):
+    """Trains from the preset `known` of a folder into its `run`; the command's exit code."""
+    words = ["train", str(labels), "--from", str(folder / "known"), "--scheme", str(scheme)]
+    words += ["--output", str(folder / "run"), "--epochs", "1", "--head-epochs", "0", "--no-jit"]
+    return main([*words, "--batch-size", str(batch_size), "--learning-rate", "0.01"])
 
 
 def test_pictures_and_labels():
@@ -87,13 +92,11 @@ def test_training_holds_faces_out_and_is_not_repeated(preset, labels, scheme, ca
     assert model.scheme.flip_pairs == read_scheme(scheme).flip_pairs
     metadata = json.loads((preset / "metadata.json").read_text())
     assert metadata["best_epoch"] == 1
-    words = ["train", str(labels), "--from", str(preset.parents[1] / "known"), "--no-jit"]
-    words += ["--scheme", str(scheme), "--output", str(preset.parent), "--epochs", "1"]
-    words += ["--head-epochs", "0", "--learning-rate", "0.01"]
-    assert main([*words, "--batch-size", "2"]) == 0
+    folder = preset.parents[1]
+    assert train(labels, scheme, folder, batch_size=2) == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert "Holding 6 faces of 24 out, by group" in printed and "is finished" in printed
-    assert main([*words, "--batch-size", "3"]) == 2
+    assert train(labels, scheme, folder, batch_size=3) == 2
     assert "holds a finished run with other settings" in " ".join(capsys.readouterr().err.split())
 
 

@@ -84,8 +84,7 @@ def main() -> int:
     arguments = _arguments()
     console = Console()
     if arguments.replay:
-        files = [(arguments.targets[0], path) for path in arguments.replay]
-        found = replay(files, verbose=True)
+        found = replay(arguments.targets[0], arguments.replay, verbose=True)
         for path, end in zip(arguments.replay, found, strict=True):
             console.print(f"{path}: {end['end']} {end['details']}", markup=False)
         return int(any(end["end"] not in ("result", "error") for end in found))

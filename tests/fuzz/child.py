@@ -146,16 +146,12 @@ def main() -> None:
             for path in order["files"].get(name, ()):
                 answer(target=name, file=path, **reader.try_input(Path(path).read_bytes()))
         return
-    if order.get("inputs"):
-        readers: dict[str, _Reader] = {}
-        for number, (name, path) in enumerate(order["inputs"]):
-            if name not in readers:
-                readers[name] = _Reader(name, Path(order["folder"]))
-                _limit_address_space()
-            answer(number=number, **readers[name].try_input(Path(path).read_bytes()))
-        return
     reader = _Reader(order["target"], Path(order["folder"]))
     _limit_address_space()
+    if order.get("inputs"):
+        for number, path in enumerate(order["inputs"]):
+            answer(number=number, **reader.try_input(Path(path).read_bytes()))
+        return
     answer(ready=True)
     with open(order["progress"], "r+b") as file:
         place = mmap.mmap(file.fileno(), 8)

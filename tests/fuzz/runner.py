@@ -183,12 +183,12 @@ def mutated_input(target: str, seed: int, number: int) -> bytes:
     return mutate(rng, list(TARGETS[target].seeds()), TARGETS[target].structure)
 
 
-def replay(files: Sequence[tuple[str, Path]], verbose: bool = False) -> list[dict[str, Any]]:
-    """Reads given files, each with a target; the end and the details of each."""
+def replay(target: str, files: Sequence[Path], verbose: bool = False) -> list[dict[str, Any]]:
+    """Reads given files with one target; the end and the details of each."""
     found: list[dict[str, Any]] = []
-    left = [(target, str(path)) for target, path in files]
+    left = [str(path) for path in files]
     while left:
-        child = _Child("", verbose, inputs=left)
+        child = _Child(target, verbose, inputs=left)
         answers = [answer for answer in child.answers() if "number" in answer]
         code = child.end()
         if len(answers) < len(left):

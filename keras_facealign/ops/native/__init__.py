@@ -129,7 +129,7 @@ def sample(inputs: Any, offsets: Any, mask: Any = None, **geometry: Any) -> Any:
         inputs: float16, bfloat16, float32 or float64 (B, H, W, C).
         offsets: (B, Ho, Wo, G * kh * kw * 2), pixels, dy before dx; gives the result's size.
         mask: (B, Ho, Wo, G * kh * kw), factor of every sample, or None.
-        **geometry: The named arguments of `keras_facealign.ops.deform_sampling.sampled_product`;
+        **geometry: The keyword arguments of `keras_facealign.ops.deform_sampling.sampled_product`;
             `out_size` is ignored.
 
     Returns:

@@ -64,8 +64,7 @@ def portable_columns(inputs, offsets, mask, kernel_size, **geometry):
     """What `native.sample` reads, as the product with a kernel that leaves it as it is."""
     count = kernel_size[0] * kernel_size[1] * inputs.shape[3]
     kernel = keras.ops.reshape(keras.ops.eye(count), (*kernel_size, inputs.shape[3], count))
-    geometry = {"kernel_size": kernel_size, "groups": 1, **geometry}
-    return sampled_product(inputs, offsets, mask, kernel, **geometry)
+    return sampled_product(inputs, offsets, mask, kernel, 1, kernel_size=kernel_size, **geometry)
 
 
 def close(got, wanted, tolerance):
