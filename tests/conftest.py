@@ -83,6 +83,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", 'slow: takes more than 5 s; left out of a quick run with -m "not slow"'
     )
+    config.addinivalue_line(
+        "markers",
+        "thorough: slow, and shows on one more backend, kind of processor or kind of training what "
+        "another test has shown; .ci/run takes it with --all alone",
+    )
 
 
 def pytest_report_header() -> list[str]:
@@ -110,11 +115,15 @@ def is_backend_neutral(path: Path) -> bool:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Saves importing all others where only backend-neutral tests are asked for."""
-    if config.getoption("markexpr") != "backend_neutral" or collection_path.suffix != ".py":
-        return None
+    """Saves importing all others where only backend-neutral or slow tests are asked for."""
     inside = TESTS in collection_path.parents and collection_path.name.startswith("test_")
-    return True if inside and not is_backend_neutral(collection_path.relative_to(TESTS)) else None
+    if not inside or collection_path.suffix != ".py":
+        return None
+    asked = config.getoption("markexpr")
+    if asked == "backend_neutral" and not is_backend_neutral(collection_path.relative_to(TESTS)):
+        return True
+    only_slow = asked in ("slow", "slow and not thorough")
+    return True if only_slow and "mark.slow" not in collection_path.read_text("utf-8") else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -139,6 +148,18 @@ def some_cases(items: list[pytest.Item], most: int) -> Iterator[pytest.Item]:
     for some in cases.values():
         places = np.linspace(0, len(some) - 1, min(most, len(some))).round().astype(int)
         yield from (some[place] for place in places)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def graphs_as_traced() -> None:
+    """TensorFlow's functions run as they were traced.
+
+    To rewrite a graph for speed takes longer than it saves in a few calls. Commands that tests and
+    tutorials start run rewritten graphs, as those of users do; so do exported networks.
+    """
+    if _backend() == "tensorflow" and "tensorflow" in sys.modules:
+        options = {"disable_meta_optimizer": True}
+        sys.modules["tensorflow"].config.optimizer.set_experimental_options(options)
 
 
 @pytest.fixture(autouse=True)

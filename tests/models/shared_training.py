@@ -26,6 +26,11 @@ def start(arguments):
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}"
     import keras
 
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        # Rewriting graphs takes longer than the whole training.
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     if devices == 1:
         return contextlib.nullcontext()
     if backend == "jax":
@@ -43,8 +48,6 @@ def start(arguments):
         address = f"tcp://127.0.0.1:{arguments.port}"
         dist.init_process_group("gloo", address, world_size=processes, rank=arguments.index)
         return contextlib.nullcontext()
-    import tensorflow as tf
-
     cpus = [tf.config.LogicalDeviceConfiguration()] * devices
     tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], cpus)
     return tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(devices)]).scope()

@@ -127,7 +127,13 @@ def distance(weights, others):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("backend", "kind"), [("torch", "ddp"), ("jax", "data-parallel")])
+@pytest.mark.parametrize(
+    ("backend", "kind"),
+    [
+        ("torch", "ddp"),
+        pytest.param("jax", "data-parallel", marks=pytest.mark.thorough),
+    ],
+)
 def test_a_killed_process_ends_the_run_and_one_process_goes_on(backend, kind, preset, tmp_path):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
@@ -176,6 +182,7 @@ def test_a_killed_process_ends_the_run_and_one_process_goes_on(backend, kind, pr
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_own_landmarks_in_two_processes(preset, tmp_path):
     """What the first process decides and sends is the same on every backend."""
     if importlib.util.find_spec("torch") is None:

@@ -162,7 +162,9 @@ def test_unknown_backends_have_none():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("framework", ["jax", "tensorflow"])
+@pytest.mark.parametrize(
+    "framework", [pytest.param("jax", marks=pytest.mark.thorough), "tensorflow"]
+)
 def test_cuda_sources_compile(framework, tmp_path):
     """For sm_80 and sm_90. This says that they compile, not that they compute."""
     if build._find_nvcc() is None or build.find_headers(framework) is None:
