@@ -80,6 +80,15 @@ class StemFit(keras.Model):
         return found
 
 
+class ShortEpochs(PackedFaces):
+    """Faces of which an epoch takes no more than `steps` batches, the first of its own order."""
+
+    steps: int | None = None
+
+    def __len__(self) -> int:
+        return min(super().__len__(), self.steps or super().__len__())
+
+
 def with_transformers(model: SATFaceAlign) -> DenseUNetFaceAlign:
     """Returns the network with deformable convolutions, as one that trains with coherent loss."""
     deformable = make_deformable(model, "both")
@@ -100,15 +109,17 @@ def train(
         epochs=epochs,
         batch_size=args.batch_size,
         learning_rate=rate,
-        warmup_steps=60,
+        warmup_steps=min(60, args.steps or 60),
         seed=args.seed,
         compile={**settings, "augmentation": VIEWS[args.views]},
-        ema_momentum=0.996,
+        ema_momentum=args.ema_momentum,
     )
-    faces: EpochBatches = PackedFaces(args.faces, args.batch_size, shuffle=True, seed=args.seed)
+    labeled = ShortEpochs(args.faces, args.batch_size, shuffle=True, seed=args.seed)
+    labeled.steps = args.steps
+    faces: EpochBatches = labeled
     if args.pseudo:
         more = PackedFaces(args.pseudo, args.batch_size, shuffle=True, seed=args.seed)
-        faces = MixedBatches(faces, more)
+        faces = MixedBatches(labeled, more)
     held_out = PackedFaces(args.validation, 16)
     fit(model, faces, held_out, args.output / stage, config, verbose=2)
     return args.output / stage / "preset"
@@ -140,7 +151,9 @@ def main() -> None:
     parser.add_argument("--stem-epochs", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=4, help="of the half-width network")
     parser.add_argument("--wide-epochs", type=int, default=2)
+    parser.add_argument("--steps", type=int, help="of an epoch at most; default: all faces")
     parser.add_argument("--learning-rate", type=float, default=7e-4)
+    parser.add_argument("--ema-momentum", type=float, default=0.996)
     parser.add_argument("--batch-size", type=int, default=6)
     parser.add_argument("--noise", type=float, default=0.02, help="how the wide copies differ")
     parser.add_argument("--views", choices=VIEWS, default="rough", help="strength of augmentation")
