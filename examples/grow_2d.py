@@ -83,10 +83,12 @@ class StemFit(keras.Model):
 class ShortEpochs(PackedFaces):
     """Faces of which an epoch takes no more than `steps` batches, the first of its own order."""
 
-    steps: int | None = None
+    def __init__(self, *args: Any, steps: int | None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.steps = steps or super().__len__()
 
     def __len__(self) -> int:
-        return min(super().__len__(), self.steps or super().__len__())
+        return min(super().__len__(), self.steps)
 
 
 def with_transformers(model: SATFaceAlign) -> DenseUNetFaceAlign:
@@ -114,12 +116,12 @@ def train(
         compile={**settings, "augmentation": VIEWS[args.views]},
         ema_momentum=args.ema_momentum,
     )
-    labeled = ShortEpochs(args.faces, args.batch_size, shuffle=True, seed=args.seed)
-    labeled.steps = args.steps
-    faces: EpochBatches = labeled
+    faces: EpochBatches = ShortEpochs(
+        args.faces, args.batch_size, shuffle=True, seed=args.seed, steps=args.steps
+    )
     if args.pseudo:
         more = PackedFaces(args.pseudo, args.batch_size, shuffle=True, seed=args.seed)
-        faces = MixedBatches(labeled, more)
+        faces = MixedBatches(faces, more)
     held_out = PackedFaces(args.validation, 16)
     fit(model, faces, held_out, args.output / stage, config, verbose=2)
     return args.output / stage / "preset"
