@@ -43,6 +43,7 @@ from keras_facealign.models import FaceAlignModel, make_deformable
 from keras_facealign.presets import from_preset
 from keras_facealign.storage.presets import write_json
 from keras_facealign.training import TrainingConfig, fit, make_optimizer
+from keras_facealign.training.precision import PRECISIONS, choose_precision
 
 # Deformable convolutions or not, and the weight of the coherent loss.
 WAYS: dict[str, tuple[bool, float]] = {
@@ -256,10 +257,11 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="the highest")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--ways", nargs="*", choices=WAYS, help="only these; default: all")
+    parser.add_argument("--precision", default="auto", choices=("auto", *PRECISIONS))
     args = parser.parse_args()
 
     console = Console()
-    keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    keras.mixed_precision.set_global_policy(choose_precision(args.precision))
     results, pace_path = Results(args.output / "results.json"), args.output / "pace.json"
     held_out = PackedFaces(args.validation, 32)
     if not pace_path.is_file():

@@ -48,6 +48,7 @@ from keras_facealign.models import (
 )
 from keras_facealign.presets import from_preset, save_to_preset
 from keras_facealign.training import TrainingConfig, fit
+from keras_facealign.training.precision import PRECISIONS, choose_precision
 
 SETTINGS = {**COMPILE, "landmark_weight": 0.01, "sigma": 1.5}
 
@@ -160,9 +161,10 @@ def main() -> None:
     parser.add_argument("--noise", type=float, default=0.02, help="how the wide copies differ")
     parser.add_argument("--views", choices=VIEWS, default="rough", help="strength of augmentation")
     parser.add_argument("--seed", type=int, default=41)
+    parser.add_argument("--precision", default="auto", choices=("auto", *PRECISIONS))
     args = parser.parse_args()
 
-    keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    keras.mixed_precision.set_global_policy(choose_precision(args.precision))
     keras.utils.set_random_seed(args.seed)
     fitted, half = args.output / "stem", args.output / "half" / "preset"
     if not fitted.is_dir():

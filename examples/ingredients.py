@@ -6,10 +6,11 @@
     python examples/ingredients.py --faces 300W base.faces.npz \\
         --faces "+ MERL-RAV" more.faces.npz --validation test.faces.npz --output runs/ingredients
 
-All networks take the same steps of pairs of views, with the coherent loss, whatever the number of
-faces. The columns are those of `dual_transformers.py`; with --also there is one more for each
-further packed file, the error in percent of the box. An ingredient helps if it lowers an error by
-more than the spread over the seeds.
+All networks take the same steps of single views, whatever the number of faces. --teacher adds a row
+of training on the first row's faces and on the heatmaps of that preset (`distillation.py`). The
+columns are those of `dual_transformers.py`; with --also there is one more for each further packed
+file, the error in percent of the box. An ingredient helps if it lowers an error by more than the
+spread over the seeds.
 
 The same command continues after an interruption, within a run after its last epoch.
 """
@@ -20,6 +21,7 @@ import argparse
 from pathlib import Path
 
 import keras
+from distillation import student
 from dual_transformers import (
     AS_THEY_ARE,
     BATCH,
@@ -30,12 +32,14 @@ from dual_transformers import (
     measure,
     show,
 )
+from one_view import one_view
 from rich.console import Console
 
 from keras_facealign.data.packed import PackedFaces
 from keras_facealign.models import FaceAlignModel
 from keras_facealign.presets import from_preset
 from keras_facealign.training import fit
+from keras_facealign.training.precision import PRECISIONS, choose_precision
 
 
 def main() -> None:
@@ -57,14 +61,16 @@ def main() -> None:
         metavar=("NAME", "FILE"),
         help="further packed faces to measure on",
     )
+    parser.add_argument("--teacher", help="preset to learn the heatmaps of, in one more row")
     parser.add_argument("--output", required=True, type=Path, help="folder of the results")
     parser.add_argument("--start", default="sat1_cab_mobile", help="preset to train on")
     parser.add_argument("--steps", type=int, default=1800, help="about so many, in whole epochs")
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="the highest")
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--precision", default="auto", choices=("auto", *PRECISIONS))
     args = parser.parse_args()
 
-    keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    keras.mixed_precision.set_global_policy(choose_precision(args.precision))
     results, held_out = Results(args.output / "results.json"), PackedFaces(args.validation, 32)
 
     def all_errors(model: FaceAlignModel) -> dict[str, float]:
@@ -76,21 +82,25 @@ def main() -> None:
 
     if "before" not in results.read():
         results.add("before", {**all_errors(from_preset(args.start)), "steps": 0})
-    names = [name for name, _ in args.faces]
+    rows = {name: (path, None) for name, path in args.faces}
+    if args.teacher:
+        rows[f"+ heatmaps of {args.teacher}"] = (args.faces[0][1], args.teacher)
     for seed in range(args.seeds):
-        for name, path in args.faces:
+        for name, (path, teacher) in rows.items():
             key = f"{name}/{seed}"
             if key in results.read():
                 continue
             keras.utils.set_random_seed(seed)
             batches = PackedFaces(path, BATCH, shuffle=True, seed=seed)
             epochs = max(round(args.steps / len(batches)), 1)
-            config = make_config(0.001, epochs, seed, args.learning_rate)
+            config = make_config(0.0, epochs, seed, args.learning_rate)
             run = args.output / folder_of(key)
-            fit(from_preset(args.start), batches, held_out, run, config, verbose=2)
+            model = from_preset(args.start)
+            model = student(model, from_preset(teacher)) if teacher else one_view(model)
+            fit(model, batches, held_out, run, config, verbose=2)
             steps = epochs * len(batches)
             results.add(key, {**all_errors(from_preset(run / "preset")), "steps": steps})
-    show(results.read(), ("before", *names), f"about {args.steps} further steps", Console())
+    show(results.read(), ("before", *rows), f"about {args.steps} further steps", Console())
 
 
 if __name__ == "__main__":

@@ -11,16 +11,22 @@ from typing import Any
 import keras
 
 from keras_facealign.models import FaceAlignModel, SATFaceAlign
+from keras_facealign.objective import AugmentedView
 
 
 class OneViewSAT(SATFaceAlign):
     """Trains on one augmented view of every face instead of a pair."""
 
-    def training_outputs(self, batch: dict[str, Any]) -> dict[str, Any]:
+    def draw_view(self, batch: dict[str, Any]) -> AugmentedView:
+        """Draws a view of every image, not corrupted yet."""
         augmentation, images = self.augmentation, batch["image"]
         matrix, flip = augmentation.sample_base(keras.ops.shape(images)[0], int(images.shape[1]))
-        view = augmentation.view(batch, matrix, flip)
-        heatmaps, _ = self.heatmaps_and_frames(augmentation.corrupt(view.images), training=True)
+        return augmentation.view(batch, matrix, flip)
+
+    def training_outputs(self, batch: dict[str, Any]) -> dict[str, Any]:
+        view = self.draw_view(batch)
+        corrupted = self.augmentation.corrupt(view.images)
+        heatmaps, _ = self.heatmaps_and_frames(corrupted, training=True)
         heatmap, landmark = self.view_loss(view, heatmaps)
         return {
             "loss": heatmap + self._training.landmark_weight * landmark,

@@ -12,7 +12,7 @@ uses them unchanged.
 The recipe differs from the paper for a small network and a short run: pixels near a landmark have
 up to ten times the weight, a small term of the loss compares the decoded sub-pixel position with
 the ground truth, the heads start at a probability of 1 %, images are corrupted like photos, and
-AdamW runs with a cosine schedule, in bfloat16, with averaged weights.
+AdamW runs with a cosine schedule, in bfloat16 where that is faster, with averaged weights.
 
 `sat1_cab_mobile` was made in two runs of 86 and 42 minutes on two cores of an AMD EPYC (TensorFlow
 2.21, running other work as well): 32 passes over 2010 of 300W's 3148 training faces and 1069 of
@@ -52,6 +52,7 @@ from keras_facealign.data.reregistration import reregister
 from keras_facealign.models import SATFaceAlign, deepen
 from keras_facealign.presets import from_preset, save_to_preset
 from keras_facealign.training import TrainingConfig, fit, measure_landmark_offset
+from keras_facealign.training.precision import PRECISIONS, choose_precision
 
 ARCHITECTURE = {
     "stacks": 1,
@@ -165,6 +166,7 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=2e-3, help="the highest")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--limit", type=int, help="use the first N faces of a set, to try it out")
+    parser.add_argument("--precision", default="auto", choices=("auto", *PRECISIONS))
     args = parser.parse_args()
 
     train = labeled = list(islice(ibug_300w.load_samples(args.ibug_300w, "train"), args.limit))
@@ -175,7 +177,7 @@ def main() -> None:
         sets.append(f"MERL-RAV ({len(faces)} faces)")
     print("Training on", " and ".join(sets), flush=True)
 
-    keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    keras.mixed_precision.set_global_policy(choose_precision(args.precision))
     keras.utils.set_random_seed(args.seed)
     model = from_preset(args.start) if args.start else SATFaceAlign(**ARCHITECTURE)
     if args.stacks:

@@ -73,6 +73,7 @@ from keras_facealign.data.examples import FaceExample
 from keras_facealign.models.widening import deepen, widen
 from keras_facealign.presets import from_preset
 from keras_facealign.training import TrainingConfig, fit
+from keras_facealign.training.precision import PRECISIONS, choose_precision
 
 JAW = slice(0, 17)
 SMALL_TURN = 30.0  # degrees
@@ -151,9 +152,10 @@ def main() -> None:
         "--share", type=float, default=1.0, help="of the faces of every set, drawn by --seed"
     )
     parser.add_argument("--limit", type=int, help="use the first N faces of a set, to try it out")
+    parser.add_argument("--precision", default="auto", choices=("auto", *PRECISIONS))
     args = parser.parse_args()
 
-    keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    keras.mixed_precision.set_global_policy(choose_precision(args.precision))
     keras.utils.set_random_seed(args.seed)
     model = from_preset(args.start)
     if args.widen > 1:

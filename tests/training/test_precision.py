@@ -36,3 +36,25 @@ def test_the_measurement_takes_times_and_leaves_the_policy_alone():
     assert set(seconds) == set(PRECISIONS)
     assert all(value > 0 for value in seconds.values())
     assert keras.mixed_precision.dtype_policy().name == "float32"
+
+
+@pytest.mark.parametrize(("slow", "steps"), [(10.0, 1), (1.5, 5)])
+def test_a_clear_difference_is_measured_once(slow, steps, monkeypatch):
+    clock = [0.0]
+
+    class Timed:
+        def __init__(self, policy):
+            self.seconds = slow if policy == "mixed_bfloat16" else 1.0
+            self.steps = 0
+
+        def train_on_batch(self, x, y):
+            self.steps += 1
+            clock[0] += self.seconds
+
+    models = {}
+    monkeypatch.setattr(training_precision.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(
+        training_precision, "_model", lambda name, shape: models.setdefault(name, Timed(name))
+    )
+    assert measure_precisions(8, 8) == {"float32": 1.0, "mixed_bfloat16": slow}
+    assert {model.steps for model in models.values()} == {2 + steps}  # two compile and warm up
