@@ -32,6 +32,7 @@ from dual_transformers import (
     measure,
     show,
 )
+from grow_2d import ShortEpochs
 from one_view import one_view
 from rich.console import Console
 
@@ -64,7 +65,7 @@ def main() -> None:
     parser.add_argument("--teacher", help="preset to learn the heatmaps of, in one more row")
     parser.add_argument("--output", required=True, type=Path, help="folder of the results")
     parser.add_argument("--start", default="sat1_cab_mobile", help="preset to train on")
-    parser.add_argument("--steps", type=int, default=1800, help="about so many, in whole epochs")
+    parser.add_argument("--steps", type=int, default=1800, help="about so many")
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="the highest")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--precision", default="auto", choices=("auto", *PRECISIONS))
@@ -85,22 +86,24 @@ def main() -> None:
     rows = {name: (path, None) for name, path in args.faces}
     if args.teacher:
         rows[f"+ heatmaps of {args.teacher}"] = (args.faces[0][1], args.teacher)
+    # Of the larger sets an epoch takes a part, another one each time.
+    per_epoch = min(len(PackedFaces(path, BATCH, shuffle=True)) for path, _ in rows.values())
+    epochs = max(round(args.steps / per_epoch), 1)
     for seed in range(args.seeds):
         for name, (path, teacher) in rows.items():
             key = f"{name}/{seed}"
             if key in results.read():
                 continue
             keras.utils.set_random_seed(seed)
-            batches = PackedFaces(path, BATCH, shuffle=True, seed=seed)
-            epochs = max(round(args.steps / len(batches)), 1)
+            batches = ShortEpochs(path, BATCH, shuffle=True, seed=seed, steps=per_epoch)
             config = make_config(0.0, epochs, seed, args.learning_rate)
             run = args.output / folder_of(key)
             model = from_preset(args.start)
             model = student(model, from_preset(teacher)) if teacher else one_view(model)
             fit(model, batches, held_out, run, config, verbose=2)
-            steps = epochs * len(batches)
+            steps = epochs * per_epoch
             results.add(key, {**all_errors(from_preset(run / "preset")), "steps": steps})
-    show(results.read(), ("before", *rows), f"about {args.steps} further steps", Console())
+    show(results.read(), ("before", *rows), f"{epochs * per_epoch} further steps", Console())
 
 
 if __name__ == "__main__":
