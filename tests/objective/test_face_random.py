@@ -60,4 +60,5 @@ def test_replicas_occlude_by_the_same_faces(monkeypatch, replicas, faces):
     for index in range(replicas):
         as_replica(monkeypatch, index, replicas, face_random, corruptions)
         found = apply(parts[index])
-        np.testing.assert_array_equal(found, expected[index * faces : (index + 1) * faces])
+        # Processors may fuse a multiplication and an addition, depending on the size of the batch.
+        np.testing.assert_allclose(found, expected[index * faces : (index + 1) * faces], rtol=1e-6)
