@@ -39,7 +39,7 @@ from keras_facealign import geometry
 from keras_facealign.data.packed import PackedFaces
 from keras_facealign.evaluation import nme
 from keras_facealign.evaluation.normalizers import normalizing_lengths
-from keras_facealign.models import FaceAlignModel, make_deformable
+from keras_facealign.models import FaceAlignModel, make_deformable, rescale
 from keras_facealign.presets import from_preset
 from keras_facealign.storage.presets import write_json
 from keras_facealign.training import TrainingConfig, fit, make_optimizer
@@ -81,6 +81,9 @@ PAIRS = {
 def prepare(way: tuple[bool, float], args: argparse.Namespace) -> FaceAlignModel:
     """Returns the trained network with what a way adds to it."""
     model = from_preset(args.start)
+    if args.input_size:
+        maps = model.architecture.map_size * args.input_size // model.input_size
+        model = rescale(model, input_size=args.input_size, map_size=maps)
     return make_deformable(model) if way[0] else model
 
 
@@ -253,6 +256,11 @@ def main() -> None:
     parser.add_argument("--validation", required=True, type=Path, help="packed faces")
     parser.add_argument("--output", required=True, type=Path, help="folder of the results")
     parser.add_argument("--start", default="sat1_cab_mobile", help="preset to train on")
+    parser.add_argument(
+        "--input-size",
+        type=int,
+        help="side of the image in pixels, if not the preset's; the maps change alike",
+    )
     parser.add_argument("--minutes", type=float, default=60.0, help="training time of every run")
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="the highest")
     parser.add_argument("--seeds", type=int, default=2)
@@ -263,13 +271,18 @@ def main() -> None:
     console = Console()
     keras.mixed_precision.set_global_policy(choose_precision(args.precision))
     results, pace_path = Results(args.output / "results.json"), args.output / "pace.json"
-    held_out = PackedFaces(args.validation, 32)
+    held_out, start = PackedFaces(args.validation, 32), prepare(WAYS["nothing added"], args)
+    if held_out.input_size != start.input_size:
+        raise SystemExit(
+            f"{args.validation} is packed for images of {held_out.input_size} pixels; pack it and "
+            f"{args.faces} with --input-size {start.input_size}."
+        )
     if not pace_path.is_file():
         pace = seconds_per_step(PackedFaces(args.faces, BATCH, shuffle=True), args)
         write_json(pace_path, pace)
     pace = json.loads(pace_path.read_text("utf-8"))
     if "before" not in results.read():
-        results.add("before", {**measure(from_preset(args.start), held_out), "steps": 0})
+        results.add("before", {**measure(start, held_out), "steps": 0})
     for seed in range(args.seeds):
         for name in args.ways or WAYS:
             key = f"{name}/{seed}"

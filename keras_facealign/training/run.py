@@ -89,8 +89,9 @@ def fit(
 
     Raises:
         FaceAlignError: If `output` cannot be a folder, holds a run with another configuration,
-            architecture or number of faces, or has a folder `preset` with other files; or if loss
-            or weights are no longer finite.
+            architecture or number of faces, or has a folder `preset` with other files; if packed
+            faces are of another size than the network's input; or if loss or weights are no longer
+            finite.
 
     Example:
         >>> from keras_facealign.data.readers.ibug_300w import load_samples
@@ -112,6 +113,7 @@ def fit(
         held_out = FaceBatches(
             validation, config.batch_size, model.input_size, shard=process_place()
         )
+    _check_input_size(held_out, model, "validation faces")
     if restart:  # not before all data have been read
         folder.clear()
     settings["faces"] = batches.num_faces
@@ -223,13 +225,17 @@ def _training_batches(
             f"train is a {type(train).__name__}; give examples, or FaceBatches, LazyFaceBatches or "
             "PackedFaces."
         )
-    size = getattr(train, "input_size", model.input_size)
+    _check_input_size(train, model, "faces")
+    return train
+
+
+def _check_input_size(batches: Any, model: FaceAlignModel, name: str) -> None:
+    size = getattr(batches, "input_size", model.input_size)
     if size != model.input_size:
         raise FaceAlignError(
-            f"The faces are packed for an input of {size} pixels, but the network takes "
+            f"The {name} are packed for an input of {size} pixels, but the network takes "
             f"{model.input_size}; pack them again for this size."
         )
-    return train
 
 
 def _keep_better(

@@ -145,10 +145,11 @@ def test_trains_a_model(tmp_path):
     model = fix_weights(tiny_model())
     result = fit(model, faces, PackedFaces(path, 2), tmp_path / "run", config, verbose=0)
     assert np.isfinite(list(result.values())).all() and result["val_nme"] > 0
-    wrong = tiny_model()
-    faces.input_size = 64
-    with pytest.raises(FaceAlignError, match="packed for an input of 64.*takes 32"):
-        fit(wrong, faces, None, tmp_path / "other", config, verbose=0)
+    wrong, other = tiny_model(), PackedFaces(path, 2)
+    other.input_size = 64
+    for sets, name in [((other, None), "faces"), ((faces, other), "validation faces")]:
+        with pytest.raises(FaceAlignError, match=f"The {name} are packed for .* 64.*takes 32"):
+            fit(wrong, *sets, tmp_path / "other", config, verbose=0)
 
 
 # ---- what cannot be packed ----------------------------------------------------------------------
