@@ -1,10 +1,11 @@
 """What each set of training faces gives: one trained network, trained on with and without it.
 
-    keras-facealign pack ibug_300w:train=300W -o base.faces.npz
-    keras-facealign pack ibug_300w:train=300W merl_rav:train:train=MERL_RAV -o more.faces.npz
+    keras-facealign pack ibug_300w:train=300W -o 300w.faces.npz
+    keras-facealign pack pts_folder:train=INFANFACE -o infants.faces.npz
     keras-facealign pack ibug_300w:lfpw_test=300W -o test.faces.npz
-    python examples/ingredients.py --faces 300W base.faces.npz \\
-        --faces "+ MERL-RAV" more.faces.npz --validation test.faces.npz --output runs/ingredients
+    python examples/ingredients.py --faces 300W 300w.faces.npz \\
+        --faces "+ InfAnFace" 300w.faces.npz infants.faces.npz --teacher sat2_cab_small \\
+        --validation test.faces.npz --output runs/ingredients
 
 All networks take the same steps of single views, whatever the number of faces. --teacher adds a row
 of training on the first row's faces and on the heatmaps of that preset (`distillation.py`). The
@@ -18,9 +19,12 @@ The same command continues after an interruption, within a run after its last ep
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
+import numpy as np
 from distillation import student
 from dual_transformers import (
     AS_THEY_ARE,
@@ -43,15 +47,32 @@ from keras_facealign.training import fit
 from keras_facealign.training.precision import PRECISIONS, choose_precision
 
 
+class JoinedFaces(ShortEpochs):
+    """Faces of several packed files, of which an epoch takes no more than `steps` batches."""
+
+    def __init__(self, paths: Sequence[str], *args: Any, steps: int | None = None, **kwargs: Any):
+        super().__init__(paths[0], *args, steps=steps, **kwargs)
+        for path in paths[1:]:
+            more = PackedFaces(path)
+            if more.images.shape[1:] != self.images.shape[1:] or more.input_size != self.input_size:
+                raise SystemExit(f"{path} is packed for another size than {paths[0]}.")
+            self.images = np.concatenate([self.images, more.images])
+            self.landmarks = np.concatenate([self.landmarks, more.landmarks])
+            self.visibility = np.concatenate([self.visibility, more.visibility])
+            self.file_names += more.file_names
+        self._set_count(len(self.images))
+        self.steps = steps or PackedFaces.__len__(self)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "--faces",
-        nargs=2,
+        nargs="+",
         action="append",
         required=True,
         metavar=("NAME", "FILE"),
-        help="packed faces to train on; once for each row",
+        help="packed faces to train on, of one or several files; once for each row",
     )
     parser.add_argument("--validation", required=True, type=Path, help="packed faces")
     parser.add_argument(
@@ -70,6 +91,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--precision", default="auto", choices=("auto", *PRECISIONS))
     args = parser.parse_args()
+    if empty := [name for name, *paths in args.faces if not paths]:
+        parser.error(f"--faces {empty[0]}: give a name and at least one packed file")
 
     keras.mixed_precision.set_global_policy(choose_precision(args.precision))
     results, held_out = Results(args.output / "results.json"), PackedFaces(args.validation, 32)
@@ -83,19 +106,19 @@ def main() -> None:
 
     if "before" not in results.read():
         results.add("before", {**all_errors(from_preset(args.start)), "steps": 0})
-    rows = {name: (path, None) for name, path in args.faces}
+    rows = {name: (paths, None) for name, *paths in args.faces}
     if args.teacher:
-        rows[f"+ heatmaps of {args.teacher}"] = (args.faces[0][1], args.teacher)
+        rows[f"+ heatmaps of {args.teacher}"] = (args.faces[0][1:], args.teacher)
     # Of the larger sets an epoch takes a part, another one each time.
-    per_epoch = min(len(PackedFaces(path, BATCH, shuffle=True)) for path, _ in rows.values())
+    per_epoch = min(len(JoinedFaces(paths, BATCH, shuffle=True)) for paths, _ in rows.values())
     epochs = max(round(args.steps / per_epoch), 1)
     for seed in range(args.seeds):
-        for name, (path, teacher) in rows.items():
+        for name, (paths, teacher) in rows.items():
             key = f"{name}/{seed}"
             if key in results.read():
                 continue
             keras.utils.set_random_seed(seed)
-            batches = ShortEpochs(path, BATCH, shuffle=True, seed=seed, steps=per_epoch)
+            batches = JoinedFaces(paths, BATCH, shuffle=True, seed=seed, steps=per_epoch)
             config = make_config(0.0, epochs, seed, args.learning_rate)
             run = args.output / folder_of(key)
             model = from_preset(args.start)
