@@ -44,6 +44,7 @@ from itertools import islice
 from pathlib import Path
 
 import keras
+from distillation import student
 
 from keras_facealign.data.examples import FaceExample
 from keras_facealign.data.partition import take_part
@@ -160,6 +161,9 @@ def main() -> None:
     parser.add_argument("--start", help="preset whose weights to start from; default: none")
     parser.add_argument("--stacks", type=int, help="stacks, if more than --start has")
     parser.add_argument(
+        "--teacher", help="preset whose heatmaps to learn as well, from single views"
+    )
+    parser.add_argument(
         "--views", choices=VIEWS, default="hard", help="strength of the augmentation"
     )
     parser.add_argument("--epochs", type=int, default=32)
@@ -182,6 +186,8 @@ def main() -> None:
     model = from_preset(args.start) if args.start else SATFaceAlign(**ARCHITECTURE)
     if args.stacks:
         model = deepen(model, args.stacks)
+    if args.teacher:
+        model = student(model, from_preset(args.teacher))
     config = make_config(args.epochs, args.learning_rate, args.seed, args.views)
     metadata = {**METADATA, "trained_on": " and ".join(sets)}
     validation = ibug_300w.load_samples(args.ibug_300w, "lfpw_test")
