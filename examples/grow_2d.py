@@ -86,10 +86,11 @@ class ShortEpochs(PackedFaces):
 
     def __init__(self, *args: Any, steps: int | None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.steps = steps or super().__len__()
+        self.steps = steps
 
     def __len__(self) -> int:
-        return min(super().__len__(), self.steps)
+        every = super().__len__()
+        return min(every, self.steps or every)
 
 
 def with_transformers(model: SATFaceAlign) -> DenseUNetFaceAlign:

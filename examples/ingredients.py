@@ -61,7 +61,6 @@ class JoinedFaces(ShortEpochs):
             self.visibility = np.concatenate([self.visibility, more.visibility])
             self.file_names += more.file_names
         self._set_count(len(self.images))
-        self.steps = steps or PackedFaces.__len__(self)
 
 
 def main() -> None:
