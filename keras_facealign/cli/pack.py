@@ -20,7 +20,7 @@ def pack(
     sources: Annotated[list[str], typer.Argument(metavar="SET:SPLIT[:PART]=FOLDER...")],
     output: Annotated[Path, typer.Option("--output", "-o")],
     quality: int = 85,
-    side: int = 192,
+    side: int | None = None,
     input_size: int = 128,
     boxes: common.CropBoxes = None,
     limit: common.Limit = None,
@@ -38,7 +38,8 @@ def pack(
             and validation an eighth each, those of the command calibrate.
         output: File to write; its name must end in .faces.npz, which .gitignore excludes.
         quality: JPEG quality of the crops, 1 to 100.
-        side: Side of a crop in pixels, including the border.
+        side: Side of a crop in pixels, including the border; default: one and a half times
+            the input size.
         input_size: Side of the crop's center that the network is to see.
         limit: Pack the first faces of each set only.
         max_mib: Largest size of the file in MiB.

@@ -51,7 +51,7 @@ def pack(
     examples: Iterable[Any],
     path: str | os.PathLike[str],
     quality: int = 85,
-    side: int = 192,
+    side: int | None = None,
     input_size: int = 128,
     boxes: Mapping[str, Any] | None = None,
     max_bytes: int = MAX_BYTES,
@@ -63,7 +63,7 @@ def pack(
             whose landmarks all have visibility 0 are for training without labels; they need a box.
         path: The file to write, `.npz`.
         quality: JPEG quality of the crops, 1 to 100. A crop takes about 7 kB at the default.
-        side: Side of a crop in pixels.
+        side: Side of a crop in pixels; by default one and a half times `input_size`.
         input_size: Side of the network's input in pixels; the rest of `side` is a border that
             augmentation may bring into view.
         boxes: Boxes to crop by instead of the examples' own, by file name; see `FaceBatches`.
@@ -85,6 +85,8 @@ def pack(
 
     if not 1 <= quality <= 100:
         raise FaceAlignError(f"quality is {quality}; give 1 to 100.")
+    if side is None:
+        side = input_size + 2 * (input_size // 4)
     if not 1 <= input_size <= side <= _MAX_SIDE or (side - input_size) % 2:
         raise FaceAlignError(
             f"side is {side} and input_size {input_size}; give an even border around the input, "

@@ -152,6 +152,13 @@ def test_trains_a_model(tmp_path):
             fit(wrong, *sets, tmp_path / "other", config, verbose=0)
 
 
+@pytest.mark.parametrize(("size", "side"), [(32, 48), (30, 44), (128, 192)])
+def test_the_border_grows_with_the_input(tmp_path, size, side):
+    pack([example(0)], tmp_path / "some.faces.npz", input_size=size)
+    faces = PackedFaces(tmp_path / "some.faces.npz", batch_size=1)
+    assert faces.images.shape == (1, side, side, 3) and faces.input_size == size
+
+
 # ---- what cannot be packed ----------------------------------------------------------------------
 
 
